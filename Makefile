@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+.PHONY: help repro test check bench environment clean-cache
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Stages run as `python -m …`: with the environment's programs first, DVC finds the right one.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
+
+repro: $(VENV)/ready ## install what is needed and run the pipeline on the corpora of params.yaml (demo by default)
+	@$(BIN)/python -m pipeline.preflight
+	$(BIN)/dvc repro
+
+test: $(VENV)/ready-dev ## install what is needed and run lint, types and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+environment: $(VENV)/ready ## only make the virtual environment in .venv
+
+$(VENV)/ready: requirements.txt requirements-lock.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements-lock.txt
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c requirements-lock.txt
+	@touch $@

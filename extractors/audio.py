@@ -1,0 +1,97 @@
+"""Audio: the sound of an utterance to openSMILE functionals (paper, section 3.2).
+
+This module imports no network library: it is what worker processes load.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import opensmile
+from librosa.feature import rms
+
+from extractors.media import RATE, MediaError, read_sound, require_content
+from extractors.result import Clip, Result
+from extractors.workers import spread
+from pipeline.params import AudioOf
+from pipeline.utterances import Utterance
+
+VERSION = 1
+"""To be raised with every change of this module that changes a number."""
+DIM = {"IS10": 1582}
+SILENCE = 1e-3
+"""Loudness (root mean square of a frame, of full scale 1) that a track must reach somewhere: -60 dB, far below the
+noise of any recording, and above the click that a codec may leave in digital silence."""
+
+
+class AudioExtractor:
+    """openSMILE functionals of 16 kHz mono sound, [dim] an utterance; silent and unreadable tracks are missing."""
+
+    def __init__(self, settings: AudioOf, raw: Path) -> None:
+        self.settings, self.raw = settings, raw
+        self.dim = DIM[settings.set]
+        self.identity: dict[str, object] = {
+            "modality": "audio",
+            "version": VERSION,
+            "set": settings.set,
+            "min_seconds": settings.min_seconds,
+            "opensmile": version("opensmile"),
+            "av": version("av"),
+            "librosa": version("librosa"),
+        }
+
+    def key(self, row: Utterance) -> str | None:
+        if not row.audio:
+            return None
+        interval = (row.start, row.end) if row.audio == row.video else (None, None)
+        return f"{row.audio_hash}|{interval[0]}|{interval[1]}"
+
+    def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
+        clips = [self._clip(key, row) for key, row in rows.items() if key not in known]
+        for clip, result in spread(_functionals_of_clip, clips, _prepare, self.settings.set, self.settings.min_seconds):
+            yield {clip.key: result}
+
+    def _clip(self, key: str, row: Utterance) -> Clip:
+        interval = (row.start, row.end) if row.audio == row.video else (None, None)
+        return Clip(key, self.raw / row.audio, row.audio_hash, *interval)
+
+
+_worker: dict = {}
+"""What a worker process was prepared with; openSMILE's handles belong to the process that made them."""
+
+
+def _prepare(name: str, min_seconds: float) -> None:
+    _worker.update(name=name, min_seconds=min_seconds)
+
+
+def _functionals_of_clip(clip: Clip) -> Result:
+    require_content(clip.path, clip.content)
+    try:
+        sound = read_sound(clip.path, clip.start, clip.end)
+    except MediaError as error:
+        return Result(None, str(error))
+    if not len(sound) or rms(y=sound).max() < SILENCE:
+        return Result(None, "silent")
+    return Result(functionals(sound, _worker["name"], _worker["min_seconds"]), used=len(sound))
+
+
+@cache
+def _smile(name: str) -> opensmile.Smile:
+    return opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
+
+
+def functionals(sound: np.ndarray, name: str, min_seconds: float) -> np.ndarray:
+    """Functionals of `sound`, float32 [samples] at 16 kHz, as float32 [dim]; too short a sound is padded with silence.
+
+    What openSMILE cannot determine (a pitch where nothing is voiced) is 0.
+    """
+    lacking = round(min_seconds * RATE) - len(sound)
+    if lacking > 0:
+        sound = np.pad(sound, (0, lacking))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "segment too short": its NaN are met below
+        values = _smile(name).process_signal(sound, RATE).to_numpy(np.float32)[0]
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,67 @@
+"""DenseNet-BC for faces: growth 12, depth 100, compression 0.5, grey 64x64 in, 342 pooled values out."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision.models import DenseNet
+
+DIM = 342
+"""24 + 192 = 216 -> 108; + 192 = 300 -> 150; + 192 = 342: three blocks of 16 layers of 12 channels, halved between."""
+SEED = 342
+"""Of the untrained weights, which serve until trained ones are given."""
+
+
+class DenseFace(nn.Module):
+    """torchvision's DenseNet with a stem for small pictures: one 3x3 convolution of stride 2, nothing after it."""
+
+    def __init__(self, num_classes: int = 7) -> None:
+        super().__init__()
+        network = DenseNet(
+            growth_rate=12, block_config=(16, 16, 16), num_init_features=24, bn_size=4, num_classes=num_classes
+        )
+        network.features.conv0 = nn.Conv2d(1, 24, kernel_size=3, stride=2, padding=1, bias=False)
+        nn.init.kaiming_normal_(network.features.conv0.weight)
+        for name in ("norm0", "relu0", "pool0"):
+            delattr(network.features, name)
+        self.features, self.classifier = network.features, network.classifier
+
+    def pooled(self, faces: Tensor) -> Tensor:
+        """Whitened grey faces [N, 1, 64, 64] -> [N, 342]: the mean over the last feature map, before the classifier."""
+        return torch.relu(self.features(faces)).mean(dim=(2, 3))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Whitened grey faces [N, 1, 64, 64] -> class scores [N, classes]."""
+        return self.classifier(self.pooled(faces))
+
+
+def untrained() -> DenseFace:
+    """The network with random weights, the same ones on every machine and run."""
+    state = torch.random.get_rng_state()
+    torch.manual_seed(SEED)
+    network = DenseFace()
+    torch.random.set_rng_state(state)
+    return network.eval()
+
+
+def load(file: Path) -> tuple[DenseFace, str]:
+    """The network with the weights of a safetensors file, and that file's SHA-256.
+
+    Raises:
+        ValueError: the file cannot be read or holds other weights.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"cannot be read as safetensors ({error})") from None
+    if "classifier.bias" not in weights:
+        raise ValueError("holds no weights of this network: classifier.bias is missing")
+    network = DenseFace(len(weights["classifier.bias"]))
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"holds no weights of this network: {str(error).splitlines()[1].strip()}") from None
+    return network.eval(), hashlib.sha256(file.read_bytes()).hexdigest()

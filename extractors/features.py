@@ -1,0 +1,53 @@
+"""The feature file data/D/features/M.safetensors: one matrix a modality, rows in index order."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+
+class FeaturesError(Exception):
+    """A feature file cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One modality of a corpus."""
+
+    values: np.ndarray
+    """float32 [utterances, dim]; the row of a missing modality is zero. dim is 0 where the corpus leaves it out."""
+    present: np.ndarray
+    """bool [utterances]."""
+    identity: dict
+    """What the numbers were made by: parameters, checksums, versions."""
+
+
+def write_features(features: Features, file: Path) -> None:
+    """Write the file; the same features give the same bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
+    save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
+
+
+def read_features(file: Path, utterances: int) -> Features:
+    """Read the file, which must have as many rows as the index has `utterances`.
+
+    Raises:
+        FeaturesError: the file is missing, broken, or belongs to another index.
+    """
+    try:
+        with safe_open(file, "np") as stored:
+            identity = json.loads((stored.metadata() or {}).get("identity", "{}"))
+            features = Features(stored.get_tensor("features"), stored.get_tensor("present"), identity)
+    except FileNotFoundError:
+        raise FeaturesError(f"{file}: no such file; `dvc repro` makes it") from None
+    except SafetensorError as error:
+        raise FeaturesError(f"{file}: is no feature file ({error}); delete it and run `dvc repro`") from None
+    if len(features.values) != utterances or features.present.shape != (utterances,):
+        raise FeaturesError(f"{file}: has {len(features.values)} rows where the index has {utterances}; `dvc repro`")
+    if not np.isfinite(features.values).all():
+        raise FeaturesError(f"{file}: holds values that are not finite; delete it and run `dvc repro`")
+    return features

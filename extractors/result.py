@@ -1,0 +1,66 @@
+"""What an extractor is and what it gives: the contract between `pipeline.extract` and one module a modality."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from extractors.cache import pack, unpack
+from pipeline.utterances import Utterance
+
+
+class ExtractorError(Exception):
+    """An extractor cannot be set up or must stop; the message names the parameter or file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one utterance's medium."""
+
+    vector: np.ndarray | None
+    """Features, float32 [dim], or None where the modality is missing."""
+    reason: str = ""
+    """Why it is missing: `silent`, `no face`, or what the decoder said."""
+    used: int = 0
+    """Number of pieces (tokens, samples, faces) that the vector summarises."""
+
+    def to_bytes(self) -> bytes:
+        if self.vector is None:
+            return b"-" + self.reason.encode()
+        return b"+" + self.used.to_bytes(8, "little") + pack(self.vector)
+
+    @staticmethod
+    def from_bytes(value: bytes) -> "Result":
+        if value[:1] == b"-":
+            return Result(None, value[1:].decode())
+        return Result(unpack(value[9:]), used=int.from_bytes(value[1:9], "little"))
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A piece of a media file, as a worker process needs it: small, and with the hash that its content must have."""
+
+    key: str
+    path: Path
+    content: str
+    start: float | None
+    end: float | None
+    region: str = ""
+
+
+class Extractor(Protocol):
+    """One modality's way from utterances to vectors."""
+
+    dim: int
+    identity: dict[str, object]
+    """All that decides the numbers: parameters, weights' checksums, versions. Its fingerprint is the cache's."""
+
+    def key(self, row: Utterance) -> str | None:
+        """What of `row` goes into its vector, as a name for its content; None where the modality is missing."""
+        ...
+
+    def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
+        """Results by key of all `rows` but the `known`, some at a time, in whatever order they are ready."""
+        ...

@@ -1,0 +1,266 @@
+"""CMATH: cross-modality augmented transformer with hierarchical variational distillation.
+
+Equation numbers are those of Zhu et al., "CMATH", section 4. Letters in shapes: B dialogues, T turns, d model width,
+F feature width, C classes. What the paper leaves open is a field of `CmathConfig`.
+
+Two masks run through the model. `mask` marks real turns; padding enters no convolution, attention weight or loss.
+`present` marks turns whose modality is there: a missing one gives no features, is no key of a cross-attention, and is
+no student.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.batching import Batch
+from model.interface import ErcModel, Output
+from model.losses import cross_entropy, masked_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmathConfig:
+    """Everything that decides the network's form and its loss."""
+
+    dims: dict[str, int]
+    """Feature width d_m of each modality that is used; one, two or three of text, audio, visual."""
+    speakers: int
+    """Largest number of speakers in a dialogue."""
+    classes: int
+    dim: int
+    heads: int
+    ffn_multiple: int = 1
+    dropout: float = 0.5
+    kernel: int = 1
+    gate: str = "softmax"
+    temperature: float = 1.0
+    detach_teacher: bool = False
+    reduction: str = "mean"
+    ablate: str = "none"
+    gamma1: float = 1.0
+    gamma2: float = 1.0
+
+
+class ModalityReconstruction(nn.Module):
+    """Section 4.1.1: a convolution into the common space and one back (Eq. 1 and 2)."""
+
+    def __init__(self, features: int, dim: int, kernel: int, reconstruct: bool) -> None:
+        super().__init__()
+        self.down = nn.Conv1d(features, dim, kernel, padding=kernel // 2)
+        self.up = nn.Conv1d(dim, features, kernel, padding=kernel // 2) if reconstruct else None
+
+    def forward(self, u: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features U_m [B, T, F] -> compressed U'_m [B, T, d] and reconstructed U''_m [B, T, F]."""
+        keep = present.unsqueeze(-1)
+        compressed = _convolve(self.down, u * keep) * keep  # Eq. 1; what is missing stays zero
+        reconstructed = _convolve(self.up, compressed) if self.up is not None else None  # Eq. 2
+        return compressed, reconstructed
+
+
+def _convolve(convolution: nn.Conv1d, values: Tensor) -> Tensor:
+    if convolution.kernel_size == (1,):  # the same numbers as one matrix product, without two transpositions
+        return F.linear(values, convolution.weight.squeeze(-1), convolution.bias)
+    return convolution(values.transpose(1, 2)).transpose(1, 2)
+
+
+def positional_encoding(turns: int, dim: int, device: torch.device) -> Tensor:
+    """Sinusoids P [T, d] of Eq. 6 and 7; the first turn is i = 0."""
+    position = torch.arange(turns, device=device, dtype=torch.float32).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-math.log(10_000.0) / dim))
+    encoding = torch.empty(turns, dim, device=device)
+    encoding[:, 0::2] = torch.sin(position * rate)
+    encoding[:, 1::2] = torch.cos(position * rate)
+    return encoding
+
+
+class Attention(nn.Module):
+    """Multi-head attention, CA and SA of Eq. 9 to 11."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+
+    def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
+        """Queries [B, T, d] over keys (and values) [B, T, d] where `key_mask` [B, T]; 0 where no key is there."""
+        q = self._split(self.query(queries))
+        k, v = (self._split(part) for part in self.key_value(keys).chunk(2, dim=-1))
+        some = key_mask.any(dim=1, keepdim=True)
+        allowed = (key_mask | ~some)[:, None, None, :]  # a softmax over nothing is NaN: take all, drop the result
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        return self.out(mixed.transpose(1, 2).flatten(2)) * some.unsqueeze(-1)
+
+    def _split(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class AddAndRefine(nn.Module):
+    """The two last lines of Eq. 9, 10 and 11: residual and norm, feed-forward network, residual and norm."""
+
+    def __init__(self, dim: int, ffn_multiple: int, dropout: float) -> None:
+        super().__init__()
+        inner = ffn_multiple * dim
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.ffn = nn.Sequential(nn.Linear(dim, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, attended: Tensor, h: Tensor) -> Tensor:
+        """Attention's output and the central representation H_m, both [B, T, d] -> [B, T, d]."""
+        x = self.norm1(self.dropout(attended) + h)
+        return self.norm2(self.dropout(self.ffn(x)) + x)
+
+
+class Gate(nn.Module):
+    """Eq. 12: how much of each of the representations makes up the augmented one."""
+
+    def __init__(self, sources: int, dim: int, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "softmax":
+            self.score = nn.Linear(dim, dim, bias=False)
+        else:
+            self.scores = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(sources))
+            self.project = nn.Linear(sources * dim, dim)
+
+    def forward(self, sources: list[Tensor], available: list[Tensor]) -> Tensor:
+        """Representations [B, T, d], and whether each is there (bool [B, 1, 1]) -> their mixture [B, T, d]."""
+        if self.kind == "sigmoid":
+            gated = [
+                torch.sigmoid(w(h)) * h * there for w, h, there in zip(self.scores, sources, available, strict=True)
+            ]
+            return self.project(torch.cat(gated, dim=-1))
+        h = torch.stack(sources)
+        there = torch.stack(available)
+        weight = self.score(h).masked_fill(~there, float("-inf")).softmax(dim=0)
+        return (weight * h).sum(dim=0)
+
+
+class CmaTransformer(nn.Module):
+    """Section 4.1.2: one modality in the centre, enhanced by the others (Eq. 9 to 14)."""
+
+    def __init__(self, central: str, config: CmathConfig) -> None:
+        super().__init__()
+        self.central = central
+        self.auxiliary = [name for name in config.dims if name != central]
+        sources = [central, *self.auxiliary]
+        self.attend = nn.ModuleDict({name: Attention(config.dim, config.heads) for name in sources})
+        self.refine = nn.ModuleDict(
+            {name: AddAndRefine(config.dim, config.ffn_multiple, config.dropout) for name in sources}
+        )
+        self.gate = Gate(len(sources), config.dim, config.gate)
+
+    def forward(self, h: dict[str, Tensor], key_mask: dict[str, Tensor], mask: Tensor) -> Tensor:
+        """H_m [B, T, d] of all modalities -> H'_m [B, T, d] of the central one."""
+        centre = h[self.central]
+        cross = {name: self.attend[name](centre, h[name], key_mask[name]) for name in self.auxiliary}
+        augmented = [self.refine[name](cross[name], centre) for name in self.auxiliary]  # Eq. 9 and 10
+        # The centre attends to every real turn: one without features still has its speaker and its place.
+        attended = self.attend[self.central](centre, centre, mask) + sum(cross.values())  # Eq. 11
+        augmented = [self.refine[self.central](attended, centre), *augmented]
+        real = torch.ones_like(mask[:, :1]).unsqueeze(-1)
+        available = [real, *(key_mask[name].any(1)[:, None, None] for name in self.auxiliary)]
+        return self.gate(augmented, available)  # Eq. 12
+
+
+class VariationalFusion(nn.Module):
+    """Section 4.2.1: a Gaussian a modality, their average, and a sample of it (Eq. 15 to 17)."""
+
+    def __init__(self, config: CmathConfig) -> None:
+        super().__init__()
+        self.mean = nn.ModuleDict({name: _mlp(config.dim) for name in config.dims})
+        self.deviation = nn.ModuleDict({name: _mlp(config.dim) for name in config.dims})
+
+    def forward(self, h: dict[str, Tensor], present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """H'_m [B, T, d] -> fused sample H'_x (in evaluation, the mean) and mean mu_x, both [B, T, d].
+
+        The average is over the modalities that are present, or over all of them in a turn that has none.
+        """
+        there = torch.stack([present[name] for name in h]).unsqueeze(-1)
+        there = there | ~there.any(dim=0)
+        weight = there / there.sum(dim=0)
+        mean = (torch.stack([self.mean[name](h[name]) for name in h]) * weight).sum(dim=0)  # Eq. 15 and 16
+        if not self.training:
+            return mean, mean
+        deviation = torch.stack([F.softplus(self.deviation[name](h[name])) for name in h])
+        deviation = (deviation * weight).sum(dim=0)
+        return mean + torch.randn_like(deviation) * deviation, mean  # Eq. 17
+
+
+def _mlp(dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+
+
+class Cmath(ErcModel):
+    """The whole model: logits of every turn, and the terms of Eq. 24."""
+
+    def __init__(self, config: CmathConfig) -> None:
+        super().__init__()
+        self.config = config
+        names = list(config.dims)
+        reconstruct = config.ablate != "mr"
+        kernel = config.kernel if reconstruct else 1  # "w/o MR": a fully-connected layer
+        self.reconstruction = nn.ModuleDict(
+            {name: ModalityReconstruction(config.dims[name], config.dim, kernel, reconstruct) for name in names}
+        )
+        self.speaker = nn.Embedding(config.speakers, config.dim)  # V_s of Eq. 5
+        self.transformer = (
+            nn.ModuleDict({name: CmaTransformer(name, config) for name in names}) if config.ablate != "cma_t" else None
+        )
+        self.fusion = VariationalFusion(config)
+        self.classifier = nn.ModuleDict({name: nn.Linear(config.dim, config.classes) for name in names})
+        self.fused_classifier = nn.Linear(config.dim, config.classes)
+        self.loss_weights = {  # Eq. 24; an ablated term has none
+            "ce": 1.0,
+            "re": 0.0 if config.ablate == "mr" else 1.0,
+            "mse": 0.0 if config.ablate in ("lld", "hd") else config.gamma1,
+            "kl": 0.0 if config.ablate in ("hld", "hd") else config.gamma2,
+        }
+
+    def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
+        """Logits of the fused representation and the losses by name."""
+        config, mask, present = self.config, batch.mask, batch.present
+        position = positional_encoding(mask.shape[1], config.dim, mask.device)
+        place = (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
+        h, reconstructed = {}, {}
+        for name, module in self.reconstruction.items():
+            compressed, reconstructed[name] = module(batch.features[name], present[name])
+            h[name] = compressed + place  # Eq. 8
+        if self.transformer is not None:
+            h = {name: module(h, present, mask) for name, module in self.transformer.items()}  # Eq. 13 and 14
+        sample, mean = self.fusion(h, present)
+        logits = {name: self.classifier[name](values) for name, values in h.items()}  # Eq. 19
+        fused = self.fused_classifier(sample)
+
+        losses = {"ce": cross_entropy(fused, batch.label, mask, class_weights)}  # Eq. 21
+        for name in h:
+            losses["ce"] = losses["ce"] + cross_entropy(
+                logits[name], batch.label, present[name], class_weights
+            )  # Eq. 20, 22
+        if config.ablate != "mr":
+            losses["re"] = self._sum(
+                self._squared(batch.features[name], reconstructed[name], present[name]) for name in h
+            )  # Eq. 3 and 4
+        teacher, teacher_logits = (sample.detach(), fused.detach()) if config.detach_teacher else (sample, fused)
+        losses["mse"] = self._sum(self._squared(teacher, h[name], present[name]) for name in h)  # Eq. 18
+        losses["kl"] = self._sum(self._divergence(teacher_logits, logits[name], present[name]) for name in h)  # Eq. 23
+        return Output(fused, losses, mean)
+
+    @staticmethod
+    def _sum(terms: Iterable[Tensor]) -> Tensor:
+        return torch.stack(list(terms)).sum()
+
+    def _squared(self, left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
+        """Squared Frobenius norm of the difference: its mean over real elements, or the sum as printed."""
+        squared = (left - right).square()
+        if self.config.reduction == "sum":
+            return (squared.sum(-1) * mask).sum() / mask.shape[0]  # the paper's n is one conversation's
+        return masked_mean(squared.mean(-1), mask)
+
+    def _divergence(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
+        """KL of the student's distribution from the teacher's, mean over real utterances."""
+        teacher = (teacher / self.config.temperature).log_softmax(-1)
+        student = (student / self.config.temperature).log_softmax(-1)
+        return masked_mean((teacher.exp() * (teacher - student)).sum(-1), mask)

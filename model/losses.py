@@ -1,0 +1,32 @@
+"""Means over the real elements of padded batches, and the cross-entropy over real utterances."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.batching import NO_LABEL
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` [B, T] where `mask` (bool [B, T]) is true; 0 where it is true nowhere."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def cross_entropy(logits: Tensor, label: Tensor, mask: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of `logits` [B, T, C] over the real utterances of `mask` (Eq. 20 and 21).
+
+    With `class_weights` [C], the mean is weighted by the weight of each utterance's class.
+    """
+    label = label.masked_fill(~mask, NO_LABEL)
+    loss = F.cross_entropy(
+        logits.flatten(0, 1).float(), label.flatten(), class_weights, ignore_index=NO_LABEL, reduction="sum"
+    )
+    weight = mask.sum() if class_weights is None else class_weights[label.clamp(min=0)].mul(mask).sum()
+    return loss / weight.clamp(min=1e-9)
+
+
+def inverse_frequency(label: Tensor, classes: int) -> Tensor:
+    """Class weights [C] from the labels of the training split: inverse share, 1 on average over the classes seen."""
+    counts = torch.bincount(label, minlength=classes).float()
+    weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), torch.zeros(()))
+    return weights / weights[counts > 0].mean()

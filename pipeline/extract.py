@@ -1,0 +1,109 @@
+"""extract@D-M: one modality of every utterance to data/D/features/M.safetensors.
+
+What was extracted before, from the same content by the same extractor, comes from the work cache; a killed run goes on
+where it was. Why a modality is missing stands in data/D/features/M.report.json.
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from extractors.cache import CacheError, WorkCache, fingerprint
+from extractors.features import Features, write_features
+from extractors.media import ContentError
+from extractors.result import Extractor, ExtractorError, Result
+from pipeline.params import MODALITIES, Params
+from pipeline.stage import StageError, cache_folder, log, parser, start
+from pipeline.utterances import Utterance, read_index
+
+
+def run(args: argparse.Namespace, params: Params) -> None:
+    data = Path("data") / args.corpus
+    rows = read_index(data / "index.csv")
+    file = data / "features" / f"{args.modality}.safetensors"
+    kind = {"text": "text", "audio": "audio", "visual": "video"}[args.modality]
+    if not any(getattr(row, kind) for row in rows):
+        log.info("%s: the index has none; nothing to extract", args.modality)
+        write_features(Features(np.zeros((len(rows), 0)), np.zeros(len(rows), bool), {}), file)
+        write_report({}, rows, [None] * len(rows), file)
+        return
+    try:
+        extractor = make_extractor(args.modality, args.corpus, params)
+        keys = [extractor.key(row) for row in rows]
+        results = extract(extractor, {key: row for key, row in zip(keys, rows, strict=True) if key}, args.modality)
+    except (ExtractorError, CacheError, ContentError) as error:
+        raise StageError(str(error)) from None
+    write_features(as_features(extractor, keys, results), file)
+    write_report(results, rows, keys, file)
+
+
+def make_extractor(modality: str, corpus: str, params: Params) -> Extractor:
+    """The extractor of `modality` with the parameters of `corpus`; only its own libraries are imported."""
+    raw = Path("data") / corpus / "raw"
+    if modality == "text":
+        from extractors.text import TextExtractor
+
+        return TextExtractor(params.text[corpus], raw)
+    if modality == "audio":
+        from extractors.audio import AudioExtractor
+
+        return AudioExtractor(params.audio[corpus], raw)
+    from extractors.visual import VisualExtractor
+
+    return VisualExtractor(params.visual[corpus], raw)
+
+
+def extract(extractor: Extractor, rows: dict[str, Utterance], modality: str) -> dict[str, Result]:
+    """Results by key: from the work cache what is there, the rest extracted and kept as it comes."""
+    cache = WorkCache(cache_folder())
+    name = fingerprint(extractor.identity)
+    results = {key: Result.from_bytes(value) for key, value in cache.get(name, rows).items()}
+    log.info("%s: %d to extract, %d from the work cache", modality, len(rows) - len(results), len(results))
+    with tqdm(total=len(rows), initial=len(results), desc=modality, unit="utterance", disable=None) as progress:
+        for batch in extractor.extract(rows, set(results)):
+            cache.put(name, {key: result.to_bytes() for key, result in batch.items()})
+            results |= batch
+            progress.update(len(batch))
+    cache.close()
+    return results
+
+
+def as_features(extractor: Extractor, keys: list[str | None], results: dict[str, Result]) -> Features:
+    """The matrix in index order."""
+    values = np.zeros((len(keys), extractor.dim), np.float32)
+    present = np.zeros(len(keys), bool)
+    for place, key in enumerate(keys):
+        vector = results[key].vector if key else None
+        if vector is not None:
+            values[place], present[place] = vector, True
+    return Features(values, present, dict(extractor.identity))
+
+
+def write_report(results: dict[str, Result], rows: list[Utterance], keys: list[str | None], file: Path) -> None:
+    """Say in the log and in M.report.json what was used and what is missing, and why."""
+    missing: dict[str, list[str]] = {}
+    used = 0
+    for row, key in zip(rows, keys, strict=True):
+        if key is None:
+            missing.setdefault(row.problem or "not in the index", []).append(row.utterance_id)
+        elif results[key].vector is None:
+            missing.setdefault(results[key].reason, []).append(row.utterance_id)
+        else:
+            used += results[key].used
+    counts = Counter({reason: len(ids) for reason, ids in missing.items()})
+    present = len(rows) - counts.total()
+    content = {"utterances": len(rows), "present": present, "pieces": used, "missing": dict(sorted(missing.items()))}
+    file.with_suffix(".report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    log.info("%s: present in %d of %d utterances", file.stem, present, len(rows))
+    for reason, count in counts.most_common():
+        log.info("  %5d missing: %s", count, reason)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("modality", choices=MODALITIES)
+    start(run, arguments)

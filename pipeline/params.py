@@ -1,0 +1,215 @@
+"""The schema of params.yaml: strict, frozen, and without defaults (what is not in the file is an error).
+
+    python -m pipeline.params          checks params.yaml and says "ok"
+
+A value that is refused is named in one line with its file, key, value and what is allowed. Only pydantic and the YAML
+reader are imported, so that a slip in the file costs no more than a moment.
+"""
+
+from pathlib import Path
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+CORPORA = ("demo", "meld", "iemocap")
+MODALITIES = ("text", "audio", "visual")
+
+Corpus = Literal["demo", "meld", "iemocap"]
+Modality = Literal["text", "audio", "visual"]
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ParamsError(Exception):
+    """params.yaml cannot be used; the message has a line for every reason."""
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no unknown keys, no coercion of types, no change after loading."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Values = TypeVar("Values", bound=Section)
+
+
+class ByCorpus(Section, Generic[Values]):
+    """The same keys once for every corpus; `section["meld"]` gives one corpus' values."""
+
+    demo: Values
+    meld: Values
+    iemocap: Values
+
+    def __getitem__(self, corpus: str) -> Values:
+        values: Values = getattr(self, corpus)
+        return values
+
+
+class KeyedError(ValueError):
+    """A value that its type allows and its neighbours do not; `key` is relative to the section that found it."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        super().__init__(allowed)
+        self.key, self.value, self.allowed = key, value, allowed
+
+
+def _refuse_repetition(section: Section, key: str) -> None:
+    values = getattr(section, key)
+    if len(set(values)) != len(values):
+        raise KeyedError(key, values, "must not name anything twice")
+
+
+Modalities = Annotated[list[Modality], Field(min_length=1)]
+
+
+class IndexOf(Section):
+    raw: Annotated[str, Field(min_length=1)]
+    """Folder of the raw corpus; a relative one counts from the project's root."""
+    modalities: Modalities
+    """Media that the corpus has; what is left out counts as missing in every utterance."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "IndexOf":
+        _refuse_repetition(self, "modalities")
+        return self
+
+
+class Index(ByCorpus[IndexOf]):
+    max_problem_share: Share
+    """Largest share of clips that may be unusable before the corpus is refused."""
+
+
+class TextOf(Section):
+    model: Annotated[str, Field(min_length=1)]
+    """`minilm`, a folder with a transformers encoder, or its name on the hub."""
+    pooling: Literal["auto", "first", "mean"]
+    """How token vectors become one: the encoder's own way, the first token, or the mean."""
+    max_tokens: Annotated[int, Field(ge=8)]
+    """Longer utterances are cut to this many tokens."""
+
+
+class AudioOf(Section):
+    set: Literal["IS10"]
+    """openSMILE's set of functionals."""
+    min_seconds: Annotated[float, Field(ge=0.1)]
+    """A shorter sound is padded with silence to this length: openSMILE gives NaN for too few frames."""
+
+
+class VisualOf(Section):
+    fps: Positive
+    """Frames looked at, a second."""
+    detector: Literal["mtcnn", "haar"]
+    min_face: Annotated[int, Field(ge=12)]
+    """Pixels: the smallest face looked for."""
+    margin: Share
+    """Share of the face's longer side that is added around it."""
+    weights: Annotated[str, Field(min_length=1)]
+    """A safetensors file of DenseNet-BC weights, or `random`: seeded and untrained."""
+
+
+class Model(Section):
+    name: Literal["cmath"]
+    modalities: Modalities
+    dim: Count
+    """Width d of the common space."""
+    heads: Count
+    ffn_multiple: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    kernel: Count
+    """k_m of Eq. 1 and 2."""
+    gate: Literal["softmax", "sigmoid"]
+    temperature: Positive
+    detach_teacher: bool
+    reduction: Literal["mean", "sum"]
+    ablate: Literal["none", "mr", "cma_t", "lld", "hld", "hd"]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Model":
+        _refuse_repetition(self, "modalities")
+        if self.dim % self.heads:
+            raise KeyedError("dim", self.dim, f"must be a multiple of model.heads = {self.heads}")
+        if self.dim % 2:
+            raise KeyedError("dim", self.dim, "must be even (sines and cosines of Eq. 6 and 7 alternate)")
+        if self.kernel % 2 == 0:
+            raise KeyedError("kernel", self.kernel, "must be odd, so that the convolution keeps the number of turns")
+        return self
+
+
+class TrainOf(Section):
+    learning_rate: Positive
+    batch: Count
+    """Dialogues a step."""
+    epochs: Count
+    patience: Count
+    """Epochs without a better validation score before a seed stops."""
+    weight_decay: NotNegative
+    class_weights: bool
+    gamma1: NotNegative
+    """Weight of low-level distillation, Eq. 24."""
+    gamma2: NotNegative
+    """Weight of high-level distillation, Eq. 24."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainOf":
+        _refuse_repetition(self, "seeds")
+        return self
+
+
+class Params(Section):
+    datasets: Annotated[list[Corpus], Field(min_length=1)]
+    index: Index
+    text: ByCorpus[TextOf]
+    audio: ByCorpus[AudioOf]
+    visual: ByCorpus[VisualOf]
+    model: Model
+    train: ByCorpus[TrainOf]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        _refuse_repetition(self, "datasets")
+        return self
+
+
+def _line(file: Path, error: dict) -> str:
+    key, value, allowed = ".".join(map(str, error["loc"])), error["input"], error["msg"]
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, KeyedError):
+        key, value, allowed = f"{key}.{cause.key}".lstrip("."), cause.value, cause.allowed
+    if error["type"] == "missing":
+        return f"{file}: {key} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{file}: {key} = {value!r}: there is no such key"
+    return f"{file}: {key} = {value!r}: {allowed[0].lower()}{allowed[1:]}"
+
+
+def load_params(file: Path = Path("params.yaml")) -> Params:
+    """Read and check `file`.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or a value is not allowed.
+    """
+    try:
+        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{file}: no such file; run this from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{file}: is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as errors:
+        lines = [_line(file, dict(error)) for error in errors.errors(include_url=False)]
+        raise ParamsError("\n".join(lines)) from None
+
+
+if __name__ == "__main__":
+    try:
+        load_params()
+    except ParamsError as error:
+        raise SystemExit(str(error)) from None
+    print("params.yaml: ok")

@@ -1,0 +1,75 @@
+"""The pictures of `evaluate`, as PNG: the same input gives the same bytes with the same libraries."""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+COLOUR, ACCENT = "#0072b2", "#d55e00"
+"""Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart."""
+
+
+def _save(figure: Figure, file: Path) -> None:
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def draw_confusion(label: np.ndarray, guesses: list[np.ndarray], names: tuple[str, ...], file: Path) -> None:
+    """Share of each class' utterances by prediction, all seeds together, with the counts of one seed on average."""
+    counts = sum(confusion_matrix(label, guess, labels=range(len(names))) for guess in guesses) / len(guesses)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center",
+                      color="white" if shares[row, column] > 0.5 else "black")  # fmt: skip
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("annotated")
+    axes.set_title(f"Utterances of test, mean of {len(guesses)} seeds")
+    figure.colorbar(picture, label="share of the annotated class")
+    _save(figure, file)
+
+
+def draw_curves(history: Path, file: Path) -> None:
+    """Training loss and validation score by epoch, a line a seed, the chosen epoch marked."""
+    seeds: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with history.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            seeds[row["seed"]].append(row)
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 5.6), sharex=True, layout="constrained")
+    for rows in seeds.values():
+        epochs = [int(row["epoch"]) for row in rows]
+        score = [float(row["validation_weighted_f1"]) for row in rows]
+        above.plot(epochs, [float(row["loss"]) for row in rows], color=COLOUR, alpha=0.6)
+        below.plot(epochs, score, color=COLOUR, alpha=0.6)
+        below.plot(epochs[int(np.argmax(score))], max(score), "o", color=ACCENT)
+    above.set_ylabel("training loss")
+    below.set_ylabel("validation weighted F1, %")
+    below.set_xlabel("epoch")
+    above.set_title(f"{len(seeds)} seeds; the dot is the epoch that is kept")
+    _save(figure, file)
+
+
+def draw_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
+    """F1 a class with its deviation over the seeds, weighted F1 and the constant classifier as lines."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    values, errors = [scores["f1"][name] for name in names], [scores["f1_std"][name] for name in names]
+    axes.bar(names, values, yerr=errors, color=COLOUR, capsize=4)
+    axes.axhline(scores["weighted_f1"], color=ACCENT, label=f"weighted F1 {scores['weighted_f1']:.2f}")
+    constant = scores["constant"]["weighted_f1"]
+    axes.axhline(constant, color="grey", linestyle="--", label=f"constant classifier {constant:.2f}")
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("F1 on test, %")
+    axes.legend()
+    _save(figure, file)

@@ -1,0 +1,41 @@
+"""Before `dvc repro`: say in our words what DVC would say in its own, or not at all.
+
+python -m pipeline.preflight
+"""
+
+import subprocess
+
+from pipeline.params import ParamsError, load_params
+
+
+def git_advice() -> str:
+    """What is lacking for `dvc exp`, or an empty string."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "--verify", "--quiet", "HEAD"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return "git is not installed"
+    if found.returncode == 0:
+        return ""
+    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
+    return "this repository has no commit yet" if inside.returncode == 0 else "this folder is not a git repository"
+
+
+def main() -> None:
+    try:
+        load_params()
+    except ParamsError as error:
+        raise SystemExit(f"error: {error}") from None
+    lacking = git_advice()
+    # Without a repository DVC refuses everything, `repro` included, unless it is told that there is none.
+    no_scm = "true" if lacking and "commit" not in lacking else "false"
+    subprocess.run(["dvc", "config", "--local", "core.no_scm", no_scm], check=True)
+    if lacking:
+        print(
+            f"note: {lacking}. `dvc repro` works all the same; `dvc exp run` and `dvc metrics diff` do not, for they "
+            "keep every experiment as a commit. Get the project with `git clone` instead of as an archive, or run "
+            "`git init && git add . && git commit -m start` here."
+        )
+
+
+if __name__ == "__main__":
+    main()

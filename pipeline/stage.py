@@ -1,0 +1,46 @@
+"""How a stage starts and how it fails: the one entrance that every module of the graph shares."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.params import CORPORA, Params, ParamsError, load_params
+
+log = logging.getLogger("cmath")
+
+
+class StageError(Exception):
+    """What the user can mend; the message names the file or key and the remedy, and is shown without a traceback."""
+
+
+def root() -> Path:
+    """The project's root: DVC names it also where it runs an experiment in a folder of its own."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def cache_folder() -> Path:
+    """The work cache: `$CMATH_CACHE`, or `.cache` in the project's root."""
+    return Path(os.environ.get("CMATH_CACHE") or root() / ".cache")
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with the argument that every stage has, the corpus; `doc` is the module's docstring."""
+    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("corpus", choices=CORPORA)
+    return result
+
+
+def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argparse.ArgumentParser) -> None:
+    """Run `stage` on the command line's arguments and params.yaml; the user's errors end as one line and status 1."""
+    args = arguments.parse_args()
+    level = os.environ.get("CMATH_LOG", "INFO").upper()
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    try:
+        stage(args, load_params())
+    except (StageError, ParamsError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; what was finished is kept: the same command goes on from there") from None

@@ -1,0 +1,142 @@
+"""train@D: features and index to a model a seed, models/D/seed<k>.safetensors, and results/D/history.csv.
+
+Standardisation and class weights come from the training split alone, the epoch of each seed is chosen on validation. A
+run that was killed goes on at the seed and about the epoch where it was.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from extractors.cache import fingerprint
+from extractors.device import device
+from extractors.features import FeaturesError, read_features
+from model.batching import Corpus
+from model.cmath import Cmath, CmathConfig
+from model.losses import inverse_frequency
+from model.scaling import Scaler
+from model.training import DivergenceError, Fit, Settings, fit, prepare_torch
+from pipeline.corpora.labels import LABELS
+from pipeline.params import MODALITIES, Params, TrainOf
+from pipeline.stage import StageError, cache_folder, log, parser, start
+from pipeline.utterances import SPLITS, Utterance, dialogues, read_index
+
+
+def run(args: argparse.Namespace, params: Params) -> None:
+    corpus_name, settings = args.corpus, params.train[args.corpus]
+    prepare_torch()
+    rows = read_index(Path("data") / corpus_name / "index.csv")
+    try:
+        corpus, scalers = load_corpus(corpus_name, rows, list(params.model.modalities))
+    except FeaturesError as error:
+        raise StageError(str(error)) from None
+    config = model_config(params, corpus_name, corpus)
+    log.info("%s: %s, width %d, on %s; %d dialogues to train on",
+             corpus_name, " + ".join(config.dims), config.dim, device(), len(corpus.dialogues["train"]))  # fmt: skip
+
+    checkpoints = cache_folder() / "train" / work_identity(corpus_name, params)
+    fits: dict[int, Fit] = {}
+    for seed in settings.seeds:
+        try:
+            fits[seed] = fit(lambda: Cmath(config), corpus, training_settings(settings, corpus, config.classes), seed,
+                             device(), checkpoints / f"seed{seed}.pt")  # fmt: skip
+        except DivergenceError as error:
+            raise StageError(str(error)) from None
+        best = fits[seed].history[fits[seed].best_epoch - 1]
+        log.info("seed %d: best of %d epochs is %d, validation weighted F1 %.2f",
+                 seed, len(fits[seed].history), best["epoch"], best["validation_weighted_f1"])  # fmt: skip
+    write_models(fits, scalers, config, Path("models") / corpus_name)
+    write_history(fits, Path("results") / corpus_name / "history.csv")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def load_corpus(name: str, rows: list[Utterance], modalities: list[str]) -> tuple[Corpus, dict[str, Scaler]]:
+    """Standardised features of the modalities that the training split has, and the statistics used.
+
+    Raises:
+        FeaturesError: a feature file cannot be used.
+        StageError: none of `modalities` is present in train.
+    """
+    train = torch.tensor([row.split == "train" for row in rows])
+    features, present, scalers = {}, {}, {}
+    for modality in [name for name in MODALITIES if name in modalities]:  # one order, however they were listed
+        read = read_features(Path("data") / name / "features" / f"{modality}.safetensors", len(rows))
+        there = torch.from_numpy(read.present)
+        if not (there & train).any():
+            log.warning("%s: %s is missing in all of the training split, and left out", name, modality)
+            continue
+        values = torch.from_numpy(read.values)
+        scalers[modality] = Scaler.fit(values, there & train)
+        features[modality], present[modality] = scalers[modality](values, there), there
+    if not features:
+        raise StageError(f"params.yaml: model.modalities = {modalities}: {name} has none of them in its training split")
+    order = LABELS[name]
+    parts: dict[str, list[torch.Tensor]] = {split: [] for split in SPLITS}
+    for positions in dialogues(rows):
+        parts[rows[positions[0]].split].append(torch.tensor(positions))
+    label = torch.tensor([order.index(row.label) for row in rows])
+    return Corpus(features, present, torch.tensor([row.speaker for row in rows]), label, parts), scalers
+
+
+def model_config(params: Params, name: str, corpus: Corpus) -> CmathConfig:
+    """The network that params.yaml describes, for this corpus' features."""
+    chosen, settings = params.model, params.train[name]
+    return CmathConfig(
+        dims={modality: values.shape[1] for modality, values in corpus.features.items()},
+        speakers=int(corpus.speaker.max()) + 1,
+        classes=len(LABELS[name]),
+        gamma1=settings.gamma1,
+        gamma2=settings.gamma2,
+        **chosen.model_dump(exclude={"name", "modalities"}),
+    )
+
+
+def training_settings(settings: TrainOf, corpus: Corpus, classes: int) -> Settings:
+    train = corpus.label[torch.cat(corpus.dialogues["train"])]
+    return Settings(
+        class_weights=inverse_frequency(train, classes) if settings.class_weights else None,
+        **settings.model_dump(exclude={"class_weights", "gamma1", "gamma2", "seeds"}),
+    )
+
+
+def work_identity(name: str, params: Params) -> str:
+    """A name for all that decides this training's numbers, so that no other training's checkpoint is taken up."""
+    inputs = [Path("data") / name / "index.csv", *sorted((Path("data") / name / "features").glob("*.safetensors"))]
+    code = [Path(__file__), *sorted((Path(__file__).parent.parent / "model").rglob("*.py"))]
+    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in [*inputs, *code]}
+    chosen = {"model": params.model.model_dump(), "train": params.train[name].model_dump()}
+    return fingerprint({**chosen, "files": files, "torch": torch.__version__, "device": device().type})
+
+
+def write_models(fits: dict[int, Fit], scalers: dict[str, Scaler], config: CmathConfig, folder: Path) -> None:
+    """A file a seed: weights, scaler, each epoch's unseen guesses on test; the network's form in the metadata."""
+    folder.mkdir(parents=True, exist_ok=True)
+    form = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    for seed, result in fits.items():
+        tensors = {f"model.{name}": value.contiguous() for name, value in result.weights.items()}
+        for modality, scaler in scalers.items():
+            tensors |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.deviation": scaler.deviation}
+        tensors["test_guesses"] = result.test_guesses
+        metadata = {"config": json.dumps(form, sort_keys=True), "best_epoch": str(result.best_epoch)}
+        save_file(tensors, folder / f"seed{seed}.safetensors", metadata)
+
+
+def write_history(fits: dict[int, Fit], file: Path) -> None:
+    """A row an epoch and seed: the loss terms and the validation score."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [row for result in fits.values() for row in result.history]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: round(value, 6) for name, value in row.items()})
+
+
+if __name__ == "__main__":
+    start(run, parser(__doc__))
