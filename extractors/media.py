@@ -159,7 +159,8 @@ def frames(
             given = int((time - begin) * fps + 1e-6) + 1
             yield picture
     if not given:
-        raise MediaError(f"has no picture between {begin:g} s and {end if end is not None else 'its end'} s")
+        until = "its end" if end is None else f"{end:g} s"
+        raise MediaError(f"has no picture between {begin:g} s and {until}")
 
 
 @lru_cache(maxsize=4)

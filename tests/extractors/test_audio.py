@@ -1,0 +1,80 @@
+"""Audio features: width, short sounds, silence, and independence of company."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractors.audio import AudioExtractor, functionals
+from extractors.media import RATE
+from extractors.result import Result
+from pipeline.index import with_content
+from pipeline.params import AudioOf
+from pipeline.utterances import Utterance
+from tests.conftest import write_clip
+
+
+def tone(seconds: float) -> np.ndarray:
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (0.3 * np.sin(2 * np.pi * 180 * time)).astype(np.float32)
+
+
+def test_is10_is_1582_finite_values_that_hear_a_difference() -> None:
+    values = functionals(tone(1.0), "IS10", 0.25)
+    assert values.shape == (1582,)
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    assert not np.array_equal(values, functionals(0.1 * tone(1.0), "IS10", 0.25))
+
+
+def test_a_sound_of_50_ms_is_padded_where_opensmile_alone_gives_nothing_but_nan() -> None:
+    import opensmile
+
+    bare = opensmile.Smile(opensmile.FeatureSet.IS10).process_signal(tone(0.05), RATE).to_numpy()
+    assert np.isnan(bare).all()
+    padded = functionals(tone(0.05), "IS10", 0.25)
+    assert np.isfinite(padded).all()
+    assert np.count_nonzero(padded) > 1000
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """Results by file name, of a loud, a silent, a very short clip and one that fails to decode."""
+    raw = tmp_path_factory.mktemp("raw")
+    write_clip(raw / "loud.mp4")
+    write_clip(raw / "silent.mp4", loud=0.0)
+    write_clip(raw / "short.mp4", seconds=0.05)
+    rows = [
+        Utterance(utterance_id=name, dialogue_id="d", turn=0, speaker=0, split="train", text="", label="", audio=name)
+        for name in ("loud.mp4", "silent.mp4", "short.mp4")
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMATH_CACHE", str(raw / "cache"))
+        rows = with_content(rows, raw)
+    extractor = AudioExtractor(AudioOf(set="IS10", min_seconds=0.25), raw)
+    keys = {extractor.key(row): row for row in rows}
+    assert None not in keys
+    results: dict[str, Result] = {}
+    for batch in extractor.extract({key: row for key, row in keys.items() if key}, set()):
+        results |= {keys[key].audio: result for key, result in batch.items()}
+    return results
+
+
+def test_silence_is_missing_and_said_to_be(extracted: dict[str, Result]) -> None:
+    assert extracted["silent.mp4"].vector is None
+    assert extracted["silent.mp4"].reason == "silent"
+
+
+def test_a_loud_and_a_very_short_clip_have_vectors(extracted: dict[str, Result]) -> None:
+    for name in ("loud.mp4", "short.mp4"):
+        vector = extracted[name].vector
+        assert vector is not None
+        assert vector.shape == (1582,)
+        assert np.isfinite(vector).all()
+
+
+def test_results_survive_the_cache(extracted: dict[str, Result]) -> None:
+    for result in extracted.values():
+        again = Result.from_bytes(result.to_bytes())
+        assert (again.reason, again.used) == (result.reason, result.used)
+        np.testing.assert_array_equal(again.vector, result.vector)

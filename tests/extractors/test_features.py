@@ -1,0 +1,46 @@
+"""The feature file: deterministic bytes, and errors that name it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from extractors.features import Features, FeaturesError, read_features, write_features
+
+
+def some() -> Features:
+    return Features(np.arange(6, dtype=np.float32).reshape(3, 2), np.array([True, False, True]), {"b": 1, "a": "x"})
+
+
+def test_the_file_has_the_names_and_types_of_the_contract(tmp_path: Path) -> None:
+    write_features(some(), tmp_path / "text.safetensors")
+    with safe_open(tmp_path / "text.safetensors", "np") as stored:
+        assert sorted(stored.keys()) == ["features", "present"]
+        assert stored.get_tensor("features").dtype == np.float32
+        assert stored.get_tensor("present").dtype == bool
+        assert "identity" in stored.metadata()
+
+
+def test_the_same_features_give_the_same_bytes(tmp_path: Path) -> None:
+    write_features(some(), tmp_path / "one")
+    write_features(Features(some().values, some().present, {"a": "x", "b": 1}), tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    read = read_features(tmp_path / "one", 3)
+    np.testing.assert_array_equal(read.values, some().values)
+    assert read.identity == {"a": "x", "b": 1}
+
+
+def test_unusable_files_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "audio.safetensors"
+    with pytest.raises(FeaturesError, match="no such file"):
+        read_features(file, 3)
+    write_features(some(), file)
+    with pytest.raises(FeaturesError, match="has 3 rows where the index has 4"):
+        read_features(file, 4)
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(FeaturesError, match="is no feature file"):
+        read_features(file, 3)
+    write_features(Features(np.full((3, 2), np.nan, np.float32), some().present, {}), file)
+    with pytest.raises(FeaturesError, match="not finite"):
+        read_features(file, 3)

@@ -1,0 +1,85 @@
+"""Decoding: lengths, intervals, rates, and files that are not what they should be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractors.media import RATE, ContentError, MediaError, frames, probe, read_sound, require_content
+from tests.conftest import write_clip
+
+
+def test_sound_is_16_khz_mono_and_as_long_as_the_clip(clip: Path) -> None:
+    sound = read_sound(clip)
+    assert sound.dtype == np.float32
+    assert sound.ndim == 1
+    assert len(sound) == pytest.approx(0.6 * RATE, abs=1100)  # the container counts whole AAC frames of 1,024
+    assert 0.2 < np.abs(sound).max() < 0.5
+
+
+def test_an_interval_of_sound_is_the_whole_files_interval(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", seconds=3, rate=16_000)
+    whole, part = read_sound(clip), read_sound(clip, 1.0, 2.0)
+    assert len(part) == RATE
+    # Within one AAC frame, for the first frame after a seek is decoded without its predecessor.
+    best = max(
+        np.corrcoef(part[2048:], whole[RATE + 2048 + shift : 2 * RATE + shift])[0, 1] for shift in range(-32, 33)
+    )
+    assert best > 0.99
+
+
+def test_frames_come_at_the_rate_asked_for(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", seconds=3)
+    assert len(list(frames(clip, 5))) == 15
+    assert len(list(frames(clip, 10))) == 30
+    assert len(list(frames(clip, 100))) == 30  # no more than there are
+    assert len(list(frames(clip, 5, 1.0, 2.0))) == 5
+
+
+def test_a_region_is_that_part_of_the_picture(clip: Path) -> None:
+    whole = next(frames(clip, 1))
+    part = next(frames(clip, 1, region="10,20,30,40"))
+    assert whole.shape == (80, 96, 3)
+    np.testing.assert_array_equal(part, whole[20:60, 10:40])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file"), (b"", "is empty"), (b"not a film" * 100, "cannot be opened")],
+)
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "clip.mp4"
+    if content is not None:
+        file.write_bytes(content)
+    assert said in probe(file).audio_problem
+    assert said in probe(file).video_problem
+    with pytest.raises(MediaError, match=said):
+        read_sound(file)
+    with pytest.raises(MediaError, match=said):
+        list(frames(file, 5))
+
+
+def test_a_clip_of_50_ms_gives_what_it_has(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "short.mp4", seconds=0.05)
+    assert 0 < len(read_sound(clip)) < 0.2 * RATE
+    assert len(list(frames(clip, 5))) == 1
+
+
+def test_a_clip_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "whole.mkv", seconds=3)
+    broken = tmp_path / "broken.mkv"
+    content = clip.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    assert 0 < len(list(frames(broken, 10))) < 30
+
+
+def test_an_interval_beyond_the_end_is_a_problem_in_words(clip: Path) -> None:
+    with pytest.raises(MediaError, match="no picture between 5 s and 6 s"):
+        list(frames(clip, 5, 5.0, 6.0))
+
+
+def test_changed_content_is_noticed(tmp_path: Path, clip: Path) -> None:
+    with pytest.raises(ContentError, match="was changed since the index was made"):
+        require_content(clip, "0" * 64)
+    with pytest.raises(ContentError, match="cannot be read"):
+        require_content(tmp_path / "gone.mp4", "0" * 64)

@@ -1,0 +1,133 @@
+"""The index stage: bad input is met with a recorded problem or a clear refusal."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from extractors import media
+from pipeline import index
+from pipeline.params import Params, load_params
+from pipeline.stage import StageError
+from pipeline.utterances import Utterance, dialogues, read_index, write_index
+from tests.conftest import write_clip
+
+PROJECT = Path(__file__).parents[2]
+
+
+def params(modalities: list[str] | None = None, share: float = 0.9) -> Params:
+    loaded = load_params(PROJECT / "params.yaml").model_dump()
+    loaded["index"]["max_problem_share"] = share
+    if modalities:
+        loaded["index"]["meld"]["modalities"] = modalities
+    return Params.model_validate(loaded)
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Utterance]]:
+    """Runs the stage on the tree at tmp_path/raw, made when it is not there."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(given: Params | None = None) -> list[Utterance]:
+        link = tmp_path / "data" / "meld" / "raw"
+        if not link.exists():
+            link.parent.mkdir(parents=True)
+            raw = tmp_path / "raw"
+            link.symlink_to(raw if raw.exists() else meld())
+        index.run(argparse.Namespace(corpus="meld"), given or params())
+        return read_index(tmp_path / "data" / "meld" / "index.csv")
+
+    return run
+
+
+def test_usable_clips_have_hashes_and_no_problem(indexed: Callable[..., list[Utterance]]) -> None:
+    rows = indexed()
+    assert len(rows) == 9
+    assert all(row.problem == "" and len(row.audio_hash) == 64 and row.audio_hash == row.video_hash for row in rows)
+
+
+def test_a_truncated_a_zero_byte_and_one_sided_clips_are_recorded(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path], clip: Path
+) -> None:
+    folder = meld() / "train_splits"
+    (folder / "dia0_utt0.mp4").write_bytes(clip.read_bytes()[:700])
+    (folder / "dia0_utt1.mp4").write_bytes(b"")
+    write_clip(folder / "dia0_utt2.mp4", picture=False)
+    write_clip(folder.parent / "dev_splits_complete" / "dia0_utt0.mp4", sound=False)
+    rows = indexed()
+    assert "train_splits/dia0_utt0.mp4: cannot be opened" in rows[0].problem
+    assert rows[1].problem == "train_splits/dia0_utt1.mp4: is empty (zero bytes)"
+    assert (rows[2].problem, rows[2].video) == ("train_splits/dia0_utt2.mp4: has no video stream", "")
+    assert rows[2].audio
+    assert (rows[3].problem, rows[3].audio) == ("dev_splits_complete/dia0_utt0.mp4: has no audio stream", "")
+    assert rows[3].video
+
+
+def test_too_many_problems_refuse_the_corpus_and_say_what_to_check(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
+) -> None:
+    meld(clips=False)
+    with pytest.raises(StageError) as caught:
+        indexed(params(share=0.2))
+    for word in ("9 of 9", "index.max_problem_share = 0.2", "index.meld.raw", "index.meld.modalities=[text]"):
+        assert word in str(caught.value)
+    assert not Path("data/meld/index.csv").exists()
+
+
+def test_annotations_alone_are_a_text_corpus(indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]) -> None:
+    meld(clips=False)
+    rows = indexed(params(["text"], share=0.0))
+    assert all(row.text and not row.problem for row in rows)
+
+
+def test_a_second_index_opens_no_clip_and_has_the_same_bytes(
+    indexed: Callable[..., list[Utterance]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed()
+    before = Path("data/meld/index.csv").read_bytes()
+
+    def refuse(path: Path) -> media.Probe:
+        raise AssertionError(f"{path} was opened again")
+
+    monkeypatch.setattr(index, "probe", refuse)
+    indexed()
+    assert Path("data/meld/index.csv").read_bytes() == before
+
+
+def test_a_changed_clip_changes_its_hash_alone(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
+    before = indexed()
+    write_clip(tmp_path / "raw" / "train_splits" / "dia0_utt1.mp4", seconds=0.9)
+    after = indexed()
+    changed = [new.utterance_id for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == ["train_dia0_utt1"]
+
+
+def test_an_empty_split_is_refused(indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]) -> None:
+    raw = meld()
+    header = (raw / "dev_sent_emo.csv").read_text().splitlines()[0]
+    (raw / "dev_sent_emo.csv").write_text(header + "\n")
+    with pytest.raises(StageError, match="the split validation is empty"):
+        indexed()
+
+
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    row = Utterance(utterance_id="a", dialogue_id="d", turn=3, speaker=1, split="test", text='He said "no", then …\n',
+                    label="joy", start=1.25, end=None, region="6,122,348,238", problem="x")  # fmt: skip
+    write_index([row], tmp_path / "index.csv")
+    assert read_index(tmp_path / "index.csv") == [row]
+
+
+def test_dialogues_are_told_apart_and_turns_ordered() -> None:
+    def row(dialogue: str, turn: int) -> Utterance:
+        return Utterance(utterance_id="", dialogue_id=dialogue, turn=turn, speaker=0, split="train", text="", label="")
+
+    assert dialogues([row("b", 1), row("a", 0), row("b", 0)]) == [[2, 0], [1]]
+
+
+def test_a_missing_or_foreign_index_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="no such file"):
+        read_index(tmp_path / "index.csv")
+    (tmp_path / "index.csv").write_text("a,b\n")
+    with pytest.raises(StageError, match="columns are not an index's"):
+        read_index(tmp_path / "index.csv")

@@ -1,0 +1,129 @@
+"""params.yaml and its schema: what is refused, and in which words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.params import ParamsError, load_params
+
+PROJECT = Path(__file__).parents[2]
+
+
+def changed(tmp_path: Path, key: str, value: object) -> Path:
+    """The project's params.yaml with one value changed or added."""
+    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    *sections, last = key.split(".")
+    section = content
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    file = tmp_path / "params.yaml"
+    with file.open("w") as stream:
+        YAML(typ="safe").dump(content, stream)
+    return file
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(ParamsError) as caught:
+        load_params(file)
+    return str(caught.value)
+
+
+def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
+    params = load_params(PROJECT / "params.yaml")
+    assert params.datasets == ["demo"]
+    assert (params.train.iemocap.learning_rate, params.train.meld.learning_rate) == (3e-3, 2e-4)
+    assert (params.train.iemocap.batch, params.train.meld.batch) == (16, 4)
+    assert (params.train.iemocap.gamma1, params.train.iemocap.gamma2) == (1.0, 1.8)
+    assert (params.train.meld.gamma1, params.train.meld.gamma2) == (1.0, 1.2)
+    assert params.model.dim == 400
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("model.dim", "abc", "model.dim = 'abc': input should be a valid integer"),
+        ("model.dim", 500.0, "model.dim = 500.0: input should be a valid integer"),
+        ("model.kernel", 2, "model.kernel = 2: must be odd"),
+        ("model.dropuot", 0.5, "model.dropuot = 0.5: there is no such key"),
+        ("model.dropout", 1.0, "model.dropout = 1.0: input should be less than 1"),
+        ("datasets", ["friends"], "datasets.0 = 'friends': input should be 'demo', 'meld' or 'iemocap'"),
+        ("datasets", ["meld", "meld"], "datasets = ['meld', 'meld']: must not name anything twice"),
+        ("datasets", [], "datasets = []"),
+        ("train.demo.seeds", [1, 1], "train.demo.seeds = [1, 1]: must not name anything twice"),
+        ("train.meld.learning_rate", "1e-3", "train.meld.learning_rate = '1e-3': input should be a valid number"),
+        ("index.meld.modalities", ["smell"], "index.meld.modalities.0 = 'smell'"),
+        ("audio.demo.min_seconds", float("nan"), "audio.demo.min_seconds"),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: object, said: str) -> None:
+    message = refusal(changed(tmp_path, key, value))
+    assert said in message
+    assert message.startswith(str(tmp_path / "params.yaml"))
+    assert len(message.splitlines()) == 1
+
+
+def test_width_and_heads_that_do_not_divide_are_refused_together(tmp_path: Path) -> None:
+    content = (PROJECT / "params.yaml").read_text().replace("dim: 400", "dim: 500").replace("heads: 10", "heads: 8")
+    file = tmp_path / "params.yaml"
+    file.write_text(content)
+    assert refusal(file) == f"{file}: model.dim = 500: must be a multiple of model.heads = 8"
+
+
+def test_every_width_of_figure_4_divides_by_the_default_heads() -> None:
+    heads = load_params(PROJECT / "params.yaml").model.heads
+    assert all(width % heads == 0 for width in range(100, 601, 100))
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text((PROJECT / "params.yaml").read_text().replace("  dropout: 0.5", "  # dropout", 1))
+    assert refusal(file) == f"{file}: model.dropout is missing"
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("index: [")
+    assert "is not YAML" in refusal(tmp_path / "params.yaml")
+
+
+def test_no_key_has_a_name_that_dvc_drops_or_takes_for_its_own() -> None:
+    # DVC's run cache forgets `size` and `nfiles` at any depth, and would give back results of another value.
+    def keys(section: object) -> set[str]:
+        if not isinstance(section, dict):
+            return set()
+        return set(section).union(*(keys(value) for value in section.values()))
+
+    found = keys(YAML(typ="safe").load((PROJECT / "params.yaml").read_text()))
+    assert "dim" in found
+    assert not found & {"size", "nfiles", "item", "key"}
+
+
+def test_params_are_read_as_dvc_writes_them(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    text = (PROJECT / "params.yaml").read_text()
+    file.write_text(text.replace("weight_decay: 0.00001", "weight_decay: 1e-05"))
+    assert load_params(file).train.meld.weight_decay == 1e-5
+
+
+@pytest.mark.parametrize("module", ["pipeline.params", "pipeline.preflight", "pipeline.raw", "pipeline.utterances"])
+def test_light_modules_import_no_heavy_library(module: str) -> None:
+    heavy = "torch transformers cv2 av opensmile sklearn librosa matplotlib".split()
+    code = f"import sys, {module}; print(*set({heavy}) & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
+
+
+def test_a_stage_refuses_before_a_heavy_import_and_without_a_traceback(tmp_path: Path) -> None:
+    changed(tmp_path, "model.heads", 7)
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pipeline.raw", "demo"], cwd=tmp_path, text=True,
+        capture_output=True, env={"PYTHONPATH": str(PROJECT), "PATH": ""}, check=False,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert "error: params.yaml: model.dim = 400: must be a multiple of model.heads = 7" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not any(line.endswith((" torch", " numpy")) for line in found.stderr.splitlines())
