@@ -34,6 +34,11 @@ class CmathConfig:
     heads: int
     ffn_multiple: int = 1
     dropout: float = 0.5
+    """On H_m of Eq. 8, on what attention and the feed-forward networks add, and before each classifier."""
+    feature_dropout: float = 0.0
+    """On the features U_m that are compressed; the reconstruction is of the whole ones."""
+    place_scale: float = 1.0
+    """Factor on S + P in Eq. 8; 1 as printed."""
     kernel: int = 1
     gate: str = "softmax"
     temperature: float = 1.0
@@ -47,15 +52,16 @@ class CmathConfig:
 class ModalityReconstruction(nn.Module):
     """Section 4.1.1: a convolution into the common space and one back (Eq. 1 and 2)."""
 
-    def __init__(self, features: int, dim: int, kernel: int, reconstruct: bool) -> None:
+    def __init__(self, features: int, dim: int, kernel: int, dropout: float, reconstruct: bool) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.down = nn.Conv1d(features, dim, kernel, padding=kernel // 2)
         self.up = nn.Conv1d(dim, features, kernel, padding=kernel // 2) if reconstruct else None
 
     def forward(self, u: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features U_m [B, T, F] -> compressed U'_m [B, T, d] and reconstructed U''_m [B, T, F]."""
         keep = present.unsqueeze(-1)
-        compressed = _convolve(self.down, u * keep) * keep  # Eq. 1; what is missing stays zero
+        compressed = _convolve(self.down, self.dropout(u * keep)) * keep  # Eq. 1; what is missing stays zero
         reconstructed = _convolve(self.up, compressed) if self.up is not None else None  # Eq. 2
         return compressed, reconstructed
 
@@ -203,13 +209,17 @@ class Cmath(ErcModel):
         reconstruct = config.ablate != "mr"
         kernel = config.kernel if reconstruct else 1  # "w/o MR": a fully-connected layer
         self.reconstruction = nn.ModuleDict(
-            {name: ModalityReconstruction(config.dims[name], config.dim, kernel, reconstruct) for name in names}
+            {
+                name: ModalityReconstruction(config.dims[name], config.dim, kernel, config.feature_dropout, reconstruct)
+                for name in names
+            }
         )
         self.speaker = nn.Embedding(config.speakers, config.dim)  # V_s of Eq. 5
         self.transformer = (
             nn.ModuleDict({name: CmaTransformer(name, config) for name in names}) if config.ablate != "cma_t" else None
         )
         self.fusion = VariationalFusion(config)
+        self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.ModuleDict({name: nn.Linear(config.dim, config.classes) for name in names})
         self.fused_classifier = nn.Linear(config.dim, config.classes)
         self.loss_weights = {  # Eq. 24; an ablated term has none
@@ -223,16 +233,16 @@ class Cmath(ErcModel):
         """Logits of the fused representation and the losses by name."""
         config, mask, present = self.config, batch.mask, batch.present
         position = positional_encoding(mask.shape[1], config.dim, mask.device)
-        place = (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
+        place = config.place_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
         h, reconstructed = {}, {}
         for name, module in self.reconstruction.items():
             compressed, reconstructed[name] = module(batch.features[name], present[name])
-            h[name] = compressed + place  # Eq. 8
+            h[name] = self.dropout(compressed + place)  # Eq. 8
         if self.transformer is not None:
             h = {name: module(h, present, mask) for name, module in self.transformer.items()}  # Eq. 13 and 14
         sample, mean = self.fusion(h, present)
-        logits = {name: self.classifier[name](values) for name, values in h.items()}  # Eq. 19
-        fused = self.fused_classifier(sample)
+        logits = {name: self.classifier[name](self.dropout(values)) for name, values in h.items()}  # Eq. 19
+        fused = self.fused_classifier(self.dropout(sample))
 
         losses = {"ce": cross_entropy(fused, batch.label, mask, class_weights)}  # Eq. 21
         for name in h:

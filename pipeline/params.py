@@ -120,6 +120,8 @@ class Model(Section):
     heads: Count
     ffn_multiple: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    feature_dropout: Annotated[float, Field(ge=0, lt=1)]
+    place_scale: NotNegative
     kernel: Count
     """k_m of Eq. 1 and 2."""
     gate: Literal["softmax", "sigmoid"]

@@ -25,7 +25,9 @@ def params(modalities: list[str] | None = None, share: float = 0.9) -> Params:
 
 
 @pytest.fixture
-def indexed(tmp_path: Path, meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Utterance]]:
+def indexed(
+    tmp_path: Path, meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[Utterance]]:
     """Runs the stage on the tree at tmp_path/raw, made when it is not there."""
     monkeypatch.chdir(tmp_path)
 
@@ -75,7 +77,9 @@ def test_too_many_problems_refuse_the_corpus_and_say_what_to_check(
     assert not Path("data/meld/index.csv").exists()
 
 
-def test_annotations_alone_are_a_text_corpus(indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]) -> None:
+def test_annotations_alone_are_a_text_corpus(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
+) -> None:
     meld(clips=False)
     rows = indexed(params(["text"], share=0.0))
     assert all(row.text and not row.problem for row in rows)

@@ -32,9 +32,7 @@ def rows(corpus: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def keys(rows: dict[str, list[dict[str, str]]]) -> set[str]:
-    return {
-        f"{split}/dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}" for split in rows for row in rows[split]
-    }
+    return {f"{split}/dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}" for split in rows for row in rows[split]}
 
 
 def clip(corpus: Path, key: str) -> Path:
@@ -72,9 +70,7 @@ def test_layout_and_counts(corpus: Path, rows: dict[str, list[dict[str, str]]]) 
         assert emotions.most_common(1)[0][0] == "neutral", split
 
 
-def test_clips_are_those_of_the_rows_but_for_the_oddities(
-    corpus: Path, rows: dict[str, list[dict[str, str]]]
-) -> None:
+def test_clips_are_those_of_the_rows_but_for_the_oddities(corpus: Path, rows: dict[str, list[dict[str, str]]]) -> None:
     expected = (keys(rows) - set(ODD["missing"])) | set(ODD["stray"]) | set(ODD["appledouble"])
     paths = {clip(corpus, key) for key in expected}
     paths |= {twin(clip(corpus, key)) for key in ODD["twin"]}

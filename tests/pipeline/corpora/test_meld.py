@@ -30,7 +30,9 @@ def test_rows_come_in_conversation_order_with_splits_and_clips(meld: Callable[..
 def test_speakers_are_numbered_inside_each_dialogue_by_first_appearance(meld: Callable[..., Path]) -> None:
     raw = meld()
     names = {0: ["Rachel", "Joey", "Rachel", "Ross"], 1: ["Ross", "Ross"]}
-    rewrite(raw, [{"Dialogue_ID": d, "Utterance_ID": u, "Speaker": name} for d in names for u, name in enumerate(names[d])])
+    rewrite(
+        raw, [{"Dialogue_ID": d, "Utterance_ID": u, "Speaker": name} for d in names for u, name in enumerate(names[d])]
+    )
     rows, _ = reader.read(raw, ["text"])
     assert [row.speaker for row in rows if row.split == "train"] == [0, 1, 0, 2, 0, 0]
 
