@@ -1,7 +1,5 @@
 """Audio features: width, short sounds, silence, and independence of company."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 

@@ -111,7 +111,7 @@ def test_params_are_read_as_dvc_writes_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("module", ["pipeline.params", "pipeline.preflight", "pipeline.raw", "pipeline.utterances"])
 def test_light_modules_import_no_heavy_library(module: str) -> None:
-    heavy = "torch transformers cv2 av opensmile sklearn librosa matplotlib".split()
+    heavy = ["torch", "transformers", "cv2", "av", "opensmile", "sklearn", "librosa", "matplotlib"]
     code = f"import sys, {module}; print(*set({heavy}) & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

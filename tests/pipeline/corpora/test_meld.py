@@ -134,7 +134,7 @@ def test_a_row_that_cannot_be_understood_is_named(meld: Callable[..., Path], row
 def test_a_missing_column_or_file_is_named(meld: Callable[..., Path], tmp_path: Path) -> None:
     raw = meld()
     (raw / "dev_sent_emo.csv").write_text("Utterance,Speaker\nHi,Ann\n")
-    with pytest.raises(StageError, match="dev_sent_emo.csv, line 1: no column Emotion"):
+    with pytest.raises(StageError, match=r"dev_sent_emo\.csv, line 1: no column Emotion"):
         reader.read(raw, ["text"])
-    with pytest.raises(StageError, match="has train_sent_emo.csv"):
+    with pytest.raises(StageError, match=r"has train_sent_emo\.csv"):
         reader.read(tmp_path / "empty", ["text"])

@@ -1,0 +1,148 @@
+"""The whole thing as a user runs it: `dvc` on a tiny corpus, from raw clips to metrics."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.corpora import demo
+from tests.conftest import write_clip
+
+PROJECT = Path(__file__).parents[1]
+DIALOGUES = 2
+"""Of each split: enough for every stage, few enough for a minute."""
+
+
+class Workspace:
+    """A copy of the project with a git history and a corpus beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.raw = folder / "project", folder / "corpus"
+        for name in ("pipeline", "extractors", "model", ".dvc"):
+            ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+            shutil.copytree(PROJECT / name, self.folder / name, ignore=ignored)
+        for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+            shutil.copy(PROJECT / name, self.folder / name)
+        self.set_params()
+        self.make_corpus()
+        for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+            subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *command], cwd=self.folder, check=True)
+
+    def set_params(self) -> None:
+        yaml = YAML()
+        content = yaml.load((self.folder / "params.yaml").read_text())
+        content["datasets"] = ["meld"]
+        content["index"]["meld"]["raw"] = str(self.raw)
+        content["text"]["meld"]["model"] = "minilm"
+        content["visual"]["meld"] |= {"fps": 2, "min_face": 60}
+        content["model"] |= {"dim": 20, "heads": 2}
+        content["train"]["meld"] |= {"epochs": 2, "seeds": [0, 1]}
+        with (self.folder / "params.yaml").open("w") as stream:
+            yaml.dump(content, stream)
+
+    def make_corpus(self) -> None:
+        for split, (annotations, clips, _) in demo.SPLITS.items():
+            turns = [turn for turn in demo.script(split) if turn.dialogue < DIALOGUES]
+            (self.raw / clips).mkdir(parents=True)
+            demo.write_rows(self.raw / annotations, turns)
+            for turn in turns:
+                demo.write_clip(self.raw / clips / f"dia{turn.dialogue}_utt{turn.utterance}.mp4", turn)
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """What a DVC command prints; checks that it succeeds, or `fails`."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "CMATH_"))}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        done = subprocess.run(["dvc", *command], cwd=self.folder, env=environment, text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+    def locked(self) -> dict[str, str]:
+        """Checksums of all outputs."""
+        lock = YAML(typ="safe").load((self.folder / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("repro"))
+    made.run("repro")
+    return made
+
+
+def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> None:
+    metrics = json.loads((workspace.folder / "results/meld/metrics.json").read_text())
+    assert {"accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "f1"} <= set(metrics)
+    assert set(metrics["constant"]) == {"accuracy", "weighted_f1"}
+    assert set(metrics["f1"]) == {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}
+    with (workspace.folder / "results/meld/predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2 * metrics["utterances"]
+    assert sum(float(rows[0][label]) for label in metrics["f1"]) == pytest.approx(1, abs=1e-5)
+    assert sorted(path.name for path in (workspace.folder / "models/meld").iterdir()) == [
+        "seed0.safetensors", "seed1.safetensors",
+    ]  # fmt: skip
+    for name in ("confusion.png", "curves.png", "classes.png"):
+        assert (workspace.folder / "results/meld" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_repro_finds_nothing_to_do(workspace: Workspace) -> None:
+    assert "Data and pipelines are up to date" in workspace.run("repro")
+
+
+def test_plots_are_a_page_that_needs_no_network(workspace: Workspace) -> None:
+    workspace.run("plots", "show")
+    page = (workspace.folder / "dvc_plots/index.html").read_text()
+    assert 'src="../.dvc/tmp/vega.js"' in page
+    assert (workspace.folder / "dvc_plots/../.dvc/tmp/vega.js").stat().st_size > 100_000
+    assert "vegaEmbed" in page
+    assert page.count("<img") == 3
+
+
+def test_a_width_re_runs_train_and_evaluate_only(workspace: Workspace) -> None:
+    before = workspace.locked()
+    said = workspace.run("exp", "run", "-S", "model.dim=40")
+    for stage in ("index@meld", "extract@meld-text", "extract@meld-audio", "extract@meld-visual"):
+        assert f"Stage '{stage}' didn't change, skipping" in said
+    for stage in ("train@meld", "evaluate@meld"):
+        assert f"Running stage '{stage}'" in said
+    assert workspace.locked()["models/meld"] != before["models/meld"]
+    assert "results/meld/metrics.json" in workspace.run("metrics", "diff") + workspace.run("metrics", "show")
+    said = workspace.run("exp", "run", "-S", "model.dim=20")
+    assert "cached - skipping run" in said
+    assert workspace.locked() == before
+
+
+def test_everything_made_again_has_the_same_bytes(workspace: Workspace) -> None:
+    before = workspace.locked()
+    shutil.rmtree(workspace.folder / ".cache")
+    workspace.run("repro", "--force", "--no-run-cache")
+    assert workspace.locked() == before
+
+
+def test_one_changed_clip_costs_one_extraction(workspace: Workspace) -> None:
+    write_clip(workspace.raw / "train_splits" / "dia0_utt1.mp4", seconds=1.0)
+    said = workspace.run("repro")
+    assert "audio: 1 to extract" in said
+    assert "visual: 1 to extract" in said
+    assert "text: 0 to extract" in said
+    assert "Running stage 'train@meld'" in said
+
+
+def test_an_impossible_value_ends_in_one_line_of_ours(workspace: Workspace) -> None:
+    said = workspace.run("exp", "run", "-S", "model.heads=7", fails=True)
+    assert "error: params.yaml: model.dim = 20: must be a multiple of model.heads = 7" in said
+    assert "Traceback" not in said
+    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=workspace.folder, check=True)
+
+
+def test_a_corpus_that_is_not_there_is_named(workspace: Workspace) -> None:
+    said = workspace.run("exp", "run", "-S", "index.meld.raw=/corpora/nowhere", fails=True)
+    assert "index.meld.raw = '/corpora/nowhere': there is no such folder" in said
+    assert "Traceback" not in said
