@@ -141,6 +141,7 @@ def fit(
                     raise DivergenceError(f"seed {seed}: the loss is not finite in the first epoch: {losses}; lower "
                                           "train's learning_rate")  # fmt: skip
                 log.warning("seed %d: the loss left the finite numbers in epoch %d: stopped there", seed, state.epoch)
+                state.epoch = settings.epochs  # a run that goes on from here must not try again
                 break
             score = weighted_f1(validation, predict(model, corpus, "validation", device)[0].argmax(1))
             state.history.append({"seed": seed, "epoch": state.epoch, **losses, "validation_weighted_f1": score})
@@ -153,6 +154,7 @@ def fit(
             if time.monotonic() - saved >= seconds_between_checkpoints:
                 state.save(checkpoint, model, optimizer)
                 saved = time.monotonic()
+    state.save(checkpoint, model, optimizer)  # a finished seed is not trained again when a later one is interrupted
     return Fit(state.best, state.history, state.best_epoch, torch.stack(state.guesses))
 
 

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     if not any(getattr(row, kind) for row in rows):
         log.info("%s: the index has none; nothing to extract", args.modality)
         write_features(Features(np.zeros((len(rows), 0)), np.zeros(len(rows), bool), {}), file)
-        write_report({}, rows, [None] * len(rows), file)
+        write_report({}, [], [], file)
         return
     try:
         extractor = make_extractor(args.modality, args.corpus, params)
@@ -89,7 +89,8 @@ def write_report(results: dict[str, Result], rows: list[Utterance], keys: list[s
     used = 0
     for row, key in zip(rows, keys, strict=True):
         if key is None:
-            missing.setdefault(row.problem or "not in the index", []).append(row.utterance_id)
+            reason = "cannot be used: see `problem` in the index" if row.problem else "empty"
+            missing.setdefault(reason, []).append(row.utterance_id)
         elif results[key].vector is None:
             missing.setdefault(results[key].reason, []).append(row.utterance_id)
         else:

@@ -8,6 +8,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from pipeline.params import MODALITIES, Params, TrainOf
 from pipeline.stage import StageError, cache_folder, log, parser, start
 from pipeline.utterances import SPLITS, Utterance, dialogues, read_index
 
+CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "20"))
+"""Between two checkpoints: what a kill may cost."""
+
 
 def run(args: argparse.Namespace, params: Params) -> None:
     corpus_name, settings = args.corpus, params.train[args.corpus]
@@ -45,7 +49,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     for seed in settings.seeds:
         try:
             fits[seed] = fit(lambda: Cmath(config), corpus, training_settings(settings, corpus, config.classes), seed,
-                             device(), checkpoints / f"seed{seed}.pt")  # fmt: skip
+                             device(), checkpoints / f"seed{seed}.pt", CHECKPOINT_SECONDS)  # fmt: skip
         except DivergenceError as error:
             raise StageError(str(error)) from None
         best = fits[seed].history[fits[seed].best_epoch - 1]

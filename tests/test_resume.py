@@ -1,0 +1,109 @@
+"""kill -9 in the middle of a stage, and the same command again: the bytes of a run that was never killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractors.cache import WorkCache
+from extractors.features import Features, write_features
+from pipeline.utterances import Utterance, write_index
+
+PROJECT = Path(__file__).parents[1]
+LABELS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+
+
+def command(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT),
+        "OMP_NUM_THREADS": "1",
+        "CMATH_CACHE": str(folder / "cache"),
+    }
+    return subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment)
+
+
+def kill_when(process: subprocess.Popen[bytes], happened: Callable[[], bool], seconds: float = 120) -> None:
+    """Kill `process` as soon as `happened`; it must still be running then."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Path:
+    """A folder in which train@meld can run: an index and three feature files of random numbers."""
+    draw = np.random.default_rng(0)
+    rows = [
+        Utterance(utterance_id=f"{split}{d}_{turn}", dialogue_id=f"{split}{d}", turn=turn, speaker=turn % 2,
+                  split=split, text="x", label=LABELS[draw.integers(7)])
+        for split in ("train", "validation", "test") for d in range(8) for turn in range(1 + d)
+    ]  # fmt: skip
+    data = tmp_path / "data" / "meld"
+    write_index(rows, data / "index.csv")
+    for modality, width in (("text", 24), ("audio", 16), ("visual", 8)):
+        values = draw.normal(size=(len(rows), width)).astype(np.float32)
+        write_features(Features(values, np.ones(len(rows), bool), {}), data / "features" / f"{modality}.safetensors")
+    text = (PROJECT / "params.yaml").read_text()
+    text = (
+        text.replace("dim: 400", "dim: 60").replace("patience: 10", "patience: 60").replace("epochs: 50", "epochs: 60")
+    )
+    (tmp_path / "params.yaml").write_text(text.replace("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 1]", 1))
+    return tmp_path
+
+
+def test_a_killed_training_ends_with_the_same_bytes(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
+    outputs = [features / "models/meld/seed0.safetensors", features / "models/meld/seed1.safetensors",
+               features / "results/meld/history.csv"]  # fmt: skip
+    assert command(features, "pipeline.train", "meld").wait() == 0
+    whole = [file.read_bytes() for file in outputs]
+    for file in outputs:
+        file.unlink()
+
+    def second_seed_has_begun() -> bool:
+        return any(features.glob("cache/train/*/seed1.pt"))
+
+    kill_when(command(features, "pipeline.train", "meld"), second_seed_has_begun)
+    assert not any(file.exists() for file in outputs)
+    assert command(features, "pipeline.train", "meld").wait() == 0
+    assert [file.read_bytes() for file in outputs] == whole
+    assert not any(features.glob("cache/train/*"))
+
+
+def test_a_killed_extraction_keeps_what_was_finished_and_ends_with_the_same_bytes(
+    tmp_path: Path, meld: Callable[..., Path]
+) -> None:
+    raw = meld()
+    for number, clip in enumerate(sorted(raw.rglob("*.mp4"))):  # no two the same, or they would be one extraction
+        clip.write_bytes(clip.read_bytes() + b"\0\0\0\x0cfree" + number.to_bytes(4, "big"))
+    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text().replace("corpora/MELD.Raw", str(raw)))
+    for stage in ("raw", "index"):
+        assert command(tmp_path, f"pipeline.{stage}", "meld").wait() == 0
+    output = tmp_path / "data/meld/features/audio.safetensors"
+    assert command(tmp_path, "pipeline.extract", "meld", "audio").wait() == 0
+    whole = output.read_bytes()
+    output.unlink()
+
+    cache = WorkCache(tmp_path / "cache")
+    database = cache._database
+    count = "SELECT COUNT(*) FROM result WHERE length(value) > 1000"
+    assert database.execute(count).fetchone() == (9,)
+    database.execute("DELETE FROM result WHERE length(value) > 1000")
+    database.commit()
+    kill_when(command(tmp_path, "pipeline.extract", "meld", "audio"), lambda: database.execute(count).fetchone()[0] > 0)
+    kept = database.execute(count).fetchone()[0]
+    assert 0 < kept < 9
+    assert command(tmp_path, "pipeline.extract", "meld", "audio").wait() == 0
+    assert output.read_bytes() == whole
