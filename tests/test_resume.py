@@ -56,9 +56,8 @@ def features(tmp_path: Path) -> Path:
         values = draw.normal(size=(len(rows), width)).astype(np.float32)
         write_features(Features(values, np.ones(len(rows), bool), {}), data / "features" / f"{modality}.safetensors")
     text = (PROJECT / "params.yaml").read_text()
-    text = (
-        text.replace("dim: 400", "dim: 60").replace("patience: 10", "patience: 60").replace("epochs: 50", "epochs: 60")
-    )
+    for old, new in (("dim: 400", "dim: 60"), ("patience: 10", "patience: 30"), ("epochs: 50", "epochs: 30")):
+        text = text.replace(old, new)
     (tmp_path / "params.yaml").write_text(text.replace("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 1]", 1))
     return tmp_path
 

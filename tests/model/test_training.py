@@ -44,7 +44,7 @@ def test_it_learns_eight_dialogues(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(corpus: Corpus, tmp_path: Path) -> None:
     assert same(run(corpus, tmp_path / "a"), run(corpus, tmp_path / "b"))
-    assert not same(run(corpus, tmp_path / "a"), run(corpus, tmp_path / "b", seed=1))
+    assert not same(run(corpus, tmp_path / "a"), run(corpus, tmp_path / "c", seed=1))
 
 
 def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
