@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test check bench environment clean-cache
+.PHONY: help repro test bench environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,9 @@ test: $(VENV)/ready-dev ## install what is needed and run lint, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/ready ## time a training step against the machine's matrix products
+	$(BIN)/python -m bench.training
 
 environment: $(VENV)/ready ## only make the virtual environment in .venv
 

@@ -32,6 +32,7 @@ class Settings:
     epochs: int
     patience: int
     weight_decay: float
+    precision: str = "float32"
     class_weights: Tensor | None
 
 
@@ -178,12 +179,18 @@ def _train_epoch(
     weights = model.loss_weights
     sums: dict[str, Tensor] = {}
     steps = 0
+    dtype = getattr(torch, settings.precision)
+    lower = device.type == "cuda" and dtype != torch.float32
+    # A fresh scaler an epoch, for an epoch must not depend on what an interrupted run had learnt before it.
+    scaler = torch.amp.GradScaler("cuda", enabled=lower and dtype == torch.float16)
     for dialogues in shuffled(corpus.dialogues["train"], settings.batch, generator):
-        output = model(collate(corpus, dialogues).to(device), class_weights)
+        with torch.autocast("cuda", dtype, enabled=lower):
+            output = model(collate(corpus, dialogues).to(device), class_weights)
         loss = torch.stack([weights[name] * value for name, value in output.losses.items() if weights[name]]).sum()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         steps += 1
         for name, value in {"loss": loss, **output.losses}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()

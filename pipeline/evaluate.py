@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from sklearn.metrics import accuracy_score, f1_score
 
 from extractors.device import device
 from extractors.features import FeaturesError
@@ -26,10 +26,14 @@ from model.training import positions, predict, prepare_torch
 from pipeline.corpora.labels import LABELS
 from pipeline.offline_plots import write_vega
 from pipeline.params import Params
-from pipeline.pictures import draw_confusion, draw_curves, draw_scores
+from pipeline.pictures import draw_confusion, draw_curves, draw_map, draw_scores
+from pipeline.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
 from pipeline.stage import StageError, log, parser, root, start
 from pipeline.train import load_corpus
 from pipeline.utterances import Utterance, read_index
+
+LENGTHS = {"demo": (9, 20), "meld": (9, 20), "iemocap": (39, 69)}
+"""Turns of the longest conversations in the paper's buckets C1 and C2 (section 5.9); it leaves 70 open: here C3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Seed:
     seed: int
     probabilities: np.ndarray
     """[utterances, C]"""
+    representations: np.ndarray
+    """[utterances, d]: the fused representations H'_x."""
     guesses: np.ndarray
     """int [epochs, utterances]: what the model of each epoch would have said."""
 
@@ -51,20 +57,24 @@ def run(args: argparse.Namespace, params: Params) -> None:
         corpus, _ = load_corpus(name, rows, list(params.model.modalities))
     except FeaturesError as error:
         raise StageError(str(error)) from None
+    order = LABELS[name]
     seeds = [predict_seed(Path("models") / name, seed, corpus) for seed in params.train[name].seeds]
     where = positions(corpus, "test")
-    label = corpus.label[where].numpy()
-    train = corpus.label[positions(corpus, "train")].numpy()
+    tested = [rows[place] for place in where.tolist()]
+    scores = metrics(seeds, tested, [row.label for row in rows if row.split == "train"], order)
+    scores["by_length"] = by_group(length_groups(tested, LENGTHS[name]), tested, seeds, order)
+    scores["by_modalities"] = by_group(modality_groups(corpus, where), tested, seeds, order)
 
     results = Path("results") / name
     results.mkdir(parents=True, exist_ok=True)
-    scores = metrics(seeds, label, train, LABELS[name])
     (results / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
-    write_predictions(seeds, [rows[place] for place in where.tolist()], LABELS[name], results / "predictions.csv")
-    write_class_scores(scores, LABELS[name], results / "classes.csv")
-    draw_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], LABELS[name], results / "confusion.png")
+    write_predictions(seeds, tested, order, results / "predictions.csv")
+    write_class_scores(scores, order, results / "classes.csv")
+    label = corpus.label[where].numpy()
+    draw_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], order, results / "confusion.png")
     draw_curves(results / "history.csv", results / "curves.png")
-    draw_scores(scores, LABELS[name], results / "classes.png")
+    draw_scores(scores, order, results / "classes.png")
+    draw_map(seeds[0].representations, label, order, results / "tsne.png")
     write_vega(root() / ".dvc" / "tmp")
     log.info("%s test, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f (constant classifier: %.2f and %.2f)",
              name, len(seeds), scores["accuracy"], scores["accuracy_std"], scores["weighted_f1"],
@@ -91,43 +101,68 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
         )
     model = Cmath(config)
     model.load_state_dict(weights)
-    logits, _ = predict(model.to(device()), corpus, "test", device())
-    return Seed(seed, logits.double().softmax(1).numpy(), tensors["test_guesses"].numpy())
+    logits, representations = predict(model.to(device()), corpus, "test", device())
+    probabilities = logits.double().softmax(1).numpy()
+    return Seed(seed, probabilities, representations.numpy(), tensors["test_guesses"].long().numpy())
 
 
-def metrics(seeds: list[Seed], label: np.ndarray, train: np.ndarray, names: tuple[str, ...]) -> dict:
-    """Scores on test, percent; see the module's docstring."""
-    classes = range(len(names))
-    by_seed: dict[str, list[float]] = {"accuracy": [], "weighted_f1": [], "oracle_weighted_f1": []}
-    f1 = []
-    for seed in seeds:
-        guess = seed.probabilities.argmax(1)
-        by_seed["accuracy"].append(accuracy(label, guess))
-        by_seed["weighted_f1"].append(weighted_f1(label, guess))
-        by_seed["oracle_weighted_f1"].append(max(weighted_f1(label, epoch) for epoch in seed.guesses))
-        f1.append(100 * f1_score(label, guess, labels=classes, average=None, zero_division=0))
-    scores: dict = {}
+def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:
+    """Scores on test, percent; see the module's docstring.
+
+    Args:
+        rows: the utterances of test, in the order of the seeds' predictions.
+        train: the labels of the training split, for the constant classifier.
+    """
+    label = np.array([names.index(row.label) for row in rows])
+    guesses = [seed.probabilities.argmax(1) for seed in seeds]
+    counts = [confusion(label, guess, len(names)) for guess in guesses]
+    by_seed = {
+        "accuracy": [accuracy(part) for part in counts],
+        "weighted_f1": [weighted_f1(part) for part in counts],
+        "oracle_weighted_f1": [
+            max(weighted_f1(confusion(label, epoch, len(names))) for epoch in seed.guesses) for seed in seeds
+        ],
+    }
+    found: dict = {}
     for key, values in by_seed.items():
-        scores[key], scores[f"{key}_std"] = _rounded(np.mean(values)), _rounded(_deviation(values))
-    scores["f1"] = {name: _rounded(value) for name, value in zip(names, np.mean(f1, axis=0), strict=True)}
-    scores["f1_std"] = {
-        name: _rounded(_deviation(values)) for name, values in zip(names, np.transpose(f1), strict=True)
-    }
-    constant = np.full_like(label, Counter(train.tolist()).most_common(1)[0][0])
-    scores["constant"] = {
-        "accuracy": _rounded(accuracy(label, constant)),
-        "weighted_f1": _rounded(weighted_f1(label, constant)),
-    }
-    scores["seeds"], scores["utterances"] = len(seeds), len(label)
-    return scores
+        found[key], found[f"{key}_std"] = _rounded(np.mean(values)), _rounded(_deviation(values))
+    low, high = np.percentile(resampled_f1(label, guesses, len(names)), [2.5, 97.5])
+    found["weighted_f1_low"], found["weighted_f1_high"] = _rounded(low), _rounded(high)
+    f1 = [class_f1(part) for part in counts]
+    found["f1"] = {name: _rounded(value) for name, value in zip(names, np.mean(f1, axis=0), strict=True)}
+    found["f1_std"] = {name: _rounded(_deviation(values)) for name, values in zip(names, np.transpose(f1), strict=True)}
+    found["calibration_error"] = _rounded(np.mean([calibration_error(label, seed.probabilities) for seed in seeds]))
+    constant = np.full_like(label, names.index(Counter(train).most_common(1)[0][0]))
+    always = confusion(label, constant, len(names))
+    found["constant"] = {"accuracy": _rounded(accuracy(always)), "weighted_f1": _rounded(weighted_f1(always))}
+    found["seeds"], found["utterances"] = len(seeds), len(label)
+    return found
 
 
-def accuracy(label: np.ndarray, guess: np.ndarray) -> float:
-    return 100 * float(accuracy_score(label, guess))
+def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names: tuple[str, ...]) -> dict:
+    """Weighted F1 (mean over the seeds) and number of the utterances of each group, groups by name."""
+    label, member = np.array([names.index(row.label) for row in rows]), np.array(groups)
+    found = {}
+    for group in sorted(set(groups)):
+        part = member == group
+        counts = [confusion(label[part], seed.probabilities.argmax(1)[part], len(names)) for seed in seeds]
+        mean = _rounded(np.mean([weighted_f1(of_seed) for of_seed in counts]))
+        found[group] = {"weighted_f1": mean, "utterances": int(part.sum())}
+    return found
 
 
-def weighted_f1(label: np.ndarray, guess: np.ndarray) -> float:
-    return 100 * float(f1_score(label, guess, average="weighted", zero_division=0))
+def length_groups(rows: list[Utterance], bounds: tuple[int, int]) -> list[str]:
+    """The bucket of each utterance's conversation by its turns (section 5.9): C1, C2 up to the bounds, C3 beyond."""
+    turns = Counter(row.dialogue_id for row in rows)
+    first, second = bounds
+    names = (f"C1: 1-{first}", f"C2: {first + 1}-{second}", f"C3: {second + 1} and more")
+    return [names[(turns[row.dialogue_id] > first) + (turns[row.dialogue_id] > second)] for row in rows]
+
+
+def modality_groups(corpus: Corpus, where: torch.Tensor) -> list[str]:
+    """The modalities that each utterance has, joined by +."""
+    there = {name: present[where].tolist() for name, present in corpus.present.items()}
+    return ["+".join(name for name in there if there[name][place]) or "none" for place in range(len(where))]
 
 
 def _deviation(values: list[float] | np.ndarray) -> float:

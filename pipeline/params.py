@@ -150,6 +150,8 @@ class TrainOf(Section):
     patience: Count
     """Epochs without a better validation score before a seed stops."""
     weight_decay: NotNegative
+    precision: Literal["float32", "bfloat16", "float16"]
+    """Of matrix products on CUDA; a CPU always takes float32."""
     class_weights: bool
     gamma1: NotNegative
     """Weight of low-level distillation, Eq. 24."""

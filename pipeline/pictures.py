@@ -11,10 +11,13 @@ matplotlib.use("Agg")  # no screen
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
 from sklearn.metrics import confusion_matrix
 
 COLOUR, ACCENT = "#0072b2", "#d55e00"
 """Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart."""
+CLASS_COLOURS = ("#999999", "#e69f00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#d55e00")
+"""Seven of the same palette."""
 
 
 def _save(figure: Figure, file: Path) -> None:
@@ -71,5 +74,21 @@ def draw_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
     axes.axhline(constant, color="grey", linestyle="--", label=f"constant classifier {constant:.2f}")
     axes.set_ylim(0, 100)
     axes.set_ylabel("F1 on test, %")
+    axes.legend()
+    _save(figure, file)
+
+
+def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, ...], file: Path) -> None:
+    """t-SNE of one seed's fused representations [utterances, d], coloured by annotation (Figure 3)."""
+    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    if len(label) > 3:
+        perplexity = min(30.0, (len(label) - 1) / 3)
+        places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(representations)
+        for number, name in enumerate(names):
+            part = places[label == number]
+            axes.scatter(part[:, 0], part[:, 1], s=14, color=CLASS_COLOURS[number], label=name)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title("Fused representations of test (t-SNE, first seed)")
     axes.legend()
     _save(figure, file)

@@ -84,6 +84,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> None:
     metrics = json.loads((workspace.folder / "results/meld/metrics.json").read_text())
     assert {"accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "f1"} <= set(metrics)
+    assert metrics["weighted_f1_low"] <= metrics["weighted_f1"] <= metrics["weighted_f1_high"]
+    for groups in ("by_length", "by_modalities"):
+        assert sum(group["utterances"] for group in metrics[groups].values()) == metrics["utterances"]
     assert set(metrics["constant"]) == {"accuracy", "weighted_f1"}
     assert set(metrics["f1"]) == {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}
     with (workspace.folder / "results/meld/predictions.csv").open() as stream:
@@ -93,7 +96,7 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     assert sorted(path.name for path in (workspace.folder / "models/meld").iterdir()) == [
         "seed0.safetensors", "seed1.safetensors",
     ]  # fmt: skip
-    for name in ("confusion.png", "curves.png", "classes.png"):
+    for name in ("confusion.png", "curves.png", "classes.png", "tsne.png"):
         assert (workspace.folder / "results/meld" / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -107,7 +110,7 @@ def test_plots_are_a_page_that_needs_no_network(workspace: Workspace) -> None:
     assert 'src="../.dvc/tmp/vega.js"' in page
     assert (workspace.folder / "dvc_plots/../.dvc/tmp/vega.js").stat().st_size > 100_000
     assert "vegaEmbed" in page
-    assert page.count("<img") == 3
+    assert page.count("<img") == 4
 
 
 def test_a_width_re_runs_train_and_evaluate_only(workspace: Workspace) -> None:
