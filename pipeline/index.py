@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from extractors.cache import WorkCache, fingerprint
 from extractors.media import Probe, probe
-from pipeline.corpora import meld
-from pipeline.params import Params
+from pipeline.corpora import iemocap, meld
+from pipeline.params import IemocapIndexOf, Params
 from pipeline.stage import StageError, cache_folder, log, parser, start
 from pipeline.utterances import SPLITS, Utterance, write_index
 
-READERS = {"demo": meld.read, "meld": meld.read}  # the demo corpus has MELD's layout
 PROBE = fingerprint({"what": "probe", "version": 1})
 KEPT_TOGETHER = 256
 """Clips looked at between two writes to the work cache."""
@@ -34,12 +33,13 @@ SHOWN = 20
 
 def run(args: argparse.Namespace, params: Params) -> None:
     corpus, settings = args.corpus, params.index[args.corpus]
-    if corpus not in READERS:
-        raise StageError(f"params.yaml: datasets: the reader of {corpus} is not there yet")
     raw = Path("data") / corpus / "raw"
     if not raw.is_dir():
         raise StageError(f"{raw}: no such folder; `dvc repro raw@{corpus}` links it")
-    rows, notes = READERS[corpus](raw, settings.modalities)
+    if isinstance(settings, IemocapIndexOf):
+        rows, notes = iemocap.read(raw, settings.modalities, settings.validation, settings.validation_seed)
+    else:  # the demo corpus has MELD's layout
+        rows, notes = meld.read(raw, settings.modalities)
     if not rows:
         raise StageError(f"{raw}: has no utterance; set index.{corpus}.raw to the folder of the raw corpus")
     missing = [split for split in SPLITS if all(row.split != split for row in rows)]

@@ -79,9 +79,22 @@ class IndexOf(Section):
         return self
 
 
-class Index(ByCorpus[IndexOf]):
+class IemocapIndexOf(IndexOf):
+    validation: Literal["random20", "cosmic12", "session4"]
+    """Held-out dialogues of Sessions 1 to 4: a random fifth (the paper), a fixed list, or the actors of Session 4."""
+    validation_seed: Annotated[int, Field(ge=0)]
+
+
+class Index(Section):
+    demo: IndexOf
+    meld: IndexOf
+    iemocap: IemocapIndexOf
     max_problem_share: Share
     """Largest share of clips that may be unusable before the corpus is refused."""
+
+    def __getitem__(self, corpus: str) -> IndexOf:
+        values: IndexOf = getattr(self, corpus)
+        return values
 
 
 class TextOf(Section):

@@ -1,0 +1,158 @@
+"""IEMOCAP_full_release: transcriptions, evaluations, sentence recordings and split-screen dialogue videos, as unpacked.
+
+The six-way set of the literature: an utterance counts as happy also where its consensus is missing (`xxx`), Happiness
+is the single most voted category of all annotators, and the actor's own line says exactly Happiness. Session 5 is test.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.stage import StageError
+from pipeline.utterances import Utterance
+
+CODES = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
+TEST_SESSION, HELD_OUT_SESSION = "5", "4"
+DIALOGUE = re.compile(r"Ses0(?P<session>[1-5])(?P<marked>[FM])_(?:impro|script)\w+")
+SPOKEN = re.compile(
+    r"(?P<id>(?P<dialogue>Ses\w+)_(?P<speaker>[FM])\w*) \[(?P<start>[\d.]+)-(?P<end>[\d.]+)\]: ?(?P<text>.*)"
+)
+PASSED_OVER = re.compile(r"[MF]:|\S*XX")
+"""Lines of a transcription that are no utterance: notes on the other actor, and turns without a recording."""
+EVALUATED = re.compile(r"\[[\d.]+ - [\d.]+\]\t(?P<id>\S+)\t(?P<code>\w{3})\t")
+VOTE = re.compile(r"C-(?P<annotator>[EFM]\d*):\t(?P<categories>[^(]*)")
+LEFT, RIGHT = "6,122,348,238", "366,122,348,238"
+"""The actors' halves of the letterboxed picture of 720x480; the one who wears the markers is on the left."""
+COSMIC_12 = (
+    "Ses01M_impro01", "Ses01M_script03_1", "Ses02F_impro02", "Ses02F_impro07", "Ses02M_script01_2", "Ses03F_impro01",
+    "Ses03M_impro02", "Ses03M_impro08a", "Ses03M_script02_2", "Ses03M_script03_2", "Ses04F_impro07",
+    "Ses04F_script02_1",
+)  # fmt: skip
+"""The fixed validation list in use since COSMIC."""
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """A block of an EmoEvaluation file."""
+
+    code: str
+    votes: Counter[str] = field(default_factory=Counter)
+    """All C-* lines, every category listed counting once."""
+    own: list[str] = field(default_factory=list)
+    """What the speaking actor's own lines say, as written."""
+
+    @property
+    def label(self) -> str | None:
+        """The six-way label, or None for an utterance that is left out."""
+        if self.code == "xxx":
+            ranked = self.votes.most_common(2)
+            single = ranked and ranked[0][0] == "Happiness" and (len(ranked) == 1 or ranked[0][1] > ranked[1][1])
+            return "happy" if single and "Happiness;" in self.own else None
+        return CODES.get(self.code)
+
+
+def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> tuple[list[Utterance], list[str]]:
+    """Six-way utterances in the order of the transcription lines, and what a reader of the log should know.
+
+    Raises:
+        StageError: there is no transcription, or a dialogue has no evaluation.
+    """
+    files = sorted(raw.glob("Session[1-5]/dialog/transcriptions/Ses*.txt"))
+    if not files:
+        raise StageError(f"{raw}: has no Session1…5/dialog/transcriptions/Ses*.txt; index.iemocap.raw must "
+                         "name the folder IEMOCAP_full_release")  # fmt: skip
+    rows: list[Utterance] = []
+    notes: list[str] = []
+    for file in files:
+        if not DIALOGUE.fullmatch(file.stem):
+            notes.append(f"{file.relative_to(raw)}: is not named like a dialogue; passed over")
+            continue
+        evaluations = file.parent.parent / "EmoEvaluation" / file.name
+        if not evaluations.is_file():
+            raise StageError(f"{evaluations}: no such file, but {file.name} has a transcription")
+        rows += _dialogue(raw, file, read_evaluations(evaluations), modalities, notes)
+    return with_validation(rows, validation, seed), notes
+
+
+def read_evaluations(file: Path) -> dict[str, Evaluation]:
+    """The blocks of an EmoEvaluation file by utterance."""
+    found: dict[str, Evaluation] = {}
+    current: Evaluation | None = None
+    speaker = ""
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        if head := EVALUATED.match(line):
+            current = found[head["id"]] = Evaluation(head["code"])
+            speaker = head["id"].rsplit("_", 1)[-1][:1]
+        elif current and (vote := VOTE.match(line)):
+            categories = vote["categories"].strip()
+            current.votes.update(part.strip() for part in categories.split(";") if part.strip())
+            if vote["annotator"][0] == speaker:
+                current.own.append(categories)
+    return found
+
+
+def _dialogue(
+    raw: Path, file: Path, evaluations: dict[str, Evaluation], modalities: Sequence[str], notes: list[str]
+) -> Iterator[Utterance]:
+    name = DIALOGUE.fullmatch(file.stem)
+    assert name
+    session = file.parent.parent.parent
+    sentences = session / "sentences" / "wav" / file.stem
+    film = next((path for path in sorted((session / "dialog" / "avi").glob(f"**/{file.stem}.avi"))), None)
+    speakers: dict[str, int] = {}
+    turn = 0
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if not line.strip() or PASSED_OVER.match(line):
+            continue
+        spoken = SPOKEN.fullmatch(line.strip())
+        if not spoken or float(spoken["end"]) < float(spoken["start"]):
+            notes.append(f"{file.relative_to(raw)}, line {number}: cannot be understood, passed over: {line[:60]!r}")
+            continue
+        evaluation = evaluations.get(spoken["id"])
+        if evaluation is None:
+            notes.append(f"{file.relative_to(raw)}, line {number}: {spoken['id']} has no evaluation, passed over")
+            continue
+        if evaluation.label is None:
+            continue
+        sound = sentences / f"{spoken['id']}.wav"
+        problem = ""
+        # A folder that is absent is a modality that this copy does not have; a file lacking in it is a problem.
+        if "audio" in modalities and sentences.parent.is_dir() and not sound.is_file():
+            problem = f"{sound.relative_to(raw)}: no such file"
+        yield Utterance(
+            utterance_id=spoken["id"],
+            dialogue_id=file.stem,
+            turn=turn,
+            speaker=speakers.setdefault(spoken["speaker"], len(speakers)),
+            split="test" if name["session"] == TEST_SESSION else "train",
+            text=" ".join(spoken["text"].split()),
+            label=evaluation.label,
+            audio=sound.relative_to(raw).as_posix() if "audio" in modalities and sound.is_file() else "",
+            video=film.relative_to(raw).as_posix() if "visual" in modalities and film else "",
+            start=float(spoken["start"]),
+            end=float(spoken["end"]),
+            region=LEFT if spoken["speaker"] == name["marked"] else RIGHT,
+            problem=problem,
+        )
+        turn += 1
+
+
+def with_validation(rows: list[Utterance], validation: str, seed: int) -> list[Utterance]:
+    """`rows` with the dialogues of train that `validation` names moved to the validation split.
+
+    Args:
+        validation: `random20` (a fifth of the dialogues, drawn from `seed`), `cosmic12` or `session4`.
+    """
+    train = sorted({row.dialogue_id for row in rows if row.split == "train"})
+    if validation == "random20":
+        drawn = np.random.default_rng(seed).permutation(len(train))[: round(0.2 * len(train))]
+        chosen = {train[place] for place in drawn.tolist()}
+    elif validation == "cosmic12":
+        chosen = set(COSMIC_12) & set(train)
+    else:
+        chosen = {name for name in train if name[4] == HELD_OUT_SESSION}
+    return [replace(row, split="validation") if row.dialogue_id in chosen else row for row in rows]
