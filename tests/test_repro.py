@@ -122,7 +122,7 @@ def test_a_width_re_runs_train_and_evaluate_only(workspace: Workspace) -> None:
         assert f"Running stage '{stage}'" in said
     assert workspace.locked()["models/meld"] != before["models/meld"]
     difference = json.loads(workspace.run("metrics", "diff", "--all", "--json"))
-    scores = difference["diff"]["results/meld/metrics.json"]
+    scores = difference["results/meld/metrics.json"]
     assert {"old", "new", "diff"} <= set(scores["weighted_f1"])
     said = workspace.run("exp", "run", "-S", "model.dim=20")
     assert "cached - skipping run" in said
