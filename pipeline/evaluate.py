@@ -91,7 +91,7 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     if not file.is_file():
         raise StageError(f"{file}: no such file; `dvc repro` makes it")
     with safe_open(file, "pt") as stored:
-        config = CmathConfig(**json.loads(stored.metadata()["config"]))
+        config = CmathConfig(**json.loads(stored.metadata()["training"])["config"])
     tensors = load_file(file)
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}

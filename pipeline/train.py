@@ -127,7 +127,8 @@ def write_models(fits: dict[int, Fit], scalers: dict[str, Scaler], config: Cmath
         for modality, scaler in scalers.items():
             tensors |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.deviation": scaler.deviation}
         tensors["test_guesses"] = result.test_guesses
-        metadata = {"config": json.dumps(form, sort_keys=True), "best_epoch": str(result.best_epoch)}
+        # One key: safetensors writes several in an order that changes from run to run, and the file's bytes with it.
+        metadata = {"training": json.dumps({"config": form, "best_epoch": result.best_epoch}, sort_keys=True)}
         save_file(tensors, folder / f"seed{seed}.safetensors", metadata)
 
 
