@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
 
-repro: $(VENV)/ready ## install what is needed and run the pipeline on the corpora of params.yaml (demo by default)
+repro: $(VENV)/ready ## install what is needed and run the pipeline on the corpora of params.yaml (the synthetic demo by default)
 	@$(BIN)/python -m pipeline.preflight
 	$(BIN)/dvc repro
 
