@@ -44,10 +44,7 @@ class AudioExtractor:
         }
 
     def key(self, row: Utterance) -> str | None:
-        if not row.audio:
-            return None
-        start, end = _interval(row)
-        return f"{row.audio_hash}|{start}|{end}"
+        return f"{row.audio_hash}|{row.audio_start}|{row.audio_end}" if row.audio else None
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         clips = [self._clip(key, row) for key, row in rows.items() if key not in known]
@@ -55,12 +52,7 @@ class AudioExtractor:
             yield {clip.key: result}
 
     def _clip(self, key: str, row: Utterance) -> Clip:
-        return Clip(key, self.raw / row.audio, row.audio_hash, *_interval(row))
-
-
-def _interval(row: Utterance) -> tuple[float | None, float | None]:
-    """Start and end in the audio file: the row's where sound and pictures share it, else all of it."""
-    return (row.start, row.end) if row.audio == row.video else (None, None)
+        return Clip(key, self.raw / row.audio, row.audio_hash, row.audio_start, row.audio_end)
 
 
 _worker: dict = {}

@@ -17,7 +17,7 @@ from extractors.features import Features, write_features
 from extractors.media import ContentError
 from extractors.result import Extractor, ExtractorError, Result
 from pipeline.params import MODALITIES, Params
-from pipeline.stage import StageError, cache_folder, log, parser, start
+from pipeline.stage import StageError, cache_folder, log, parser, raw_folder, start
 from pipeline.utterances import Utterance, read_index
 
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 def make_extractor(modality: str, corpus: str, params: Params) -> Extractor:
     """The extractor of `modality` with the parameters of `corpus`; only its own libraries are imported."""
-    raw = Path("data") / corpus / "raw"
+    raw = raw_folder(corpus, params)
     if modality == "text":
         from extractors.text import TextExtractor
 

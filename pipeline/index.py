@@ -1,4 +1,4 @@
-"""index@D: from the raw tree to data/D/index.csv, a row an utterance in conversation order.
+"""index@D: from the raw tree to data/D/index.csv, a row an utterance in conversation order, and results/D/corpus.json.
 
 The only stage that looks at the raw tree. Every clip is opened once to learn that it can be, and hashed, so that later
 stages depend on content and not on names; both are remembered by path, size and time of change.
@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -19,47 +18,72 @@ from tqdm import tqdm
 
 from extractors.cache import WorkCache, fingerprint
 from extractors.media import Probe, probe
-from pipeline.corpora import iemocap, meld
+from pipeline.census import as_table, census, write_census
+from pipeline.corpora import custom, iemocap, meld
+from pipeline.corpora.labels import labels
+from pipeline.corpora.reading import Reading
 from pipeline.params import IemocapIndexOf, Params
-from pipeline.stage import StageError, cache_folder, log, parser, start
+from pipeline.stage import StageError, cache_folder, log, parser, require_raw_folder, start
 from pipeline.utterances import SPLITS, Utterance, write_index
 
 PROBE = fingerprint({"what": "probe", "version": 1})
 KEPT_TOGETHER = 256
 """Clips looked at between two writes to the work cache."""
 SHOWN = 20
-"""Problems named in the log; all of them are in the index."""
+"""Problems, and notes, named in the log; all of them are in the index and in corpus.json."""
+WRONG_CUT = 20
+"""Seconds by which a clip may last longer than its utterance: MELD has clips of minutes around one of seconds."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
     corpus, settings = args.corpus, params.index[args.corpus]
-    raw = Path("data") / corpus / "raw"
-    if not raw.is_dir():
-        raise StageError(f"{raw}: no such folder; `dvc repro raw@{corpus}` links it")
+    raw = require_raw_folder(corpus, params)
     if isinstance(settings, IemocapIndexOf):
-        rows, notes = iemocap.read(raw, settings.modalities, settings.validation, settings.validation_seed)
+        reading = iemocap.read(raw, settings.modalities, settings.validation, settings.validation_seed)
+    elif corpus == "custom":
+        reading = custom.read(raw, settings.modalities)
     else:  # the demo corpus has MELD's layout
-        rows, notes = meld.read(raw, settings.modalities)
-    if not rows:
+        reading = meld.read(raw, settings.modalities)
+    if not reading.rows:
         raise StageError(f"{raw}: has no utterance; set index.{corpus}.raw to the folder of the raw corpus")
-    missing = [split for split in SPLITS if all(row.split != split for row in rows)]
+    missing = [split for split in SPLITS if all(row.split != split for row in reading.rows)]
     if missing:
         raise StageError(
             f"{raw}: the split {missing[0]} is empty; without it nothing can be fitted, chosen and reported"
         )
     if "text" not in settings.modalities:
-        rows = [replace(row, text="") for row in rows]
-    rows = with_content(rows, raw)
-    report(rows, notes)
-    refuse_problems(rows, params.index.max_problem_share, corpus)
-    write_index(rows, Path("data") / corpus / "index.csv")
+        reading.rows = [replace(row, text="") for row in reading.rows]
+    seconds = look_at_media(reading, raw)
+    counts = census(reading, seconds, labels(corpus, [row.label for row in reading.rows]))
+    report(reading, counts)
+    refuse_problems(reading.rows, params.index.max_problem_share, corpus)
+    write_index(reading.rows, Path("data") / corpus / "index.csv")
+    write_census(counts, Path("results") / corpus / "corpus.json")
 
 
-def with_content(rows: list[Utterance], raw: Path) -> list[Utterance]:
-    """`rows` with the hashes of their media, and without the media that cannot be used."""
-    paths = sorted({path for row in rows for path in (row.audio, row.video) if path})
+def look_at_media(reading: Reading, raw: Path) -> list[float]:
+    """Give the rows the hashes of their media, take out the media that cannot be used, note clips that are cut wrong.
+
+    Returns:
+        Seconds of usable sound, a value a row.
+    """
+    paths = sorted({path for row in reading.rows for path in (row.audio, row.video) if path})
     known = dict(zip(paths, looked_at([raw / path for path in paths]), strict=True))
-    return [_checked(row, known) for row in rows]
+    reading.rows = [_checked(row, known) for row in reading.rows]
+    for row in reading.rows:
+        stated, lasts = reading.stated.get(row.utterance_id), seconds_of(row, known, row.audio or row.video)
+        if stated and lasts > stated + WRONG_CUT:
+            reading.notes.append(f"{row.audio or row.video}: lasts {lasts:.0f} s, the utterance {stated:.1f} s by its "
+                                 "annotation; probably cut wrong, but used as it is")  # fmt: skip
+    return [seconds_of(row, known, row.audio) for row in reading.rows]
+
+
+def seconds_of(row: Utterance, known: dict[str, tuple[str, Probe]], path: str) -> float:
+    """Seconds of the utterance in the file `path`: its interval, or what of the file is left from its start on."""
+    if not path:
+        return 0.0
+    start, end = (row.audio_start, row.audio_end) if path == row.audio else (row.start, row.end)
+    return max(0.0, (known[path][1].seconds if end is None else end) - (start or 0.0))
 
 
 def _checked(row: Utterance, known: dict[str, tuple[str, Probe]]) -> Utterance:
@@ -117,22 +141,24 @@ def _look(file: Path) -> bytes:
     return json.dumps([digest, asdict(probe(file))]).encode()
 
 
-def report(rows: list[Utterance], notes: list[str]) -> None:
+def report(reading: Reading, counts: dict) -> None:
     """Say what was found, what cannot be used and why."""
-    for split in SPLITS:
-        part = [row for row in rows if row.split == split]
-        labels = ", ".join(f"{label} {count}" for label, count in Counter(row.label for row in part).most_common())
-        log.info(
-            "%-10s %5d utterances in %4d dialogues: %s", split, len(part), len({r.dialogue_id for r in part}), labels
-        )
-    for note in notes:
+    for line in as_table(counts):
+        log.info("%s", line)
+    for note in reading.notes[:SHOWN]:
         log.info("note: %s", note)
-    problems = [row for row in rows if row.problem]
+    if len(reading.notes) > SHOWN:
+        log.info("… and %d more notes: results/…/corpus.json", len(reading.notes) - SHOWN)
+    problems = [row for row in reading.rows if row.problem]
     for row in problems[:SHOWN]:
         log.warning("cannot be used: %s: %s", row.utterance_id, row.problem)
     if len(problems) > SHOWN:
         log.warning("… and %d more: column `problem` of the index", len(problems) - SHOWN)
-    log.info("%d of %d utterances have media that cannot be used", len(problems), len(rows))
+    log.info("%d of %d utterances have media that cannot be used", len(problems), len(reading.rows))
+    for reason, count in counts["problems"]["reasons"].items():
+        log.info("  %5d: %s", count, reason)
+    for difference in reading.differences:
+        log.warning("NOT THE FULL RELEASE: %s", difference)
 
 
 def refuse_problems(rows: list[Utterance], allowed: float, corpus: str) -> None:

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-CORPORA = ("demo", "meld", "iemocap")
+CORPORA = ("demo", "meld", "iemocap", "custom")
 MODALITIES = ("text", "audio", "visual")
 
-Corpus = Literal["demo", "meld", "iemocap"]
+Corpus = Literal["demo", "meld", "iemocap", "custom"]
 Modality = Literal["text", "audio", "visual"]
 
 Count = Annotated[int, Field(ge=1)]
@@ -44,6 +44,7 @@ class ByCorpus(Section, Generic[Values]):
     demo: Values
     meld: Values
     iemocap: Values
+    custom: Values
 
     def __getitem__(self, corpus: str) -> Values:
         values: Values = getattr(self, corpus)
@@ -72,6 +73,8 @@ class IndexOf(Section):
     """Folder of the raw corpus; a relative one counts from the project's root."""
     modalities: Modalities
     """Media that the corpus has; what is left out counts as missing in every utterance."""
+    watch: bool
+    """Whether DVC looks at the raw corpus, every file of it, each time it is asked what has changed."""
 
     @model_validator(mode="after")
     def _check(self) -> "IndexOf":
@@ -89,6 +92,7 @@ class Index(Section):
     demo: IndexOf
     meld: IndexOf
     iemocap: IemocapIndexOf
+    custom: IndexOf
     max_problem_share: Share
     """Largest share of clips that may be unusable before the corpus is refused."""
 

@@ -17,7 +17,8 @@ from sklearn.metrics import confusion_matrix
 COLOUR, ACCENT = "#0072b2", "#d55e00"
 """Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart."""
 CLASS_COLOURS = ("#999999", "#e69f00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#d55e00")
-"""Seven of the same palette."""
+"""Seven of the same palette, which come again in other shapes where a corpus has more classes."""
+SHAPES = "osD^vPX*"
 
 
 def _save(figure: Figure, file: Path) -> None:
@@ -86,7 +87,9 @@ def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, .
         places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(representations)
         for number, name in enumerate(names):
             part = places[label == number]
-            axes.scatter(part[:, 0], part[:, 1], s=14, color=CLASS_COLOURS[number], label=name)
+            colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
+            shape = SHAPES[number // len(CLASS_COLOURS) % len(SHAPES)]
+            axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=name)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title("Fused representations of test (t-SNE, first seed)")

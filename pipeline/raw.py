@@ -1,7 +1,8 @@
-"""raw@D: put the raw corpus within reach, as the link data/D/raw to the folder that index.D.raw names.
+"""raw@D: data/D/raw, by which DVC watches the raw corpus: a link to the folder that index.D.raw names.
 
-The corpus itself stays where it is: nothing is copied, and DVC never deletes what the link points to. The corpus `demo`
-is made first if it is not there.
+The corpus itself stays where it is: nothing is copied, and DVC never deletes what the link points to. Where
+index.D.watch is false, a small file takes the link's place, and DVC does not look at the corpus. The corpus `demo` is
+made first if it is not there.
 """
 
 import argparse
@@ -9,27 +10,33 @@ import shutil
 from pathlib import Path
 
 from pipeline.params import Params
-from pipeline.stage import StageError, log, parser, root, start
+from pipeline.stage import StageError, log, parser, raw_folder, require_raw_folder, start
+
+UNWATCHED = "index.{0}.watch is false: DVC does not look at the raw corpus; `dvc repro -f index@{0}` indexes it anew.\n"
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    key = f"index.{args.corpus}.raw"
-    value = params.index[args.corpus].raw
-    folder = root() / Path(value).expanduser()
+    folder = raw_folder(args.corpus, params)
     if args.corpus == "demo":
         make_demo_corpus(folder)
-    if not folder.is_dir():
-        raise StageError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); set it to the folder "
-                         f"of the raw corpus, e.g. `dvc exp run -S {key}=/corpora/{Path(value).name}`")  # fmt: skip
     link = Path("data") / args.corpus / "raw"
+    watch = params.index[args.corpus].watch
+    if watch:
+        folder = require_raw_folder(args.corpus, params)
     if link.is_dir() and not link.is_symlink():
-        if link.resolve() == folder.resolve():
+        if watch and link.resolve() == folder.resolve():
             return
-        raise StageError(f"{link}: is a folder where a link to {folder} should be; move it away, or set {key}={link}")
+        instead = f"a link to {folder}" if watch else f"a file (index.{args.corpus}.watch is false)"
+        raise StageError(f"{link}: is a folder where {instead} should be; move it away, or set "
+                         f"index.{args.corpus}.raw={link} and index.{args.corpus}.watch=true")  # fmt: skip
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
-    link.symlink_to(folder.resolve(), target_is_directory=True)
-    log.info("%s -> %s", link, folder)
+    if watch:
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        log.info("%s -> %s", link, folder)
+    else:
+        link.write_text(UNWATCHED.format(args.corpus), "utf-8")
+        log.info("%s: %s is not watched", link, folder)
 
 
 def make_demo_corpus(folder: Path) -> None:

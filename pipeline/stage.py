@@ -26,6 +26,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CMATH_CACHE") or root() / ".cache")
 
 
+def raw_folder(corpus: str, params: Params) -> Path:
+    """The folder that index.D.raw names: the same one where DVC runs an experiment in a folder of its own."""
+    return root() / Path(params.index[corpus].raw).expanduser()
+
+
+def require_raw_folder(corpus: str, params: Params) -> Path:
+    """`raw_folder`, or StageError where there is none."""
+    folder, key, value = raw_folder(corpus, params), f"index.{corpus}.raw", params.index[corpus].raw
+    if not folder.is_dir():
+        raise StageError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); set it to the folder "
+                         f"of the raw corpus, e.g. `dvc exp run -S {key}=/corpora/{Path(value).name}`")  # fmt: skip
+    return folder
+
+
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser with the argument that every stage has, the corpus; `doc` is the module's docstring."""
     result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -23,7 +23,7 @@ from model.cmath import Cmath, CmathConfig
 from model.losses import inverse_frequency
 from model.scaling import Scaler
 from model.training import DivergenceError, Fit, Settings, fit, prepare_torch
-from pipeline.corpora.labels import LABELS
+from pipeline.corpora.labels import labels
 from pipeline.params import MODALITIES, Params, TrainOf
 from pipeline.stage import StageError, cache_folder, log, parser, start
 from pipeline.utterances import SPLITS, Utterance, dialogues, read_index
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         corpus, scalers = load_corpus(corpus_name, rows, list(params.model.modalities))
     except FeaturesError as error:
         raise StageError(str(error)) from None
-    config = model_config(params, corpus_name, corpus)
+    config = model_config(params, corpus_name, corpus, labels(corpus_name, [row.label for row in rows]))
     log.info("%s: %s, width %d, on %s; %d dialogues to train on",
              corpus_name, " + ".join(config.dims), config.dim, device(), len(corpus.dialogues["train"]))  # fmt: skip
 
@@ -80,7 +80,7 @@ def load_corpus(name: str, rows: list[Utterance], modalities: list[str]) -> tupl
         features[modality], present[modality] = scalers[modality](values, there), there
     if not features:
         raise StageError(f"params.yaml: model.modalities = {modalities}: {name} has none of them in its training split")
-    order = LABELS[name]
+    order = labels(name, [row.label for row in rows])
     parts: dict[str, list[torch.Tensor]] = {split: [] for split in SPLITS}
     for positions in dialogues(rows):
         parts[rows[positions[0]].split].append(torch.tensor(positions))
@@ -88,13 +88,13 @@ def load_corpus(name: str, rows: list[Utterance], modalities: list[str]) -> tupl
     return Corpus(features, present, torch.tensor([row.speaker for row in rows]), label, parts), scalers
 
 
-def model_config(params: Params, name: str, corpus: Corpus) -> CmathConfig:
-    """The network that params.yaml describes, for this corpus' features."""
+def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ...]) -> CmathConfig:
+    """The network that params.yaml describes, for this corpus' features and labels."""
     chosen, settings = params.model, params.train[name]
     return CmathConfig(
         dims={modality: values.shape[1] for modality, values in corpus.features.items()},
         speakers=int(corpus.speaker.max()) + 1,
-        classes=len(LABELS[name]),
+        classes=len(order),
         gamma1=settings.gamma1,
         gamma2=settings.gamma2,
         **chosen.model_dump(exclude={"name", "modalities"}),

@@ -25,8 +25,11 @@ class Utterance:
     audio: str = ""
     video: str = ""
     start: float | None = None
-    """Seconds into `video`, and into `audio` where it names the same file; None: from its beginning."""
+    """Seconds into `video`; None: from its beginning."""
     end: float | None = None
+    audio_start: float | None = None
+    """Seconds into `audio`; None: from its beginning."""
+    audio_end: float | None = None
     region: str = ""
     """Part of the picture that shows the speaker, in pixels: `left,top,width,height`; empty: all of it."""
     audio_hash: str = ""
@@ -68,7 +71,7 @@ def read_index(file: Path) -> list[Utterance]:
 def _row(values: dict[str, str]) -> Utterance:
     typed: dict = dict(values)
     typed["turn"], typed["speaker"] = int(values["turn"]), int(values["speaker"])
-    for name in ("start", "end"):
+    for name in ("start", "end", "audio_start", "audio_end"):
         typed[name] = float(values[name]) if values[name] else None
     return Utterance(**typed)
 

@@ -20,7 +20,14 @@ MELD_COLUMNS = [
 
 
 def write_clip(
-    file: Path, seconds: float = 0.6, *, sound: bool = True, picture: bool = True, loud: float = 0.3, rate: int = 48_000
+    file: Path,
+    seconds: float = 0.6,
+    *,
+    sound: bool = True,
+    picture: bool = True,
+    loud: float = 0.3,
+    rate: int = 48_000,
+    layout: str = "stereo",
 ) -> Path:
     """A clip with a rising tone and a moving gradient; without `sound` or `picture`, without that stream."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +38,7 @@ def write_clip(
             video.width, video.height, video.pix_fmt = 96, 80, "yuv420p"
         if sound:
             audio = container.add_stream("aac", rate=rate)
-            audio.layout = "stereo"
+            audio.layout = layout
         if video:
             for number in range(max(1, round(seconds * 10))):
                 shade = np.add.outer(np.arange(80), np.arange(96) + 5 * number).astype(np.uint8)
@@ -42,8 +49,8 @@ def write_clip(
             time = np.arange(round(seconds * rate)) / rate
             wave = (loud * np.sin(2 * np.pi * (180 + 60 * time) * time)).astype(np.float32)
             for begin in range(0, len(wave), 1024):
-                part = np.repeat(wave[None, begin : begin + 1024], 2, axis=0)
-                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), format="fltp", layout="stereo")
+                part = np.repeat(wave[None, begin : begin + 1024], audio.channels, axis=0)
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), format="fltp", layout=layout)
                 frame.rate, frame.pts, frame.time_base = rate, begin, Fraction(1, rate)
                 container.mux(audio.encode(frame))
             container.mux(audio.encode(None))

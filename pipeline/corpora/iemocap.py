@@ -6,12 +6,13 @@ is the single most voted category of all annotators, and the actor's own line sa
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.corpora.reading import Reading
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance
 
@@ -19,12 +20,15 @@ CODES = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": 
 TEST_SESSION, HELD_OUT_SESSION = "5", "4"
 DIALOGUE = re.compile(r"Ses0(?P<session>[1-5])(?P<marked>[FM])_(?:impro|script)\w+")
 SPOKEN = re.compile(
-    r"(?P<id>(?P<dialogue>Ses\w+)_(?P<speaker>[FM])\w*) \[(?P<start>[\d.]+)-(?P<end>[\d.]+)\]: ?(?P<text>.*)"
+    r"(?P<id>(?P<dialogue>Ses\w+)_(?P<speaker>[FM])\w*) \[(?P<start>[0-9]+(\.[0-9]+)?)"
+    r"-(?P<end>[0-9]+(\.[0-9]+)?)\]: ?(?P<text>.*)"
 )
 PASSED_OVER = re.compile(r"[MF]:|\S*XX")
 """Lines of a transcription that are no utterance: notes on the other actor, and turns without a recording."""
-EVALUATED = re.compile(r"\[[\d.]+ - [\d.]+\]\t(?P<id>\S+)\t(?P<code>\w{3})\t")
+EVALUATED = re.compile(r"\[[0-9.]+ - [0-9.]+\]\t(?P<id>\S+)\t(?P<code>\w{3})\t")
 VOTE = re.compile(r"C-(?P<annotator>[EFM]\d*):\t(?P<categories>[^(]*)")
+MUST_BE_UNDERSTOOD = ("[", "C-")
+"""How those lines of an evaluation begin that are read."""
 LEFT, RIGHT = "6,122,348,238", "366,122,348,238"
 """The actors' halves of the letterboxed picture of 720x480; the one who wears the markers is on the left."""
 COSMIC_12 = (
@@ -33,6 +37,8 @@ COSMIC_12 = (
     "Ses04F_script02_1",
 )  # fmt: skip
 """The fixed validation list in use since COSMIC."""
+KNOWN = {1: (28, 1373), 2: (30, 1356), 3: (32, 1569), 4: (30, 1512), 5: (31, 1623)}
+"""Of the full release: dialogues and six-way utterances a session."""
 
 
 @dataclass(slots=True)
@@ -55,8 +61,8 @@ class Evaluation:
         return CODES.get(self.code)
 
 
-def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> tuple[list[Utterance], list[str]]:
-    """Six-way utterances in the order of the transcription lines, and what a reader of the log should know.
+def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> Reading:
+    """Six-way utterances in the order of the transcription lines.
 
     Raises:
         StageError: there is no transcription, or a dialogue has no evaluation.
@@ -65,25 +71,54 @@ def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> tu
     if not files:
         raise StageError(f"{raw}: has no Session1…5/dialog/transcriptions/Ses*.txt; index.iemocap.raw must "
                          "name the folder IEMOCAP_full_release")  # fmt: skip
-    rows: list[Utterance] = []
-    notes: list[str] = []
+    result = Reading([], [], untranscribed(raw))
     for file in files:
         if not DIALOGUE.fullmatch(file.stem):
-            notes.append(f"{file.relative_to(raw)}: is not named like a dialogue; passed over")
+            result.notes.append(f"{file.relative_to(raw)}: is not named like a dialogue; passed over")
             continue
         evaluations = file.parent.parent / "EmoEvaluation" / file.name
         if not evaluations.is_file():
             raise StageError(f"{evaluations}: no such file, but {file.name} has a transcription")
-        rows += _dialogue(raw, file, read_evaluations(evaluations), modalities, notes)
-    return with_validation(rows, validation, seed), notes
+        _dialogue(result, raw, file, read_evaluations(evaluations, raw, result.notes), modalities)
+    _compare_with_release(result)
+    result.rows = with_validation(result.rows, validation, seed)
+    return result
 
 
-def read_evaluations(file: Path) -> dict[str, Evaluation]:
-    """The blocks of an EmoEvaluation file by utterance."""
+def untranscribed(raw: Path) -> list[str]:
+    """A note for each dialogue that has other files, but no transcription."""
+    others = ("dialog/EmoEvaluation/Ses*.txt", "dialog/avi/**/Ses*.avi", "dialog/wav/Ses*.wav", "sentences/wav/Ses*")
+    found = {
+        (path.relative_to(raw).parts[0], path.stem) for kind in others for path in raw.glob(f"Session[1-5]/{kind}")
+    }
+    lacking = [Path(session, "dialog/transcriptions", f"{name}.txt") for session, name in sorted(found)]
+    return [f"{path}: no such file, but the dialogue has others" for path in lacking if not (raw / path).is_file()]
+
+
+def _compare_with_release(result: Reading) -> None:
+    """Say which sessions differ from the full release, and which of their files have a note. A copy with less than
+    half of the dialogues is a part that someone cut out, not a full release that lacks something."""
+    dialogues = {row.dialogue_id for row in result.rows}
+    if 2 * len(dialogues) <= sum(number for number, _ in KNOWN.values()):
+        return
+    for session, (number, utterances) in KNOWN.items():
+        found = sum(name[4] == str(session) for name in dialogues)
+        rows = sum(row.dialogue_id[4] == str(session) for row in result.rows)
+        if (found, rows) != (number, utterances):
+            noted = [note.partition(": ")[0].partition(", line")[0] for note in result.notes]
+            suspects = ", ".join(dict.fromkeys(file for file in noted if file.startswith(f"Session{session}/")))
+            result.differences.append(
+                f"Session{session}: {rows} utterances in {found} dialogues; the release has {utterances} in {number}"
+                f" ({f'to look at: {suspects}' if suspects else 'all files that are there can be understood'})"
+            )
+
+
+def read_evaluations(file: Path, raw: Path, notes: list[str]) -> dict[str, Evaluation]:
+    """The blocks of an EmoEvaluation file by utterance; `notes` gets the lines that cannot be understood."""
     found: dict[str, Evaluation] = {}
     current: Evaluation | None = None
     speaker = ""
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
         if head := EVALUATED.match(line):
             current = found[head["id"]] = Evaluation(head["code"])
             speaker = head["id"].rsplit("_", 1)[-1][:1]
@@ -92,53 +127,73 @@ def read_evaluations(file: Path) -> dict[str, Evaluation]:
             current.votes.update(part.strip() for part in categories.split(";") if part.strip())
             if vote["annotator"][0] == speaker:
                 current.own.append(categories)
+        elif line.startswith(MUST_BE_UNDERSTOOD):
+            notes.append(f"{file.relative_to(raw)}, line {number}: cannot be understood, passed over: {line[:60]!r}")
     return found
 
 
 def _dialogue(
-    raw: Path, file: Path, evaluations: dict[str, Evaluation], modalities: Sequence[str], notes: list[str]
-) -> Iterator[Utterance]:
+    result: Reading, raw: Path, file: Path, evaluations: dict[str, Evaluation], modalities: Sequence[str]
+) -> None:
+    """Add one dialogue."""
     name = DIALOGUE.fullmatch(file.stem)
     assert name
     session = file.parent.parent.parent
     sentences = session / "sentences" / "wav" / file.stem
-    film = next((path for path in sorted((session / "dialog" / "avi").glob(f"**/{file.stem}.avi"))), None)
-    speakers: dict[str, int] = {}
+    films = {path.stem: path for path in sorted((session / "dialog" / "avi").glob("**/Ses*.avi"))}
+    film = films.get(file.stem)
+    numbers: dict[str, int] = {}
+    spoken_before: set[str] = set()
     turn = 0
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+        place = f"{file.relative_to(raw)}, line {number}"
         if not line.strip() or PASSED_OVER.match(line):
             continue
         spoken = SPOKEN.fullmatch(line.strip())
         if not spoken or float(spoken["end"]) < float(spoken["start"]):
-            notes.append(f"{file.relative_to(raw)}, line {number}: cannot be understood, passed over: {line[:60]!r}")
+            result.notes.append(f"{place}: cannot be understood, passed over: {line[:60]!r}")
             continue
+        if spoken["id"] in spoken_before:
+            result.notes.append(f"{place}: a second line for {spoken['id']}, passed over")
+            continue
+        spoken_before.add(spoken["id"])
         evaluation = evaluations.get(spoken["id"])
         if evaluation is None:
-            notes.append(f"{file.relative_to(raw)}, line {number}: {spoken['id']} has no evaluation, passed over")
+            result.notes.append(f"{place}: {spoken['id']} has no evaluation, passed over")
             continue
         if evaluation.label is None:
             continue
         sound = sentences / f"{spoken['id']}.wav"
-        problem = ""
-        # A folder that is absent is a modality that this copy does not have; a file lacking in it is a problem.
+        problems = []
+        # A session without any is a modality that this copy does not have; one that lacks among others is a problem.
         if "audio" in modalities and sentences.parent.is_dir() and not sound.is_file():
-            problem = f"{sound.relative_to(raw)}: no such file"
-        yield Utterance(
-            utterance_id=spoken["id"],
-            dialogue_id=file.stem,
-            turn=turn,
-            speaker=speakers.setdefault(spoken["speaker"], len(speakers)),
-            split="test" if name["session"] == TEST_SESSION else "train",
-            text=" ".join(spoken["text"].split()),
-            label=evaluation.label,
-            audio=sound.relative_to(raw).as_posix() if "audio" in modalities and sound.is_file() else "",
-            video=film.relative_to(raw).as_posix() if "visual" in modalities and film else "",
-            start=float(spoken["start"]),
-            end=float(spoken["end"]),
-            region=LEFT if spoken["speaker"] == name["marked"] else RIGHT,
-            problem=problem,
+            problems.append(f"{sound.relative_to(raw)}: no such file")
+        if "visual" in modalities and films and not film:
+            problems.append(f"{session.name}/dialog/avi/…/{file.stem}.avi: no such file")
+        result.speakers.append(f"Ses0{name['session']}{spoken['speaker']}")
+        result.rows.append(
+            Utterance(
+                utterance_id=spoken["id"],
+                dialogue_id=file.stem,
+                turn=turn,
+                speaker=numbers.setdefault(spoken["speaker"], len(numbers)),
+                split="test" if name["session"] == TEST_SESSION else "train",
+                text=" ".join(spoken["text"].split()),
+                label=evaluation.label,
+                audio=sound.relative_to(raw).as_posix() if "audio" in modalities and sound.is_file() else "",
+                video=film.relative_to(raw).as_posix() if "visual" in modalities and film else "",
+                start=float(spoken["start"]),
+                end=float(spoken["end"]),
+                region=LEFT if spoken["speaker"] == name["marked"] else RIGHT,
+                problem="; ".join(problems),
+            )
         )
         turn += 1
+    unspoken = [key for key, one in evaluations.items() if one.label and key not in spoken_before]
+    if unspoken:
+        result.notes.append(
+            f"{file.relative_to(raw)}: has no line for {len(unspoken)} evaluated utterances, first {unspoken[0]}"
+        )
 
 
 def with_validation(rows: list[Utterance], validation: str, seed: int) -> list[Utterance]:

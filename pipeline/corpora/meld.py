@@ -1,17 +1,17 @@
 """MELD.Raw: three CSV files and a folder of clips a split, as the release unpacks or with the folders beside the CSVs.
 
 What the release has of irregularities is met here: two encodings, two ways of writing a time, gaps in Utterance_ID,
-corrected twins of test clips, clips without a row, rows without a clip, AppleDouble files.
+corrected twins of test clips, clips without a row, rows without a clip, an utterance that ends before it starts,
+AppleDouble files.
 """
 
-import csv
-import io
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.corpora.labels import MELD as LABELS
+from pipeline.corpora.reading import Reading, table
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance
 
@@ -22,28 +22,57 @@ FILES = {  # split: annotations, folder of clips
 }
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
 CLIP = re.compile(r"(?P<corrected>final_videos_test)?(?P<key>dia\d+_utt\d+)\.mp4")
-TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})[,.](\d{1,3})")
+TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})[,.]([0-9]{1,3})")
+KNOWN = {"train": (9989, range(1039)), "validation": (1109, range(114)), "test": (2610, range(280))}
+"""Of the published files: utterances, and the numbers of the dialogues (train has one less, see below)."""
+NEVER_PUBLISHED = 60
+"""Dialogue of train that has no row in any copy."""
+NAMED = 10
+"""Lacking dialogues named at most."""
 
 
-def read(raw: Path, modalities: Sequence[str]) -> tuple[list[Utterance], list[str]]:
-    """Rows of all splits in conversation order, and what a reader of the log should know.
-
-    Only names are looked at; whether a clip can be used, the index finds out.
+def read(raw: Path, modalities: Sequence[str]) -> Reading:
+    """Utterances of all splits in conversation order.
 
     Raises:
         StageError: a CSV is missing or has a row that cannot be understood, named by file and line.
     """
-    rows: list[Utterance] = []
-    notes: list[str] = []
+    result = Reading([], [])
     for split, (annotations, folder) in FILES.items():
         file = _find(raw, annotations)
         if file is None:
             raise StageError(f"{raw}: neither it nor a folder in it has {annotations}; the key `raw` of this corpus "
                              "in params.yaml must name the folder that MELD.Raw unpacks to")  # fmt: skip
         clips = _clips(_find(raw, folder)) if set(modalities) & {"audio", "visual"} else {}
-        rows += _split(raw, split, file, clips, modalities)
-        notes += [f"{path.relative_to(raw)}: a clip without a row in {annotations}" for path in clips.values()]
-    return rows, notes
+        _split(result, raw, split, file, clips, modalities)
+        unused = [path.relative_to(raw) for path in clips.values()]
+        result.notes += [f"{path}: a clip without a row in {annotations}" for path in unused]
+    _compare_with_release(result, raw)
+    return result
+
+
+def _compare_with_release(result: Reading, raw: Path) -> None:
+    """Say where a copy differs from the published files. A copy with less than half of their rows is a part that
+    someone cut out, not a full release that lacks something."""
+    if 2 * len(result.rows) <= sum(utterances for utterances, _ in KNOWN.values()):
+        return
+    for split, (utterances, numbers) in KNOWN.items():
+        file = _find(raw, FILES[split][0])
+        assert file
+        part = [row for row in result.rows if row.split == split]
+        found = {int(row.dialogue_id.removeprefix(f"{split}_dia")) for row in part}
+        published = set(numbers) - ({NEVER_PUBLISHED} if split == "train" else set())
+        lacking = ", ".join(map(str, sorted(published - found)[:NAMED]))
+        if (len(part), found) != (utterances, published):
+            result.differences.append(
+                f"{file.relative_to(raw)}: {len(part)} utterances in {len(found)} dialogues; the published file has "
+                f"{utterances} in {len(published)}" + (f" (lacking: dialogue {lacking})" if lacking else "")
+            )
+        if split == "train" and NEVER_PUBLISHED not in found:
+            result.notes.append(
+                f"{file.relative_to(raw)}: dialogue {NEVER_PUBLISHED} is missing, as in every copy; counts of 1,153 "
+                "dialogues in train and dev, the paper's too, include it: there are 1,152"
+            )
 
 
 def _find(raw: Path, name: str) -> Path | None:
@@ -64,57 +93,55 @@ def _clips(folder: Path | None) -> dict[str, Path]:
     return clips
 
 
-def _split(raw: Path, split: str, file: Path, clips: dict[str, Path], modalities: Sequence[str]) -> Iterator[Utterance]:
-    """Rows of one split; takes the clips that it uses out of `clips`, so that those without a row are left."""
-    dialogues: dict[int, dict[int, dict[str, str]]] = {}
-    for line, values in _csv(file):
+def _split(
+    result: Reading, raw: Path, split: str, file: Path, clips: dict[str, Path], modalities: Sequence[str]
+) -> None:
+    """Add one split; takes the clips that it uses out of `clips`, so that those without a row are left."""
+    media = set(modalities) & {"audio", "visual"}
+    for dialogue, utterances in sorted(_dialogues(file).items()):
+        numbers: dict[str, int] = {}
+        for turn, (utterance, (line, values)) in enumerate(sorted(utterances.items())):
+            key = f"dia{dialogue}_utt{utterance}"
+            clip = clips.pop(key, None)
+            path = clip.relative_to(raw).as_posix() if clip else ""
+            speaker = values["Speaker"].strip()
+            result.speakers.append(speaker)
+            result.rows.append(
+                Utterance(
+                    utterance_id=f"{split}_{key}",
+                    dialogue_id=f"{split}_dia{dialogue}",
+                    turn=turn,
+                    speaker=numbers.setdefault(speaker, len(numbers)),
+                    split=split,
+                    text=" ".join(unicodedata.normalize("NFC", values["Utterance"]).split()),
+                    label=values["Emotion"].strip().lower(),
+                    audio=path if "audio" in media else "",
+                    video=path if "visual" in media else "",
+                    problem=f"{key}.mp4: no such clip" if media and not clip else "",
+                )
+            )
+            start, end = seconds(values["StartTime"]), seconds(values["EndTime"])
+            if start is not None and end is not None and end > start:
+                result.stated[f"{split}_{key}"] = end - start
+            elif start is not None and end is not None:
+                result.notes.append(f"{file.relative_to(raw)}, line {line}: {key} ends before it starts")
+
+
+def _dialogues(file: Path) -> dict[int, dict[int, tuple[int, dict[str, str]]]]:
+    """Line and row of each utterance, by dialogue and utterance."""
+    found: dict[int, dict[int, tuple[int, dict[str, str]]]] = {}
+    for line, values in table(file, COLUMNS):
         try:
             dialogue, utterance = int(values["Dialogue_ID"]), int(values["Utterance_ID"])
         except ValueError:
             raise StageError(f"{file}, line {line}: Dialogue_ID and Utterance_ID must be whole numbers, not "
                              f"{values['Dialogue_ID']!r} and {values['Utterance_ID']!r}") from None  # fmt: skip
-        if utterance in dialogues.setdefault(dialogue, {}):
+        if utterance in found.setdefault(dialogue, {}):
             raise StageError(f"{file}, line {line}: a second row for dialogue {dialogue}, utterance {utterance}")
         if values["Emotion"].strip().lower() not in LABELS:
             raise StageError(f"{file}, line {line}: emotion {values['Emotion']!r} is none of {', '.join(LABELS)}")
-        dialogues[dialogue][utterance] = values
-
-    for dialogue, utterances in sorted(dialogues.items()):
-        speakers: dict[str, int] = {}
-        for turn, (utterance, values) in enumerate(sorted(utterances.items())):
-            key = f"dia{dialogue}_utt{utterance}"
-            clip = clips.pop(key, None)
-            path = clip.relative_to(raw).as_posix() if clip else ""
-            media = set(modalities) & {"audio", "visual"}
-            yield Utterance(
-                utterance_id=f"{split}_{key}",
-                dialogue_id=f"{split}_dia{dialogue}",
-                turn=turn,
-                speaker=speakers.setdefault(values["Speaker"].strip(), len(speakers)),
-                split=split,
-                text=" ".join(unicodedata.normalize("NFC", values["Utterance"]).split()),
-                label=values["Emotion"].strip().lower(),
-                audio=path if "audio" in media else "",
-                video=path if "visual" in media else "",
-                problem=f"{key}.mp4: no such clip" if media and not clip else "",
-            )
-
-
-def _csv(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of an annotation file: UTF-8 as on GitHub, or cp1252 as inside MELD.Raw."""
-    content = file.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-    if missing:
-        raise StageError(f"{file}, line 1: no column {', '.join(missing)}")
-    for values in reader:
-        if any(values[name] is None for name in COLUMNS):
-            raise StageError(f"{file}, line {reader.line_num}: fewer fields than the header has columns")
-        yield reader.line_num, values
+        found[dialogue][utterance] = line, values
+    return found
 
 
 def seconds(time: str) -> float | None:

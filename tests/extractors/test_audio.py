@@ -6,7 +6,8 @@ import pytest
 from extractors.audio import AudioExtractor, functionals
 from extractors.media import RATE
 from extractors.result import Result
-from pipeline.index import with_content
+from pipeline.corpora.reading import Reading
+from pipeline.index import look_at_media
 from pipeline.params import AudioOf
 from pipeline.utterances import Utterance
 from tests.conftest import write_clip
@@ -49,9 +50,10 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMATH_CACHE", str(raw / "cache"))
-        rows = with_content(rows, raw)
+        reading = Reading(rows, ["Ann"] * len(rows))
+        look_at_media(reading, raw)
     extractor = AudioExtractor(AudioOf(set="IS10", min_seconds=0.25), raw)
-    keys = {extractor.key(row): row for row in rows}
+    keys = {extractor.key(row): row for row in reading.rows}
     assert None not in keys
     results: dict[str, Result] = {}
     for batch in extractor.extract({key: row for key, row in keys.items() if key}, set()):

@@ -18,6 +18,15 @@ def test_sound_is_16_khz_mono_and_as_long_as_the_clip(clip: Path) -> None:
     assert 0.2 < np.abs(sound).max() < 0.5
 
 
+@pytest.mark.parametrize("layout", ["stereo", "5.1"])
+def test_sound_of_2_and_of_6_channels_at_48_khz_becomes_16_khz_mono(tmp_path: Path, layout: str) -> None:
+    sound = read_sound(write_clip(tmp_path / "clip.mp4", seconds=1, layout=layout))
+    assert sound.ndim == 1
+    assert len(sound) == pytest.approx(RATE, abs=1100)  # the codec pads its last frame
+    assert np.isfinite(sound).all()
+    assert np.abs(sound[2000:14_000]).max() > 0.1
+
+
 def test_an_interval_of_sound_is_the_whole_files_interval(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", seconds=3, rate=16_000)
     whole, part = read_sound(clip), read_sound(clip, 1.0, 2.0)

@@ -1,12 +1,13 @@
 """The index stage: bad input is met with a recorded problem or a clear refusal."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from extractors import media
 from pipeline import index
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
@@ -16,11 +17,10 @@ from tests.conftest import write_clip
 PROJECT = Path(__file__).parents[2]
 
 
-def params(modalities: list[str] | None = None, share: float = 0.9) -> Params:
+def params(raw: Path, modalities: list[str] | None = None, share: float = 0.9) -> Params:
     loaded = load_params(PROJECT / "params.yaml").model_dump()
     loaded["index"]["max_problem_share"] = share
-    if modalities:
-        loaded["index"]["meld"]["modalities"] = modalities
+    loaded["index"]["meld"] |= {"raw": str(raw)} | ({"modalities": modalities} if modalities else {})
     return Params.model_validate(loaded)
 
 
@@ -31,13 +31,9 @@ def indexed(
     """Runs the stage on the tree at tmp_path/raw, made when it is not there."""
     monkeypatch.chdir(tmp_path)
 
-    def run(given: Params | None = None) -> list[Utterance]:
-        link = tmp_path / "data" / "meld" / "raw"
-        if not link.exists():
-            link.parent.mkdir(parents=True)
-            raw = tmp_path / "raw"
-            link.symlink_to(raw if raw.exists() else meld())
-        index.run(argparse.Namespace(corpus="meld"), given or params())
+    def run(**chosen: Any) -> list[Utterance]:
+        raw = tmp_path / "raw"
+        index.run(argparse.Namespace(corpus="meld"), params(raw if raw.exists() else meld(), **chosen))
         return read_index(tmp_path / "data" / "meld" / "index.csv")
 
     return run
@@ -71,7 +67,7 @@ def test_too_many_problems_refuse_the_corpus_and_say_what_to_check(
 ) -> None:
     meld(clips=False)
     with pytest.raises(StageError) as caught:
-        indexed(params(share=0.2))
+        indexed(share=0.2)
     for word in ("9 of 9", "index.max_problem_share = 0.2", "index.meld.raw", "index.meld.modalities=[text]"):
         assert word in str(caught.value)
     assert not Path("data/meld/index.csv").exists()
@@ -81,7 +77,7 @@ def test_annotations_alone_are_a_text_corpus(
     indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
 ) -> None:
     meld(clips=False)
-    rows = indexed(params(["text"], share=0.0))
+    rows = indexed(modalities=["text"], share=0.0)
     assert all(row.text and not row.problem for row in rows)
 
 
@@ -91,12 +87,78 @@ def test_a_second_index_opens_no_clip_and_has_the_same_bytes(
     indexed()
     before = Path("data/meld/index.csv").read_bytes()
 
-    def refuse(path: Path) -> media.Probe:
-        raise AssertionError(f"{path} was opened again")
+    def refuse(file: Path) -> bytes:
+        raise AssertionError(f"{file} was looked at again")
 
-    monkeypatch.setattr(index, "probe", refuse)
+    monkeypatch.setattr(index, "_look", refuse)
     indexed()
     assert Path("data/meld/index.csv").read_bytes() == before
+
+
+def test_a_second_index_sees_a_change_of_the_same_length(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    before = indexed()
+    file = tmp_path / "raw" / "train_splits" / "dia0_utt1.mp4"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert indexed()[1].video_hash != before[1].video_hash
+
+
+def corpus_json() -> dict:
+    found: dict = json.loads(Path("results/meld/corpus.json").read_text())
+    return found
+
+
+def test_corpus_json_counts_what_there_is(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = meld() / "train_splits"
+    (folder / "dia0_utt0.mp4").write_bytes(b"")
+    (folder / "dia0_utt1.mp4").unlink()
+    caplog.set_level("INFO")
+    indexed()
+    counts = corpus_json()
+    assert list(counts["splits"]) == ["train", "validation", "test", "train+validation", "all"]
+    train = counts["splits"]["train"]
+    assert (train["dialogues"], train["utterances"], train["speakers"]) == (1, 3, 2)
+    assert train["turns_a_dialogue"] == {"mean": 3, "min": 3, "max": 3}
+    assert [label for label, count in train["labels"].items() if count] == ["neutral", "joy", "anger"]
+    assert (train["with_audio"], train["with_video"]) == (1, 1)
+    assert train["seconds_of_audio"] == pytest.approx(0.6, abs=0.1)
+    assert counts["splits"]["all"]["seconds_of_audio"] == pytest.approx(7 * 0.6, abs=0.3)
+    assert counts["problems"] == {"utterances": 2, "reasons": {"is empty (zero bytes)": 1, "no such clip": 1}}
+    assert counts["differences"] == []
+    table = caplog.text
+    assert "turns a dialogue" in table
+    assert "3.00 (3 to 3)" in table
+    assert "surprise" in table
+
+
+def test_corpus_json_has_the_same_bytes_every_time(indexed: Callable[..., list[Utterance]]) -> None:
+    indexed()
+    before = Path("results/meld/corpus.json").read_bytes()
+    indexed()
+    assert Path("results/meld/corpus.json").read_bytes() == before
+
+
+def test_a_wrong_cut_minutes_long_is_noted_and_used(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
+) -> None:
+    write_clip(meld() / "train_splits" / "dia0_utt0.mp4", seconds=22)
+    row = indexed()[0]
+    assert row.audio
+    assert row.problem == ""
+    (note,) = corpus_json()["notes"]
+    assert note.startswith("train_splits/dia0_utt0.mp4: lasts 22 s, the utterance 1.4 s by its annotation")
+
+
+def test_a_clip_of_a_few_hundred_milliseconds_is_no_problem(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
+) -> None:
+    write_clip(meld() / "train_splits" / "dia0_utt0.mp4", seconds=0.2)
+    assert indexed()[0].problem == ""
 
 
 def test_a_changed_clip_changes_its_hash_alone(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("model.kernel", 2, "model.kernel = 2: must be odd"),
         ("model.dropuot", 0.5, "model.dropuot = 0.5: there is no such key"),
         ("model.dropout", 1.0, "model.dropout = 1.0: input should be less than 1"),
-        ("datasets", ["friends"], "datasets.0 = 'friends': input should be 'demo', 'meld' or 'iemocap'"),
+        ("datasets", ["friends"], "datasets.0 = 'friends': input should be 'demo', 'meld', 'iemocap' or 'custom'"),
         ("datasets", ["meld", "meld"], "datasets = ['meld', 'meld']: must not name anything twice"),
         ("datasets", [], "datasets = []"),
         ("train.demo.seeds", [1, 1], "train.demo.seeds = [1, 1]: must not name anything twice"),

@@ -12,9 +12,9 @@ from pipeline.stage import StageError
 PROJECT = Path(__file__).parents[2]
 
 
-def params(folder: str) -> Params:
+def params(folder: str, watch: bool = True) -> Params:
     loaded = load_params(PROJECT / "params.yaml").model_dump()
-    loaded["index"]["meld"]["raw"] = folder
+    loaded["index"]["meld"] |= {"raw": folder, "watch": watch}
     return Params.model_validate(loaded)
 
 
@@ -24,8 +24,8 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
 
 
-def link(folder: str) -> Path:
-    raw.run(argparse.Namespace(corpus="meld"), params(folder))
+def link(folder: str, watch: bool = True) -> Path:
+    raw.run(argparse.Namespace(corpus="meld"), params(folder, watch))
     return Path("data/meld/raw")
 
 
@@ -34,6 +34,17 @@ def test_the_link_follows_the_parameter(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         assert link(name).resolve() == (tmp_path / name).resolve()
     assert link(str(tmp_path / "one")).resolve() == (tmp_path / "one").resolve()
+
+
+def test_a_corpus_that_is_not_watched_has_a_file_in_the_links_place(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "precious.mp4").touch()
+    link("one")
+    assert link("one", watch=False).is_file()
+    assert not link("nowhere", watch=False).is_symlink()  # what is not looked at need not be there
+    assert "index.meld.watch is false" in link("one", watch=False).read_text()
+    assert link("one").resolve() == tmp_path / "one"
+    assert (tmp_path / "one" / "precious.mp4").exists()
 
 
 def test_a_folder_that_does_not_exist_is_named_with_its_key(tmp_path: Path) -> None:
@@ -48,6 +59,8 @@ def test_a_real_folder_in_the_links_place_is_left_alone(tmp_path: Path) -> None:
     (inside / "precious.mp4").touch()
     with pytest.raises(StageError, match="is a folder where a link"):
         link("corpus")
+    with pytest.raises(StageError, match=r"is a folder where a file .index\.meld\.watch is false. should be"):
+        link("data/meld/raw", watch=False)
     assert link("data/meld/raw").is_dir()
     assert (inside / "precious.mp4").exists()
 

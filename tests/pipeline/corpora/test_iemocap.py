@@ -1,10 +1,26 @@
 """IEMOCAP's reader against the irregularities of the release, each a test."""
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.corpora.iemocap import COSMIC_12, LEFT, RIGHT, read, with_validation
+from pipeline.census import census
+from pipeline.corpora.iemocap import (
+    COSMIC_12,
+    KNOWN,
+    LEFT,
+    RIGHT,
+    SPOKEN,
+    VOTE,
+    read,
+    read_evaluations,
+    with_validation,
+)
+from pipeline.corpora.labels import IEMOCAP
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance
 
@@ -32,7 +48,7 @@ def add(raw: Path, dialogue: str, spoken: list[str], blocks: list[str], media: b
 
 
 def rows_of(raw: Path, modalities: list[str] = ALL) -> list[Utterance]:
-    return read(raw, modalities, "random20", 0)[0]
+    return read(raw, modalities, "random20", 0).rows
 
 
 def test_order_is_the_transcriptions_not_the_evaluations(tmp_path: Path) -> None:
@@ -74,7 +90,8 @@ def test_xxx_counts_as_happy_by_the_vote_rule_alone(tmp_path: Path, votes: list[
 def test_lines_of_the_other_actor_and_xx_ids_are_skipped_in_silence(tmp_path: Path) -> None:
     spoken = ["Ses01F_impro01_F000", "M: [LAUGHTER]", "Ses01F_impro01_MXX0 [1.0-2.0]: What?", "F: yes"]
     add(tmp_path, "Ses01F_impro01", spoken, [block("Ses01F_impro01_F000", "neu")])
-    rows, notes = read(tmp_path, ALL, "random20", 0)
+    reading = read(tmp_path, ALL, "random20", 0)
+    rows, notes = reading.rows, reading.notes
     assert [row.utterance_id for row in rows] == ["Ses01F_impro01_F000"]
     assert notes == []
 
@@ -82,7 +99,7 @@ def test_lines_of_the_other_actor_and_xx_ids_are_skipped_in_silence(tmp_path: Pa
 def test_a_malformed_line_is_noted_with_file_and_line(tmp_path: Path) -> None:
     spoken = ["Ses01F_impro01_F000", "Ses01F_impro01_F001 [soon-later]: Words."]
     add(tmp_path, "Ses01F_impro01", spoken, [block("Ses01F_impro01_F000", "neu")])
-    _, notes = read(tmp_path, ALL, "random20", 0)
+    notes = read(tmp_path, ALL, "random20", 0).notes
     assert len(notes) == 1
     assert notes[0].startswith("Session1/dialog/transcriptions/Ses01F_impro01.txt, line 2: cannot be understood")
 
@@ -101,7 +118,8 @@ def test_appledouble_files_are_skipped(tmp_path: Path) -> None:
     add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [block("Ses01F_impro01_F000", "neu")])
     (tmp_path / "Session1/dialog/transcriptions/._Ses01F_impro01.txt").write_bytes(b"\0\5\26\7")
     (tmp_path / "Session1/dialog/avi/DivX/._Ses01F_impro01.avi").write_bytes(b"\0\5\26\7")
-    rows, notes = read(tmp_path, ALL, "random20", 0)
+    reading = read(tmp_path, ALL, "random20", 0)
+    rows, notes = reading.rows, reading.notes
     assert len(rows) == 1
     assert rows[0].video == "Session1/dialog/avi/DivX/Ses01F_impro01.avi"
     assert notes == []
@@ -138,6 +156,177 @@ def test_session_5_is_test_and_validation_is_cut_by_dialogue() -> None:
     assert {name[4] for name in held_out("session4")} == {"4"}
     assert held_out("cosmic12") == set(COSMIC_12) & set(names)
     assert len(set(COSMIC_12)) == 12
+
+
+def test_the_order_of_start_times_is_not_the_conversations(tmp_path: Path) -> None:
+    spoken = ["Ses01F_impro01_F000 [7.0-9.0]: One.", "Ses01F_impro01_M000 [1.0-2.0]: Two."]
+    ids = [line.split()[0] for line in spoken]
+    add(tmp_path, "Ses01F_impro01", spoken, [block(one, "neu") for one in ids])
+    assert [row.utterance_id for row in rows_of(tmp_path)] == ids
+
+
+@pytest.mark.parametrize("name", ["Ses01F_impro01", "Ses03M_impro05a", "Ses05M_script01_1b"])
+def test_every_form_of_dialogue_name_is_one(tmp_path: Path, name: str) -> None:
+    add(tmp_path, name, [f"{name}_M000"], [block(f"{name}_M000", "neu")])
+    (row,) = rows_of(tmp_path)
+    assert (row.dialogue_id, row.region, row.split) == (
+        name, LEFT if name[5] == "M" else RIGHT, "test" if name[4] == "5" else "train",
+    )  # fmt: skip
+
+
+def test_attribute_categorical_and_self_evaluations_are_not_read(tmp_path: Path) -> None:
+    name = "Ses01F_impro01_F000"
+    add(tmp_path, "Ses01F_impro01", [name], [block(name, "sad")])
+    for folder in ("Attribute", "Categorical", "Self-evaluation"):
+        other = tmp_path / "Session1/dialog/EmoEvaluation" / folder / "Ses01F_impro01.txt"
+        other.parent.mkdir()
+        other.write_text(block(name, "ang"))
+    reading = read(tmp_path, ALL, "random20", 0)
+    assert [row.label for row in reading.rows] == ["sad"]
+    assert reading.notes == []
+
+
+def test_ds_store_files_are_skipped(tmp_path: Path) -> None:
+    add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [block("Ses01F_impro01_F000", "neu")])
+    for folder in ("dialog/transcriptions", "dialog/EmoEvaluation", "dialog/avi/DivX", "sentences/wav"):
+        (tmp_path / "Session1" / folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    reading = read(tmp_path, ALL, "random20", 0)
+    assert len(reading.rows) == 1
+    assert reading.notes == []
+
+
+def test_the_sound_is_the_utterances_own_file_and_the_pictures_an_interval_of_the_dialogues(tmp_path: Path) -> None:
+    add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [block("Ses01F_impro01_F000", "neu")])
+    (row,) = rows_of(tmp_path)
+    assert row.audio == "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
+    assert (row.audio_start, row.audio_end) == (None, None)
+    assert row.video == "Session1/dialog/avi/DivX/Ses01F_impro01.avi"
+    assert (row.start, row.end) == (1.0, 2.0)
+
+
+def test_a_film_that_lacks_among_others_is_a_problem(tmp_path: Path) -> None:
+    for name in ("Ses01F_impro01", "Ses01F_impro02"):
+        add(tmp_path, name, [f"{name}_F000"], [block(f"{name}_F000", "neu")])
+    (tmp_path / "Session1/dialog/avi/DivX/Ses01F_impro02.avi").unlink()
+    assert [row.problem for row in rows_of(tmp_path)] == ["", "Session1/dialog/avi/…/Ses01F_impro02.avi: no such file"]
+
+
+def test_a_malformed_evaluation_is_noted_with_file_and_line(tmp_path: Path) -> None:
+    name = "Ses01F_impro01_F000"
+    broken = "[6.2901 - 8.2357] Ses01F_impro01_F001 neu\n"  # blanks where tabs belong
+    add(tmp_path, "Ses01F_impro01", [name], [block(name, "neu", "C-E2 Neutral"), broken])
+    notes = read(tmp_path, ALL, "random20", 0).notes
+    file = "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    assert [note.partition(":")[0] for note in notes] == [f"{file}, line 4", f"{file}, line 6"]
+
+
+def test_lines_without_their_counterpart_and_repeated_ones_are_noted(tmp_path: Path) -> None:
+    one, two, three = (f"Ses01F_impro01_F00{number}" for number in range(3))
+    add(tmp_path, "Ses01F_impro01", [one, one, two], [block(one, "neu"), block(three, "sad")])
+    reading = read(tmp_path, ALL, "random20", 0)
+    assert [row.utterance_id for row in reading.rows] == [one]
+    file = "Session1/dialog/transcriptions/Ses01F_impro01.txt"
+    assert reading.notes == [
+        f"{file}, line 2: a second line for {one}, passed over",
+        f"{file}, line 3: {two} has no evaluation, passed over",
+        f"{file}: has no line for 1 evaluated utterances, first {three}",
+    ]
+
+
+LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=60)
+NUMBER = st.from_regex(r"[0-9.]{1,8}", fullmatch=True)
+
+
+@given(st.one_of(LINE, st.builds("Ses01F_impro01_F001 [{}-{}]: {}".format, NUMBER, NUMBER, LINE)))
+def test_whatever_a_transcription_says_it_is_read_skipped_or_noted_with_its_line(line: str) -> None:
+    with TemporaryDirectory() as folder:
+        ids = ["Ses01F_impro01_F000", "Ses01F_impro01_F001"]
+        add(Path(folder), "Ses01F_impro01", ids[:1], [block(one, "neu") for one in ids])
+        file = Path(folder) / "Session1/dialog/transcriptions/Ses01F_impro01.txt"
+        file.write_text(f"Ses01F_impro01_F000 [1.0-2.0]: One.\n{line}\n", "utf-8")
+        reading = read(Path(folder), ["text"], "random20", 0)
+        assert reading.rows[0].utterance_id == ids[0]
+        if len(reading.rows) == 2:
+            start, end = reading.rows[1].start, reading.rows[1].end
+            assert start is not None
+            assert end is not None
+            assert start <= end
+        elif line.strip() and not line.startswith(("M:", "F:")) and "XX" not in line.split()[0]:
+            assert reading.notes[0].startswith("Session1/dialog/transcriptions/Ses01F_impro01.txt, line 2: ")
+
+
+@given(st.one_of(LINE, LINE.map("[{}".format), LINE.map("C-{}".format)))
+def test_whatever_an_evaluation_says_it_is_read_skipped_or_noted_with_its_line(line: str) -> None:
+    with TemporaryDirectory() as folder:
+        name = "Ses01F_impro01_F000"
+        add(Path(folder), "Ses01F_impro01", [name], [block(name, "neu")])
+        file = Path(folder) / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+        file.write_text(block(name, "neu") + line + "\n", "utf-8")
+        notes: list[str] = []
+        found = read_evaluations(file, Path(folder), notes)
+        assert found[name].code == "neu"
+        understood = len(found) > 1 or found[name].votes or VOTE.match(line)
+        if line.startswith(("[", "C-")) and not understood:
+            assert [note.partition(": ")[0] for note in notes] == [
+                "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt, line 3"
+            ]
+        else:
+            assert notes == []
+
+
+@given(st.floats(0, 999), st.floats(0, 999), LINE)
+def test_a_transcription_line_is_what_was_written(start: float, end: float, text: str) -> None:
+    start, end = sorted((round(start, 4), round(end, 4)))
+    found = SPOKEN.fullmatch(f"Ses01F_impro01_F000 [{start:08.4f}-{end:08.4f}]: {text}")
+    assert found
+    assert (float(found["start"]), float(found["end"]), found["text"]) == (start, end, text)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Annotations with the full release's numbers of dialogues and six-way utterances in each session."""
+    raw = tmp_path_factory.mktemp("full")
+    for session, (dialogues, utterances) in KNOWN.items():
+        for number in range(dialogues):
+            name = f"Ses0{session}F_impro{number:02}"
+            several = utterances // dialogues + (number < utterances % dialogues)
+            ids = [f"{name}_F{turn:03}" for turn in range(several)]
+            add(raw, name, ids, [block(one, "neu") for one in ids], media=False)
+    return raw
+
+
+def test_the_full_release_has_its_known_counts(full: Path) -> None:
+    reading = read(full, ["text"], "random20", 0)
+    assert reading.differences == reading.notes == []
+    assert len(reading.rows) == 7_433
+    counts = census(reading, [0.0] * len(reading.rows), IEMOCAP)["splits"]
+    assert [counts[split]["utterances"] for split in ("train+validation", "test")] == [5_810, 1_623]
+    assert [counts[split]["dialogues"] for split in ("train+validation", "test")] == [120, 31]
+    assert [counts[split]["turns_a_dialogue"]["mean"] for split in ("train+validation", "test")] == [48.42, 52.35]
+
+
+def test_a_full_release_that_lacks_something_names_session_and_file(full: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "damaged"
+    shutil.copytree(full, raw)
+    (raw / "Session2/dialog/transcriptions/Ses02F_impro03.txt").unlink()
+    broken = raw / "Session4/dialog/transcriptions/Ses04F_impro07.txt"
+    broken.write_text(broken.read_text().replace("[1.0-2.0]", "[1.0-2.", 1))
+    lines = (raw / "Session5/dialog/transcriptions/Ses05F_impro30.txt").read_text().splitlines()
+    (raw / "Session5/dialog/transcriptions/Ses05F_impro30.txt").write_text("\n".join(lines[:-7]))  # cut off
+    reading = read(raw, ["text"], "random20", 0)
+    assert reading.differences == [
+        "Session2: 1310 utterances in 29 dialogues; the release has 1356 in 30 "
+        "(to look at: Session2/dialog/transcriptions/Ses02F_impro03.txt)",
+        "Session4: 1511 utterances in 30 dialogues; the release has 1512 in 30 "
+        "(to look at: Session4/dialog/transcriptions/Ses04F_impro07.txt)",
+        "Session5: 1616 utterances in 31 dialogues; the release has 1623 in 31 "
+        "(to look at: Session5/dialog/transcriptions/Ses05F_impro30.txt)",
+    ]
+
+
+def test_a_small_copy_is_not_taken_for_a_full_release(tmp_path: Path) -> None:
+    add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [block("Ses01F_impro01_F000", "neu")])
+    assert read(tmp_path, ["text"], "random20", 0).differences == []
 
 
 def test_what_is_no_release_is_named(tmp_path: Path) -> None:

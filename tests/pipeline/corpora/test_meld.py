@@ -1,17 +1,22 @@
 """MELD's reader against every irregularity of the release, each a test."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.census import census
 from pipeline.corpora import meld as reader
+from pipeline.corpora.labels import MELD as LABELS
 from pipeline.stage import StageError
-from tests.conftest import write_meld_csv
+from tests.conftest import MELD_COLUMNS, write_meld_csv
 
 ALL = ["text", "audio", "visual"]
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 def rewrite(raw: Path, rows: list[dict[str, object]], encoding: str = "utf-8") -> None:
@@ -19,7 +24,8 @@ def rewrite(raw: Path, rows: list[dict[str, object]], encoding: str = "utf-8") -
 
 
 def test_rows_come_in_conversation_order_with_splits_and_clips(meld: Callable[..., Path]) -> None:
-    rows, notes = reader.read(meld(), ALL)
+    reading = reader.read(meld(), ALL)
+    rows, notes = reading.rows, reading.notes
     assert [row.utterance_id for row in rows[:3]] == ["train_dia0_utt0", "train_dia0_utt1", "train_dia0_utt2"]
     assert [row.split for row in rows] == ["train"] * 3 + ["validation"] * 3 + ["test"] * 3
     assert [row.label for row in rows[:3]] == ["joy", "neutral", "anger"]
@@ -33,14 +39,14 @@ def test_speakers_are_numbered_inside_each_dialogue_by_first_appearance(meld: Ca
     rewrite(
         raw, [{"Dialogue_ID": d, "Utterance_ID": u, "Speaker": name} for d in names for u, name in enumerate(names[d])]
     )
-    rows, _ = reader.read(raw, ["text"])
+    rows = reader.read(raw, ["text"]).rows
     assert [row.speaker for row in rows if row.split == "train"] == [0, 1, 0, 2, 0, 0]
 
 
 def test_gaps_in_utterance_ids_order_turns_and_leave_no_holes(meld: Callable[..., Path]) -> None:
     raw = meld()
     rewrite(raw, [{"Dialogue_ID": 7, "Utterance_ID": u, "Utterance": str(u)} for u in (9, 2, 5)])
-    rows = [row for row in reader.read(raw, ["text"])[0] if row.split == "train"]
+    rows = [row for row in reader.read(raw, ["text"]).rows if row.split == "train"]
     assert [(row.turn, row.text) for row in rows] == [(0, "2"), (1, "5"), (2, "9")]
 
 
@@ -48,7 +54,7 @@ def test_gaps_in_utterance_ids_order_turns_and_leave_no_holes(meld: Callable[...
 def test_both_encodings_give_the_same_text(meld: Callable[..., Path], encoding: str) -> None:
     raw = meld()
     rewrite(raw, [{"Dialogue_ID": 0, "Utterance_ID": 0, "Utterance": "It’s – well – a café…"}], encoding)
-    assert reader.read(raw, ["text"])[0][0].text == "It’s – well – a café…"
+    assert reader.read(raw, ["text"]).rows[0].text == "It’s – well – a café…"
 
 
 @pytest.mark.parametrize(("written", "seconds"), [("00:16:16,059", 976.059), ("0:36:59,425", 2219.425), ("soon", None)])
@@ -66,7 +72,8 @@ def test_a_corrected_twin_is_preferred(meld: Callable[..., Path]) -> None:
     raw = meld()
     twin = raw / "output_repeated_splits_test" / "final_videos_testdia0_utt1.mp4"
     twin.write_bytes(b"corrected")
-    rows, notes = reader.read(raw, ALL)
+    reading = reader.read(raw, ALL)
+    rows, notes = reading.rows, reading.notes
     assert rows[7].video.endswith("final_videos_testdia0_utt1.mp4")
     assert notes == []  # its twin is not said to lack a row
 
@@ -74,7 +81,8 @@ def test_a_corrected_twin_is_preferred(meld: Callable[..., Path]) -> None:
 def test_a_clip_without_a_row_is_noted_and_a_row_without_a_clip_is_a_problem(meld: Callable[..., Path]) -> None:
     raw = meld()
     (raw / "train_splits" / "dia0_utt1.mp4").rename(raw / "train_splits" / "dia5_utt5.mp4")
-    rows, notes = reader.read(raw, ALL)
+    reading = reader.read(raw, ALL)
+    rows, notes = reading.rows, reading.notes
     assert rows[1].problem == "dia0_utt1.mp4: no such clip"
     assert (rows[1].audio, rows[1].video) == ("", "")
     assert notes == ["train_splits/dia5_utt5.mp4: a clip without a row in train_sent_emo.csv"]
@@ -83,7 +91,8 @@ def test_a_clip_without_a_row_is_noted_and_a_row_without_a_clip_is_a_problem(mel
 def test_appledouble_files_are_skipped(meld: Callable[..., Path]) -> None:
     raw = meld()
     (raw / "train_splits" / "._dia0_utt0.mp4").write_bytes(b"\0\5\26\7")
-    rows, notes = reader.read(raw, ALL)
+    reading = reader.read(raw, ALL)
+    rows, notes = reading.rows, reading.notes
     assert rows[0].video == "train_splits/dia0_utt0.mp4"
     assert notes == []
 
@@ -96,14 +105,14 @@ def test_the_release_may_keep_its_folder_a_split(meld: Callable[..., Path], tmp_
         (nested / split).mkdir(parents=True)
         (flat / annotations).rename(nested / split / annotations)
         (flat / folder).rename(nested / split / folder)
-    rows, _ = reader.read(nested, ALL)
+    rows = reader.read(nested, ALL).rows
     assert rows[0].video == "train/train_splits/dia0_utt0.mp4"
 
 
 def test_media_that_are_left_out_are_no_problem(meld: Callable[..., Path]) -> None:
-    rows, _ = reader.read(meld(clips=False), ["text"])
+    rows = reader.read(meld(clips=False), ["text"]).rows
     assert all(row.audio == row.video == row.problem == "" for row in rows)
-    rows, _ = reader.read(meld(), ["text", "audio"])
+    rows = reader.read(meld(), ["text", "audio"]).rows
     assert rows[0].audio
     assert not rows[0].video
 
@@ -111,7 +120,7 @@ def test_media_that_are_left_out_are_no_problem(meld: Callable[..., Path]) -> No
 def test_an_empty_utterance_and_a_dialogue_of_one_turn_are_rows(meld: Callable[..., Path]) -> None:
     raw = meld()
     rewrite(raw, [{"Dialogue_ID": 3, "Utterance_ID": 0, "Utterance": "  "}])
-    rows, _ = reader.read(raw, ["text"])
+    rows = reader.read(raw, ["text"]).rows
     assert (rows[0].turn, rows[0].text, rows[0].dialogue_id) == (0, "", "train_dia3")
 
 
@@ -138,3 +147,99 @@ def test_a_missing_column_or_file_is_named(meld: Callable[..., Path], tmp_path: 
         reader.read(raw, ["text"])
     with pytest.raises(StageError, match=r"has train_sent_emo\.csv"):
         reader.read(tmp_path / "empty", ["text"])
+
+
+def test_an_utterance_that_ends_before_it_starts_is_noted_and_stays(meld: Callable[..., Path]) -> None:
+    raw = meld()
+    rewrite(raw, [{"Dialogue_ID": 155, "Utterance_ID": 3, "StartTime": "0:10:05,000", "EndTime": "0:10:01,000"}])
+    reading = reader.read(raw, ["text"])
+    assert reading.rows[0].utterance_id == "train_dia155_utt3"
+    assert reading.rows[0].utterance_id not in reading.stated
+    assert reading.notes == ["train_sent_emo.csv, line 2: dia155_utt3 ends before it starts"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1,Well,,I never,Ann,joy,,0,1,1,1,0:0:0,0,0:0:1,0\n", "line 3: more fields than the header has columns"),
+        ("1,Well\n", "line 3: fewer fields than the header has columns"),
+        ('1,"Well,Ann,joy,,0,1,1,1,0:0:0,0:0:1\n', "is not a CSV row (unexpected end of data)"),
+    ],
+)
+def test_a_line_that_is_no_row_is_named(meld: Callable[..., Path], line: str, said: str) -> None:
+    raw = meld()
+    rewrite(raw, [{"Dialogue_ID": 0, "Utterance_ID": 0}])
+    with (raw / "train_sent_emo.csv").open("a") as stream:
+        stream.write(line)
+    with pytest.raises(StageError) as caught:
+        reader.read(raw, ["text"])
+    assert "train_sent_emo.csv, line " in str(caught.value)
+    assert said in str(caught.value)
+
+
+FIELDS = st.fixed_dictionaries(
+    {name: st.text(st.characters(exclude_categories=["Cs"]), max_size=8) for name in MELD_COLUMNS}
+)
+
+
+@given(FIELDS, st.integers(0, 3))
+def test_whatever_a_row_says_it_is_read_or_named_with_its_line(fields: dict[str, str], before: int) -> None:
+    with TemporaryDirectory() as folder:
+        rows: list[dict] = [{"Dialogue_ID": 900, "Utterance_ID": number} for number in range(before)]
+        for annotations, _ in reader.FILES.values():
+            write_meld_csv(Path(folder) / annotations, [*rows, fields])
+        try:
+            assert len(reader.read(Path(folder), ["text"]).rows) == 3 * (before + 1)
+        except StageError as error:
+            # A field may hold line breaks: the row ends on line `before + 2` or after it.
+            found = re.search(r"train_sent_emo\.csv, line (\d+): ", str(error))
+            assert found
+            assert int(found[1]) >= before + 2
+
+
+def published(raw: Path, lost: tuple[int, int] | None = None) -> Path:
+    """Annotations with the published files' counts, with the dialogues' true numbers; `lost`: (dialogue, utterances)
+    of train that are missing at its end."""
+    for split, (annotations, _) in reader.FILES.items():
+        utterances, numbers = reader.KNOWN[split]
+        dialogues = [number for number in numbers if split != "train" or number != reader.NEVER_PUBLISHED]
+        rows: list[dict[str, object]] = [{"Dialogue_ID": d, "Utterance_ID": 0} for d in dialogues]
+        rows += [{"Dialogue_ID": 1, "Utterance_ID": u} for u in range(1, utterances - len(dialogues) + 1)]
+        if split == "train" and lost:
+            rows = [row for row in rows if row["Dialogue_ID"] != lost[0]][: -lost[1]]
+        write_meld_csv(raw / annotations, rows)
+    return raw
+
+
+def test_the_full_release_has_its_known_counts_and_dialogue_60_is_explained(tmp_path: Path) -> None:
+    reading = reader.read(published(tmp_path), ["text"])
+    assert len(reading.rows) == 13_708
+    assert len({row.dialogue_id for row in reading.rows}) == 1_432
+    assert reading.differences == []
+    assert len(reading.notes) == 1
+    assert "dialogue 60 is missing, as in every copy" in reading.notes[0]
+    assert "1,153" in reading.notes[0]
+
+
+def test_a_full_release_that_lacks_something_names_the_file(tmp_path: Path) -> None:
+    reading = reader.read(published(tmp_path, lost=(700, 4)), ["text"])
+    assert reading.differences == [
+        "train_sent_emo.csv: 9984 utterances in 1037 dialogues; the published file has 9989 in 1038 "
+        "(lacking: dialogue 700)"
+    ]
+
+
+def test_a_small_copy_is_not_taken_for_a_full_release(meld: Callable[..., Path]) -> None:
+    reading = reader.read(meld(), ALL)
+    assert reading.differences == reading.notes == []
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the annotations of MELD are not part of the project")
+def test_the_published_annotations_are_the_papers_table_1() -> None:
+    reading = reader.read(SHARED / "meld_csv", ["text"])
+    assert reading.differences == []
+    counts = census(reading, [0.0] * len(reading.rows), LABELS)["splits"]
+    assert [counts[split]["utterances"] for split in ("train+validation", "test")] == [11_098, 2_610]
+    assert [counts[split]["dialogues"] for split in ("train+validation", "test")] == [1_152, 280]  # the paper: 1,153
+    assert counts["test"]["turns_a_dialogue"]["mean"] == 9.32
+    assert reader.read(SHARED / "meld_mini", ["text"]).differences == []
