@@ -90,8 +90,8 @@ def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, .
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             shape = SHAPES[number // len(CLASS_COLOURS) % len(SHAPES)]
             axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=name)
+        axes.legend()
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title("Fused representations of test (t-SNE, first seed)")
-    axes.legend()
     _save(figure, file)

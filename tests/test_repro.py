@@ -93,6 +93,8 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
         rows = list(csv.DictReader(stream))
     assert len(rows) == 2 * metrics["utterances"]
     assert sum(float(rows[0][label]) for label in metrics["f1"]) == pytest.approx(1, abs=1e-5)
+    counts = json.loads((workspace.folder / "results/meld/corpus.json").read_text())["splits"]
+    assert counts["test"]["utterances"] == metrics["utterances"]
     assert sorted(path.name for path in (workspace.folder / "models/meld").iterdir()) == [
         "seed0.safetensors", "seed1.safetensors",
     ]  # fmt: skip
@@ -156,3 +158,30 @@ def test_a_corpus_that_is_not_there_is_named(workspace: Workspace) -> None:
     said = workspace.run("exp", "run", "-S", "index.meld.raw=/corpora/nowhere", fails=True)
     assert "index.meld.raw = '/corpora/nowhere': there is no such folder" in said
     assert "Traceback" not in said
+    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=workspace.folder, check=True)
+
+
+def test_a_corpus_that_is_not_watched_may_be_away_while_experiments_run(workspace: Workspace) -> None:
+    said = workspace.run("exp", "run", "-S", "index.meld.watch=false")
+    assert "Running stage 'index@meld'" in said
+    assert "Stage 'extract@meld-audio' didn't change, skipping" in said
+    workspace.commit("not watched")
+    away = workspace.raw.rename(workspace.raw.with_name("away"))
+    try:
+        assert "Data and pipelines are up to date" in workspace.run("status")
+        small = ("-S", "model.dim=10", "-S", "train.meld.epochs=1", "-S", "train.meld.seeds=[0]")
+        said = workspace.run("exp", "run", "--temp", "--name", "narrow", *small)
+        for stage in ("index@meld", "extract@meld-text", "extract@meld-audio", "extract@meld-visual"):
+            assert f"Stage '{stage}' didn't change, skipping" in said
+        for stage in ("train@meld", "evaluate@meld"):
+            assert f"Running stage '{stage}'" in said
+        compared = json.loads(workspace.run("metrics", "diff", "--all", "--json", "HEAD", "narrow"))
+        assert compared["results/meld/metrics.json"]["seeds"] == {"old": 2, "new": 1, "diff": -1}
+        assert "index.meld.raw" in workspace.run("repro", "--force", "--single-item", "index@meld", fails=True)
+    finally:
+        away.rename(workspace.raw)
+
+
+def test_dvc_itself_cannot_freeze_a_stage_of_a_matrix(workspace: Workspace) -> None:
+    # Should this fail one day, README may promise `dvc freeze index@meld` beside `watch: false`.
+    assert "cannot dump a parametrized stage: 'index@meld'" in workspace.run("freeze", "index@meld", fails=True)
