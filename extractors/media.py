@@ -177,4 +177,7 @@ def require_content(path: Path, digest: str) -> None:
     except OSError as error:
         raise ContentError(f"{path}: cannot be read ({error.strerror}); it could when the index was made") from None
     if found != digest:
-        raise ContentError(f"{path}: was changed since the index was made; `dvc repro` makes the index anew")
+        raise ContentError(
+            f"{path}: was changed since the index was made; `dvc repro` makes the index anew (or, where index.D.watch "
+            "is false, `dvc repro -f index@D`)"
+        )

@@ -274,9 +274,9 @@ def test_whatever_an_evaluation_says_it_is_read_skipped_or_noted_with_its_line(l
             assert notes == []
 
 
-@given(st.floats(0, 999), st.floats(0, 999), LINE)
-def test_a_transcription_line_is_what_was_written(start: float, end: float, text: str) -> None:
-    start, end = sorted((round(start, 4), round(end, 4)))
+@given(st.integers(0, 9_999_999), st.integers(0, 9_999_999), LINE)
+def test_a_transcription_line_is_what_was_written(one: int, other: int, text: str) -> None:
+    start, end = (value / 10_000 for value in sorted((one, other)))
     found = SPOKEN.fullmatch(f"Ses01F_impro01_F000 [{start:08.4f}-{end:08.4f}]: {text}")
     assert found
     assert (float(found["start"]), float(found["end"]), found["text"]) == (start, end, text)
