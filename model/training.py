@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from sklearn.metrics import f1_score
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from model.batching import Corpus, collate, in_order, shuffled
@@ -32,6 +34,8 @@ class Settings:
     epochs: int
     patience: int
     weight_decay: float
+    average: float = 0.0
+    """Decay of the moving average of the weights that is validated and kept; 0: the last weights."""
     precision: str = "float32"
     class_weights: Tensor | None
 
@@ -60,18 +64,27 @@ class _State:
     history: list[dict[str, float]] = field(default_factory=list)
     guesses: list[Tensor] = field(default_factory=list)
 
-    def save(self, file: Path, model: ErcModel, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, file: Path, model: ErcModel, averaged: AveragedModel, optimizer: torch.optim.Optimizer) -> None:
         """Write the checkpoint; a kill leaves the one before."""
         file.parent.mkdir(parents=True, exist_ok=True)
         half = file.with_suffix(".half")
         state = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}, half)
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "state": state,
+            },
+            half,
+        )
         half.replace(file)
 
     @classmethod
-    def load(cls, file: Path, model: ErcModel, optimizer: torch.optim.Optimizer) -> "_State":
+    def load(cls, file: Path, model: ErcModel, averaged: AveragedModel, optimizer: torch.optim.Optimizer) -> "_State":
         stored = torch.load(file, map_location="cpu", weights_only=True)
         model.load_state_dict(stored["model"])
+        averaged.load_state_dict(stored["averaged"])
         optimizer.load_state_dict(stored["optimizer"])
         return cls(**stored["state"])
 
@@ -127,7 +140,9 @@ def fit(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    state = _State.load(checkpoint, model, optimizer) if checkpoint.exists() else _State()
+    averaged = AveragedModel(model, multi_avg_fn=partial(_average, settings.average))
+    kept: ErcModel = averaged.module  # type: ignore[assignment]
+    state = _State.load(checkpoint, model, averaged, optimizer) if checkpoint.exists() else _State()
     validation = corpus.label[positions(corpus, "validation")]
     saved = time.monotonic()
     with tqdm(
@@ -136,7 +151,7 @@ def fit(
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             state.epoch += 1
             torch.manual_seed(_mixed(seed, state.epoch))
-            losses = _train_epoch(model, optimizer, corpus, settings, seed, state.epoch, device)
+            losses = _train_epoch(model, averaged, optimizer, corpus, settings, seed, state.epoch, device)
             if not all(map(math.isfinite, losses.values())):
                 if not state.best:
                     raise DivergenceError(f"seed {seed}: the loss is not finite in the first epoch: {losses}; lower "
@@ -144,19 +159,27 @@ def fit(
                 log.warning("seed %d: the loss left the finite numbers in epoch %d: stopped there", seed, state.epoch)
                 state.epoch = settings.epochs  # a run that goes on from here must not try again
                 break
-            score = weighted_f1(validation, predict(model, corpus, "validation", device)[0].argmax(1))
+            score = weighted_f1(validation, predict(kept, corpus, "validation", device)[0].argmax(1))
             state.history.append({"seed": seed, "epoch": state.epoch, **losses, "validation_weighted_f1": score})
-            state.guesses.append(predict(model, corpus, "test", device)[0].argmax(1).to(torch.int8))
+            state.guesses.append(predict(kept, corpus, "test", device)[0].argmax(1).to(torch.int8))
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch
-                state.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+                state.best = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
             progress.update()
             progress.set_postfix({**{name: f"{value:.3f}" for name, value in losses.items()}, "F1": f"{score:.2f}"})
             if time.monotonic() - saved >= seconds_between_checkpoints:
-                state.save(checkpoint, model, optimizer)
+                state.save(checkpoint, model, averaged, optimizer)
                 saved = time.monotonic()
-    state.save(checkpoint, model, optimizer)  # a finished seed is not trained again when a later one is interrupted
+    state.save(
+        checkpoint, model, averaged, optimizer
+    )  # a finished seed is not trained again when a later one is interrupted
     return Fit(state.best, state.history, state.best_epoch, torch.stack(state.guesses))
+
+
+def _average(decay: float, averaged: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
+    """Move the averages towards the current weights; the average of the first steps is a short one."""
+    so_far = min(decay, float(steps + 1) / float(steps + 10)) if decay else 0.0
+    torch._foreach_lerp_(averaged, current, 1 - so_far)
 
 
 def _mixed(seed: int, epoch: int) -> int:
@@ -165,6 +188,7 @@ def _mixed(seed: int, epoch: int) -> int:
 
 def _train_epoch(
     model: ErcModel,
+    averaged: AveragedModel,
     optimizer: torch.optim.Optimizer,
     corpus: Corpus,
     settings: Settings,
@@ -191,6 +215,7 @@ def _train_epoch(
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
+        averaged.update_parameters(model)
         steps += 1
         for name, value in {"loss": loss, **output.losses}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()

@@ -167,6 +167,8 @@ class TrainOf(Section):
     patience: Count
     """Epochs without a better validation score before a seed stops."""
     weight_decay: NotNegative
+    average: Annotated[float, Field(ge=0, lt=1)]
+    """Decay, a step, of the moving average of the weights that is validated and kept; 0: the last weights."""
     precision: Literal["float32", "bfloat16", "float16"]
     """Of matrix products on CUDA; a CPU always takes float32."""
     class_weights: bool

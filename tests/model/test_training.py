@@ -47,10 +47,32 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(corpus: Corp
     assert not same(run(corpus, tmp_path / "a"), run(corpus, tmp_path / "c", seed=1))
 
 
+def test_what_is_kept_is_the_moving_average_of_the_weights(corpus: Corpus, tmp_path: Path) -> None:
+    decay = 0.9
+    one_batch = replace(SETTINGS, batch=8, average=decay)  # a step an epoch
+    for n in (1, 2, 3):
+        run(corpus, tmp_path / f"{n}", replace(one_batch, epochs=n, patience=n, average=0.0))
+    last = [weights_in(tmp_path / f"{n}") for n in (1, 2, 3)]
+    run(corpus, tmp_path / "averaged", replace(one_batch, epochs=3, patience=3))
+    expected = last[0]
+    for seen, weights in enumerate(last[1:], start=1):
+        share = min(decay, (seen + 1) / (seen + 10))
+        expected = {name: share * value + (1 - share) * weights[name] for name, value in expected.items()}
+    found = weights_in(tmp_path / "averaged", "averaged")
+    for name, value in expected.items():
+        torch.testing.assert_close(found[f"module.{name}"], value)
+
+
+def weights_in(checkpoint: Path, which: str = "model") -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)[which]
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
 def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: float
 ) -> None:
-    whole = run(corpus, tmp_path / "whole")
+    settings = replace(SETTINGS, average=average)
+    whole = run(corpus, tmp_path / "whole", settings)
     trained: list[int] = []
     epoch = training._train_epoch
 
@@ -62,10 +84,10 @@ def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
 
     monkeypatch.setattr(training, "_train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
-        run(corpus, tmp_path / "part", seconds=0.0)
+        run(corpus, tmp_path / "part", settings, seconds=0.0)
     trained.clear()
     monkeypatch.setattr(training, "_train_epoch", lambda *a: trained.append(1) or epoch(*a))
-    assert same(run(corpus, tmp_path / "part", seconds=0.0), whole)
+    assert same(run(corpus, tmp_path / "part", settings, seconds=0.0), whole)
     assert len(trained) == SETTINGS.epochs - 3
 
 
