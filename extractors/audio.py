@@ -13,6 +13,7 @@ import numpy as np
 import opensmile
 from librosa.feature import rms
 
+from extractors.cache import WorkCache
 from extractors.media import RATE, MediaError, read_sound, require_content
 from extractors.result import Clip, Result
 from extractors.workers import spread
@@ -42,6 +43,9 @@ class AudioExtractor:
             "av": version("av"),
             "librosa": version("librosa"),
         }
+
+    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
+        """Each utterance stands for itself."""
 
     def key(self, row: Utterance) -> str | None:
         return f"{row.audio_hash}|{row.audio_start}|{row.audio_end}" if row.audio else None

@@ -59,6 +59,19 @@ class WorkCache:
             )
         return found
 
+    def known(self, fingerprint: str, keys: Iterable[str]) -> set[str]:
+        """Those of `keys` that are there, without reading their values."""
+        wanted = list(dict.fromkeys(keys))
+        found: set[str] = set()
+        for begin in range(0, len(wanted), PARTS):
+            part = wanted[begin : begin + PARTS]
+            marks = ",".join("?" * len(part))
+            rows = self._database.execute(
+                f"SELECT key FROM result WHERE fingerprint = ? AND key IN ({marks})", [fingerprint, *part]
+            )
+            found.update(key for (key,) in rows)
+        return found
+
     def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
         """Keep `values`, all of them or, when the disk is full or the process dies, none."""
         rows = [(fingerprint, key, value) for key, value in values.items()]

@@ -1,10 +1,13 @@
 """DenseNet-BC for faces: growth 12, depth 100, compression 0.5, grey 64x64 in, 342 pooled values out."""
 
 import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
@@ -37,17 +40,38 @@ class DenseFace(nn.Module):
         return self.classifier(self.pooled(faces))
 
 
-def untrained() -> DenseFace:
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Weights with what they were trained by."""
+
+    network: DenseFace
+    classes: tuple[str, ...]
+    mean: float
+    """Mean and standard deviation of the grey levels of the training faces, by which they were whitened."""
+    deviation: float
+    checksum: str
+    """SHA-256 of the file, or what tells untrained weights from others."""
+
+
+def untrained() -> Trained:
     """The network with random weights, the same ones on every machine and run."""
     state = torch.random.get_rng_state()
     torch.manual_seed(SEED)
     network = DenseFace()
     torch.random.set_rng_state(state)
-    return network.eval()
+    return Trained(network.eval(), (), 128.0, 64.0, f"random-{SEED}")
 
 
-def load(file: Path) -> tuple[DenseFace, str]:
-    """The network with the weights of a safetensors file, and that file's SHA-256.
+def save(weights: dict[str, Tensor], classes: tuple[str, ...], mean: float, deviation: float, file: Path) -> None:
+    """Write trained `weights`: matrices as float16, which halves the file, statistics and biases as float32."""
+    stored = {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
+    stored["whitening"] = torch.tensor([mean, deviation], dtype=torch.float64)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(stored, file, metadata={"classes": json.dumps(classes)})
+
+
+def load(file: Path) -> Trained:
+    """The network with the weights of a safetensors file that `save` wrote.
 
     Raises:
         ValueError: the file cannot be read or holds other weights.
@@ -55,13 +79,16 @@ def load(file: Path) -> tuple[DenseFace, str]:
     try:
         with safe_open(file, "pt") as stored:
             weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+            classes = tuple(json.loads((stored.metadata() or {}).get("classes", "[]")))
     except (OSError, SafetensorError) as error:
         raise ValueError(f"cannot be read as safetensors ({error})") from None
-    if "classifier.bias" not in weights:
-        raise ValueError("holds no weights of this network: classifier.bias is missing")
+    for name in ("classifier.bias", "whitening"):
+        if name not in weights:
+            raise ValueError(f"holds no weights of this network: {name} is missing")
+    mean, deviation = weights.pop("whitening").tolist()
     network = DenseFace(len(weights["classifier.bias"]))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"holds no weights of this network: {str(error).splitlines()[1].strip()}") from None
-    return network.eval(), hashlib.sha256(file.read_bytes()).hexdigest()
+    return Trained(network.eval(), classes, mean, deviation, hashlib.sha256(file.read_bytes()).hexdigest())

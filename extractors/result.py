@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from extractors.cache import pack, unpack
+from extractors.cache import WorkCache, pack, unpack
 from pipeline.utterances import Utterance
 
 
@@ -56,6 +56,13 @@ class Extractor(Protocol):
     dim: int
     identity: dict[str, object]
     """All that decides the numbers: parameters, weights' checksums, versions. Its fingerprint is the cache's."""
+
+    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
+        """Do for all `rows` by key what must be known before the first vector; `identity` is whole afterwards.
+
+        What is costly is kept in `cache`, which stays open until the last result has come.
+        """
+        ...
 
     def key(self, row: Utterance) -> str | None:
         """What of `row` goes into its vector, as a name for its content; None where the modality is missing."""

@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
 
+from extractors.cache import WorkCache
 from extractors.device import device
 from extractors.result import ExtractorError, Result
 from pipeline.params import TextOf
@@ -63,6 +64,9 @@ class TextExtractor:
             "tokenizers": version("tokenizers"),
             "device": self.device.type,
         }
+
+    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
+        """Each utterance stands for itself."""
 
     def key(self, row: Utterance) -> str | None:
         return hashlib.sha256(row.text.encode()).hexdigest() if row.text.strip() else None

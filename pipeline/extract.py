@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     try:
         extractor = make_extractor(args.modality, args.corpus, params)
         keys = [extractor.key(row) for row in rows]
-        results = extract(extractor, {key: row for key, row in zip(keys, rows, strict=True) if key}, args.modality)
+        results = extract(extractor, by_key(keys, rows), args.modality)
     except (ExtractorError, CacheError, ContentError) as error:
         raise StageError(str(error)) from None
     write_features(as_features(extractor, keys, results), file)
@@ -57,9 +57,16 @@ def make_extractor(modality: str, corpus: str, params: Params) -> Extractor:
     return VisualExtractor(params.visual[corpus], raw)
 
 
+def by_key(keys: list[str | None], rows: list[Utterance]) -> dict[str, Utterance]:
+    """An utterance of each key; of several with the same content, one of train if there is one."""
+    ranked = sorted(zip(keys, rows, strict=True), key=lambda pair: pair[1].split == "train")
+    return {key: row for key, row in ranked if key}
+
+
 def extract(extractor: Extractor, rows: dict[str, Utterance], modality: str) -> dict[str, Result]:
     """Results by key: from the work cache what is there, the rest extracted and kept as it comes."""
     cache = WorkCache(cache_folder())
+    extractor.prepare(rows, cache)
     name = fingerprint(extractor.identity)
     results = {key: Result.from_bytes(value) for key, value in cache.get(name, rows).items()}
     log.info("%s: %d to extract, %d from the work cache", modality, len(rows) - len(results), len(results))

@@ -127,6 +127,34 @@ class VisualOf(Section):
     """Share of the face's longer side that is added around it."""
     weights: Annotated[str, Field(min_length=1)]
     """A safetensors file of DenseNet-BC weights, or `random`: seeded and untrained."""
+    pooling: Literal["mean", "mean_deviation", "max"]
+    """How the vectors of an utterance's faces become one."""
+
+
+class FacePhase(Section):
+    edge: Annotated[int, Field(ge=16, le=128)]
+    """Pixels: height and width of the pictures in this phase."""
+    epochs: Count
+
+
+class Face(Section):
+    data: Annotated[str, Field(min_length=1)]
+    """Folder of FER-2013: with fer2013.csv (and FER+'s fer2013new.csv), or with the folders train and test."""
+    labels: Literal["fer2013", "majority", "soft"]
+    """FER-2013's own label, or that of FER+'s voters: the most frequent one, or the shares of all."""
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    """Share of Training on which the epoch is chosen."""
+    phases: Annotated[list[FacePhase], Field(min_length=1)]
+    batch: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    weight_decay: NotNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    rotation: NotNegative
+    """Degrees."""
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    shift: Share
+    erase: Share
+    seed: Annotated[int, Field(ge=0)]
 
 
 class Model(Section):
@@ -190,6 +218,7 @@ class Params(Section):
     text: ByCorpus[TextOf]
     audio: ByCorpus[AudioOf]
     visual: ByCorpus[VisualOf]
+    face: Face
     model: Model
     train: ByCorpus[TrainOf]
 

@@ -1,0 +1,125 @@
+"""Reader of FER-2013: 35,887 grey faces of 48x48 pixels, as `fer2013.csv` or as folders of pictures.
+
+fer2013.csv                       emotion,pixels,Usage; with `fer2013new.csv` (FER+) beside it, its ten voters' labels
+{train,test}/<emotion>/*.jpg      the folder form: Training and PublicTest
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+EDGE = 48
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER-2013's own classes in its own order."""
+FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""FER+'s columns; the two after them, `unknown` and `NF` (no face), are no emotions."""
+USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "private"}
+
+
+class FerError(Exception):
+    """FER-2013 cannot be read; the message names the file, the line and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Pictures and what they show."""
+
+    pixels: np.ndarray
+    """Grey levels, uint8 [faces, 48, 48]."""
+    targets: np.ndarray
+    """Probability of each class, float32 [faces, classes]: one-hot, or the shares of FER+'s votes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fer2013:
+    classes: tuple[str, ...]
+    train: Faces
+    test: Faces
+    """The official PublicTest."""
+
+
+def read(folder: Path, labels: str) -> Fer2013:
+    """Read whichever form `folder` has; `labels` is `fer2013`, or FER+'s `majority` or `soft` (of the CSV form).
+
+    Raises:
+        FerError: no known form, a malformed line, or no votes where FER+'s labels are asked for.
+    """
+    if (folder / "fer2013.csv").is_file():
+        return _from_csv(folder, labels)
+    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+        raise FerError(f"{folder}: has neither fer2013.csv nor the folders train and test; set face.data to FER-2013")
+    if labels != "fer2013":
+        raise FerError(f"{folder}: face.labels = {labels} needs fer2013.csv and fer2013new.csv; the folder form has "
+                       "FER-2013's own labels alone: face.labels=fer2013")  # fmt: skip
+    return Fer2013(EMOTIONS, *(_from_pictures(folder / part) for part in ("train", "test")))
+
+
+def _from_pictures(folder: Path) -> Faces:
+    pixels, classes = [], []
+    for number, emotion in enumerate(EMOTIONS):
+        for file in sorted((folder / emotion).glob("*.*")):
+            if file.name.startswith("._"):  # left by macOS archives
+                continue
+            picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+            if picture is None:
+                raise FerError(f"{file}: is no picture; delete it, or unpack FER-2013 again")
+            if picture.shape != (EDGE, EDGE):
+                raise FerError(f"{file}: is {picture.shape[1]}x{picture.shape[0]} pixels, FER-2013 has {EDGE}x{EDGE}")
+            pixels.append(picture)
+            classes.append(number)
+    if not pixels:
+        raise FerError(f"{folder}: has no pictures in folders {', '.join(EMOTIONS)}")
+    return Faces(np.stack(pixels), np.eye(len(EMOTIONS), dtype=np.float32)[classes])
+
+
+def _from_csv(folder: Path, labels: str) -> Fer2013:
+    file = folder / "fer2013.csv"
+    votes = None if labels == "fer2013" else _votes(folder / "fer2013new.csv", labels)
+    classes = EMOTIONS if votes is None else FERPLUS
+    pixels: dict[str, list[np.ndarray]] = {part: [] for part in USAGES.values()}
+    targets: dict[str, list[np.ndarray]] = {part: [] for part in USAGES.values()}
+    one_hot = np.eye(len(EMOTIONS), dtype=np.float32)
+    with file.open(newline="", encoding="utf-8") as stream:
+        for place, row in enumerate(csv.DictReader(stream)):
+            try:
+                part = USAGES[row["Usage"].strip()]
+                face = np.array(row["pixels"].split(), dtype=np.uint8).reshape(EDGE, EDGE)
+                target = one_hot[int(row["emotion"])] if votes is None else votes[place]
+            except (KeyError, ValueError, IndexError, AttributeError, OverflowError, TypeError) as error:
+                raise FerError(f"{file}, line {place + 2}: is no row of FER-2013 ({error})") from None
+            if target is not None:
+                pixels[part].append(face)
+                targets[part].append(target)
+    for part in ("train", "test"):
+        if not pixels[part]:
+            usage = next(key for key, value in USAGES.items() if value == part)
+            raise FerError(f"{file}: has no faces of Usage {usage}")
+    return Fer2013(classes, *(Faces(np.stack(pixels[part]), np.stack(targets[part])) for part in ("train", "test")))
+
+
+def _votes(file: Path, labels: str) -> list[np.ndarray | None]:
+    """FER+'s label of every row of fer2013.csv; None where most voters saw no emotion or no face."""
+    if not file.is_file():
+        raise FerError(f"{file}: no such file; face.labels = {labels} needs FER+'s votes, face.labels=fer2013 does not")
+    result: list[np.ndarray | None] = []
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = csv.reader(stream)
+        next(rows, None)
+        for place, row in enumerate(rows):
+            try:
+                votes = np.array([int(value) for value in row[2:12]], dtype=np.float32)
+            except ValueError as error:
+                raise FerError(f"{file}, line {place + 2}: is no row of FER+ ({error})") from None
+            if len(votes) != len(FERPLUS) + 2:
+                raise FerError(f"{file}, line {place + 2}: has {len(row)} columns, FER+ has {len(FERPLUS) + 4}")
+            emotions = votes[: len(FERPLUS)]
+            if votes.argmax() >= len(FERPLUS) or not emotions.sum():
+                result.append(None)
+            elif labels == "soft":
+                result.append(emotions / emotions.sum())
+            else:
+                result.append(np.eye(len(FERPLUS), dtype=np.float32)[emotions.argmax()])
+    return result
