@@ -138,6 +138,8 @@ class FacePhase(Section):
 
 
 class Face(Section):
+    datasets: list[Literal["fer2013"]]
+    """What the face encoder is trained on by `dvc repro`: nothing, or FER-2013."""
     data: Annotated[str, Field(min_length=1)]
     """Folder of FER-2013: with fer2013.csv (and FER+'s fer2013new.csv), or with the folders train and test."""
     labels: Literal["fer2013", "majority", "soft"]

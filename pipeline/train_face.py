@@ -1,8 +1,8 @@
 """train_face: FER-2013 to the weights of the face encoder, models/face/denseface.safetensors, and their card.
 
 No part of the default graph, for the repository ships the weights of one run:
-    dvc repro faces/dvc.yaml                      trains them again (face.data in params.yaml names FER-2013)
-    python -m pipeline.train_face --evaluate      scores the shipped weights on the official PublicTest
+    dvc exp run -S 'face.datasets=[fer2013]' -S face.data=FOLDER train_face@fer2013      trains them again
+    python -m pipeline.train_face --evaluate --data FOLDER      scores the shipped weights on the official PublicTest
 
 The epoch is chosen on a held-out part of Training; PublicTest is looked at once, at the end. A run that was killed goes
 on where it was.
@@ -30,7 +30,7 @@ from pipeline.corpora import fer2013
 from pipeline.params import Face, Params
 from pipeline.stage import StageError, cache_folder, log, root, start
 
-SHIPPED = Path("extractors/weights/denseface.safetensors")
+SHIPPED = root() / "extractors/weights/denseface.safetensors"
 MADE = Path("models/face/denseface.safetensors")
 RESULTS = Path("results/face")
 CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "60"))
@@ -136,7 +136,7 @@ def table(scores: dict) -> str:
 
 CARD = """# DenseNet-BC for faces
 
-Growth 12, depth 100, compression 0.5, grey 64x64 in, 342 pooled values out; made by `dvc repro faces/dvc.yaml`.
+Growth 12, depth 100, compression 0.5, grey 64x64 in, 342 pooled values out; made by the stage `train_face`.
 
 | on PublicTest ({tested} faces), percent | |
 |---|---|

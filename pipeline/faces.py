@@ -1,0 +1,118 @@
+"""faces@D: results/D/faces.png, a sheet of sampled frames with the faces found in them and as the encoder sees them.
+
+To be looked at before the visual features are trusted: a wrong half of a split screen, a poster on the wall that is
+steadier than the speaker, or crops without a chin show here and in no score.
+"""
+
+import argparse
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
+
+from extractors.faces import Box, crop, detector, steadiest
+from extractors.features import FeaturesError, read_features
+from extractors.media import ContentError, MediaError, frames, require_content
+from pipeline.params import Params, VisualOf
+from pipeline.stage import StageError, log, parser, raw_folder, start
+from pipeline.utterances import Utterance, read_index
+
+UTTERANCES = 10
+"""Rows of the sheet, spread evenly over the corpus."""
+SHOWN = 3
+"""Frames of each, spread evenly over the clip."""
+LOOKED_AT = 60
+"""Frames at most of each: a clip of minutes is judged by its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the detector saw of an utterance."""
+
+    row: Utterance
+    pictures: list[np.ndarray]
+    boxes: list[list[Box]]
+    """Of each picture."""
+    chosen: list[int | None]
+    """Of each picture the place of the speaker's box, or None."""
+    problem: str = ""
+
+
+def run(args: argparse.Namespace, params: Params) -> None:
+    rows = read_index(Path("data") / args.corpus / "index.csv")
+    file = Path("data") / args.corpus / "features" / "visual.safetensors"
+    try:
+        features = read_features(file, len(rows))
+    except FeaturesError as error:
+        raise StageError(str(error)) from None
+    filmed = [row for row in rows if row.video]
+    places = np.linspace(0, len(filmed) - 1, min(UTTERANCES, len(filmed))).round().astype(int)
+    settings, raw = params.visual[args.corpus], raw_folder(args.corpus, params)
+    try:
+        samples = [sample(filmed[place], raw, settings) for place in places]
+    except ContentError as error:
+        raise StageError(str(error)) from None
+    sheet = Path("results") / args.corpus / "faces.png"
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    with_face = int(features.present.sum())
+    title = f"{args.corpus}: a face in {with_face} of {len(filmed)} clips" if filmed else f"{args.corpus}: no video"
+    draw(samples, title, features.identity.get("whitening", (128.0, 64.0)), settings.margin, sheet)
+    log.info("%s: %d utterances drawn; a face in %d of %d clips", sheet, len(samples), with_face, len(filmed))
+
+
+def sample(row: Utterance, raw: Path, settings: VisualOf) -> Sample:
+    """Detect as the extractor does; a clip that cannot be decoded is a sample with a problem."""
+    require_content(raw / row.video, row.video_hash)
+    try:
+        pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), LOOKED_AT))
+    except MediaError as error:
+        return Sample(row, [], [], [], str(error))
+    detect = detector(settings.detector, settings.min_face)
+    boxes = [detect(picture) for picture in pictures]
+    with_face = [place for place, found in enumerate(boxes) if found]
+    chosen: list[int | None] = [None] * len(pictures)
+    if with_face:
+        for place, box in zip(with_face, steadiest([boxes[place] for place in with_face]), strict=True):
+            chosen[place] = box
+    return Sample(row, pictures, boxes, chosen)
+
+
+def draw(samples: list[Sample], title: str, whitening: tuple[float, float], margin: float, file: Path) -> None:
+    """A row an utterance: frames with all boxes (the speaker's in vermilion), then the whitened crops."""
+    height = max(1, len(samples))
+    figure, grid = plt.subplots(
+        height, 2 * SHOWN, figsize=(2.1 * 2 * SHOWN, 1.75 * height), squeeze=False, layout="constrained"
+    )
+    figure.suptitle(f"{title}. Left: frames; right: what the encoder sees")
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, one in zip(grid, samples, strict=False):
+        found = sum(box is not None for box in one.chosen)
+        what = one.problem or f"{found} of {len(one.pictures)} frames with a face"
+        line[0].set_title(f"{one.row.utterance_id} ({one.row.label}): {what}", fontsize=8, loc="left")
+        places = np.linspace(0, len(one.pictures) - 1, min(SHOWN, len(one.pictures))).round().astype(int)
+        for column, place in enumerate(places):
+            line[column].imshow(one.pictures[place])
+            for number, (left, top, width, tall) in enumerate(one.boxes[place]):
+                speaker = number == one.chosen[place]
+                colour = "#d55e00" if speaker else "#56b4e9"
+                line[column].add_patch(
+                    Rectangle((left, top), width, tall, fill=False, edgecolor=colour, linewidth=2 if speaker else 1)
+                )
+            box = one.chosen[place]
+            if box is not None:
+                face = crop(one.pictures[place], one.boxes[place][box], margin).astype(float)
+                line[SHOWN + column].imshow((face - whitening[0]) / whitening[1], cmap="gray", vmin=-2.5, vmax=2.5)
+    figure.savefig(file, dpi=90, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    start(run, parser(__doc__))
