@@ -65,6 +65,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     scores["by_length"] = by_group(length_groups(tested, LENGTHS[name]), tested, seeds, order)
     scores["by_modalities"] = by_group(modality_groups(corpus, where), tested, seeds, order)
 
+    scores["present"] = shares_present(rows, corpus)
+
     results = Path("results") / name
     results.mkdir(parents=True, exist_ok=True)
     (results / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
@@ -163,6 +165,17 @@ def modality_groups(corpus: Corpus, where: torch.Tensor) -> list[str]:
     """The modalities that each utterance has, joined by +."""
     there = {name: present[where].tolist() for name, present in corpus.present.items()}
     return ["+".join(name for name in there if there[name][place]) or "none" for place in range(len(where))]
+
+
+def shares_present(rows: list[Utterance], corpus: Corpus) -> dict[str, float]:
+    """By modality the percentage of the index's texts, sounds and videos that gave features: sounds that are not silent,
+    videos with a face."""
+    kinds = {"text": "text", "audio": "audio", "visual": "video"}
+    found = {}
+    for modality, present in corpus.present.items():
+        media = sum(bool(getattr(row, kinds[modality])) for row in rows)
+        found[modality] = _rounded(100 * int(present.sum()) / media)
+    return found
 
 
 def _deviation(values: list[float] | np.ndarray) -> float:

@@ -57,13 +57,14 @@ def run(args: argparse.Namespace, params: Params) -> None:
     pixels, targets = torch.from_numpy(data.train.pixels), torch.from_numpy(data.train.targets)
     mean, deviation = whitening(pixels[fitted])
     white = ((pixels.float() - mean) / deviation).unsqueeze(1)
+    checkpoint = cache_folder() / "face" / f"{identity(settings, data)}.pt"
     state = train(
         white[fitted],
         targets[fitted],
         (white[chosen_on], targets[chosen_on]),
         recipe(settings),
         device(),
-        cache_folder() / "face" / f"{identity(settings, data)}.pt",
+        checkpoint,
         CHECKPOINT_SECONDS,
         log.info,
     )
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         writer.writeheader()
         writer.writerows(state.history)
     MADE.with_suffix(".md").write_text(card(settings, data, metrics, mean, deviation), "utf-8")
+    checkpoint.unlink(missing_ok=True)
     log.info("PublicTest, looked at once:\n%s", table(scores))
 
 

@@ -1,12 +1,22 @@
 """Faces: crops, detectors, and the network's form."""
 
+import hashlib
+from collections.abc import Sequence
+from itertools import pairwise, product
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from extractors import denseface
-from extractors.faces import Box, crop, detector, faces_in
+from extractors.faces import Box, Faces, crop, detector, faces_in, overlap, steadiest
+from extractors.media import frames
+
+CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 
 
 def test_a_crop_is_square_grey_and_repeats_the_edge_outside_the_picture() -> None:
@@ -20,14 +30,60 @@ def test_a_crop_is_square_grey_and_repeats_the_edge_outside_the_picture() -> Non
     assert (beyond[:, :10] == 50).all()
 
 
-def test_the_largest_face_of_each_picture_is_taken_and_faceless_pictures_are_counted() -> None:
-    boxes: list[list[Box]] = [[(0, 0, 10, 10), (20, 20, 30, 30)], [], [(5, 5, 12, 12)]]
+def faces_of(boxes: list[list[Box]]) -> Faces:
+    """Faces where picture n has `boxes[n]`, box k filled with the grey level 50 (k + 1)."""
     pictures = [np.zeros((64, 64, 3), np.uint8) for _ in boxes]
-    pictures[0][20:50, 20:50] = 255
+    for picture, found in zip(pictures, boxes, strict=True):
+        for number, (left, top, width, height) in enumerate(found):
+            picture[top : top + height, left : left + width] = 50 * (number + 1)
     answers = iter(boxes)
-    faces = faces_in(pictures, lambda _: next(answers), 0.0)
+    return faces_in(pictures, lambda _: next(answers), 0.0)
+
+
+def test_the_largest_face_is_taken_and_pictures_without_one_are_counted() -> None:
+    faces = faces_of([[(0, 0, 10, 10), (20, 20, 30, 30)], [], [(5, 5, 12, 12)]])
     assert (len(faces.crops), faces.frames) == (2, 3)
-    assert faces.crops[0].mean() > 250
+    assert faces.crops[0].mean() == pytest.approx(100, abs=5)
+
+
+def test_a_bystander_who_is_nearer_for_a_moment_does_not_take_the_place_of_a_steady_face() -> None:
+    steady, near = (5, 5, 20, 20), (35, 10, 24, 24)
+    faces = faces_of([[steady], [steady, near], [steady], [steady]])
+    assert faces.crops.mean(axis=(1, 2)) == pytest.approx([50] * 4, abs=3)
+
+
+def test_after_a_cut_the_face_goes_on_elsewhere() -> None:
+    faces = faces_of([[(5, 5, 20, 20)], [(5, 5, 20, 20)], [(40, 40, 20, 20)], [(40, 40, 20, 20)]])
+    assert len(faces.crops) == 4
+
+
+@given(data=st.data())
+def test_no_other_choice_of_boxes_is_larger_and_steadier(data: st.DataObject) -> None:
+    place = st.integers(0, 40)
+    box = st.tuples(place, place, st.integers(1, 30), st.integers(1, 30))
+    boxes = data.draw(st.lists(st.lists(box, min_size=1, max_size=3), min_size=1, max_size=4))
+    largest = max(b[2] * b[3] for found in boxes for b in found)
+
+    def worth(choice: Sequence[int]) -> float:
+        taken = [found[number] for found, number in zip(boxes, choice, strict=True)]
+        return sum(b[2] * b[3] / largest for b in taken) + sum(overlap(a, b) for a, b in pairwise(taken))
+
+    best = max(worth(choice) for choice in product(*(range(len(found)) for found in boxes)))
+    assert worth(steadiest(boxes)) == pytest.approx(best)
+
+
+def test_overlap_is_the_shared_share_of_the_union() -> None:
+    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
+    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(50 / 150)
+    assert overlap((0, 0, 10, 10), (10, 0, 10, 10)) == 0
+
+
+@pytest.mark.parametrize("number", [0, 1, 5])
+def test_faces_are_kept_without_loss(number: int) -> None:
+    crops = np.random.default_rng(number).integers(0, 256, (number, 64, 64)).astype(np.uint8)
+    again = Faces.from_bytes(Faces(crops, 9, "because").to_bytes())
+    assert (again.frames, again.problem) == (9, "because")
+    np.testing.assert_array_equal(again.crops, crops)
 
 
 @pytest.mark.parametrize("name", ["mtcnn", "haar"])
@@ -39,7 +95,7 @@ def test_detectors_find_nothing_in_noise_and_survive_tiny_pictures(name: str) ->
 
 
 def test_denseface_has_342_values_the_depth_and_the_channels_of_the_reference() -> None:
-    network = denseface.untrained()
+    network = denseface.untrained().network
     with torch.inference_mode():
         assert network.pooled(torch.zeros(2, 1, 64, 64)).shape == (2, 342)
     convolutions = [module for module in network.features.modules() if isinstance(module, torch.nn.Conv2d)]
@@ -52,21 +108,39 @@ def test_untrained_weights_are_the_same_every_time_and_leave_the_random_state_al
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    one, two = denseface.untrained(), denseface.untrained()
+    one, two = denseface.untrained().network, denseface.untrained().network
     assert torch.rand(1) == expected
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
-def test_weights_come_back_from_a_file_and_foreign_ones_are_refused(tmp_path) -> None:
-    network = denseface.untrained()
-    save_file(network.state_dict(), tmp_path / "face.safetensors")
-    again, checksum = denseface.load(tmp_path / "face.safetensors")
-    faces = torch.randn(1, 1, 64, 64)
+def test_weights_come_back_from_a_small_file_and_foreign_ones_are_refused(tmp_path: Path) -> None:
+    network = denseface.untrained().network
+    file = tmp_path / "face.safetensors"
+    denseface.save(network.state_dict(), ("calm", "cross"), 120.5, 60.25, file)
+    assert file.stat().st_size < 2_000_000
+    again = denseface.load(file)
+    assert (again.classes, again.mean, again.deviation) == (("calm", "cross"), 120.5, 60.25)
+    assert again.checksum == hashlib.sha256(file.read_bytes()).hexdigest()
+    faces = torch.randn(4, 1, 64, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(again(faces), network(faces))
-    assert len(checksum) == 64
+        torch.testing.assert_close(again.network(faces), network(faces), rtol=0.02, atol=0.02)  # stored as float16
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="holds no weights of this network"):
         denseface.load(tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="cannot be read"):
         denseface.load(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs real clips")
+def test_real_talking_heads_have_a_face_in_every_frame() -> None:
+    files = sorted(CLIPS.glob("1001_*.flv"))
+    assert len(files) == 6
+    for file in files:
+        faces = faces_in(frames(file, 3), detector("mtcnn", 40), 0.1)
+        assert 0 < faces.frames == len(faces.crops), file.name
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs real clips")
+def test_mpeg1_decodes_and_has_a_face() -> None:
+    faces = faces_in(frames(CLIPS / "bbaf2n.mpg", 3), detector("mtcnn", 40), 0.1)
+    assert 0 < faces.frames == len(faces.crops)

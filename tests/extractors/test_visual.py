@@ -1,0 +1,110 @@
+"""The visual extractor: faces found once, whitened by those of train, encoded and pooled."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extractors import denseface, visual
+from extractors.cache import WorkCache
+from extractors.faces import Faces
+from extractors.result import Clip
+from extractors.visual import VisualExtractor, pooled, whitening
+from pipeline.params import VisualOf
+from pipeline.utterances import Utterance
+
+SETTINGS = VisualOf(fps=5.0, detector="mtcnn", min_face=40, margin=0.1, weights="random", pooling="mean")
+
+
+def rows(*splits: str) -> dict[str, Utterance]:
+    made = [
+        Utterance(utterance_id=f"u{n}", dialogue_id="d", turn=n, speaker=0, split=split, text="", label="joy",
+                  video=f"{n}.mp4", video_hash=f"hash{n}")
+        for n, split in enumerate(splits)
+    ]  # fmt: skip
+    return {f"{row.video_hash}|{row.start}|{row.end}|{row.region}": row for row in made}
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Clips in which faces were looked for; clip n has n faces of random pixels, the last one's file is broken."""
+    asked: list[str] = []
+
+    def fake(_: object, clips: list[Clip], *__: object):
+        for clip in clips:
+            asked.append(clip.path.stem)
+            number = int(clip.path.stem)
+            crops = np.random.default_rng(number).integers(0, 40 * (number + 1), (number, 64, 64)).astype(np.uint8)
+            yield clip, Faces(crops, 9, "is broken" if number == 3 else "")
+
+    monkeypatch.setattr(visual, "spread", fake)
+    return asked
+
+
+def extracted(settings: VisualOf, cache: WorkCache, which: dict[str, Utterance]):
+    extractor = VisualExtractor(settings, Path("raw"))
+    extractor.prepare(which, cache)
+    results = {key: result for part in extractor.extract(which, set()) for key, result in part.items()}
+    return extractor, [results[key] for key in which]
+
+
+def test_a_clip_without_a_face_or_a_broken_one_is_missing_and_the_faces_are_counted(
+    found: list[str], tmp_path: Path
+) -> None:
+    _, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "train", "test", "test"))
+    assert [result.used for result in results] == [0, 1, 2, 0]
+    assert results[0].reason == "no face"
+    assert results[3].reason == "is broken"
+    assert results[1].vector.shape == (342,)
+
+
+def test_faces_are_found_once_however_they_are_encoded(found: list[str], tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    utterances = rows("train", "train", "test")
+    one, _ = extracted(SETTINGS, cache, utterances)
+    assert found == ["0", "1", "2"]
+    other, results = extracted(SETTINGS.model_copy(update={"pooling": "mean_deviation"}), cache, utterances)
+    assert found == ["0", "1", "2"]
+    assert results[2].vector.shape == (684,) == (other.dim,)
+    assert one.identity != other.identity
+    extracted(SETTINGS.model_copy(update={"fps": 2.0}), cache, utterances)
+    assert found == ["0", "1", "2"] * 2
+
+
+def test_faces_of_train_alone_decide_the_whitening(found: list[str], tmp_path: Path) -> None:
+    of_one, _ = extracted(SETTINGS, WorkCache(tmp_path / "a"), rows("test", "train", "test"))
+    of_two, _ = extracted(SETTINGS, WorkCache(tmp_path / "b"), rows("test", "train", "train"))
+    pixels = np.random.default_rng(1).integers(0, 80, (1, 64, 64))
+    assert of_one.whitening == (round(pixels.mean()), round(pixels.std()))
+    assert of_one.identity["whitening"] == list(of_one.whitening)
+    assert of_two.whitening[0] > of_one.whitening[0]
+
+
+def test_without_faces_in_train_the_weights_own_whitening_serves(found: list[str], tmp_path: Path) -> None:
+    extractor, _ = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "test"))
+    weights = denseface.untrained()
+    assert extractor.whitening == (weights.mean, weights.deviation)
+
+
+def test_the_encoder_sees_whitened_faces() -> None:
+    extractor = VisualExtractor(SETTINGS, Path("raw"))
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
+    extractor.whitening = (100.0, 50.0)
+    with torch.inference_mode():
+        expected = denseface.untrained().network.pooled(torch.from_numpy((crops[:, None] - 100.0) / 50.0).float())
+    np.testing.assert_allclose(extractor.encode(crops), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_whitening_of_counted_levels() -> None:
+    pixels = np.random.default_rng(0).normal(120, 30, 5000).clip(0, 255).astype(np.uint8)
+    assert whitening(np.bincount(pixels, minlength=256)) == (round(pixels.mean()), round(pixels.std()))
+    assert whitening(np.zeros(256, np.int64)) is None
+    assert whitening(np.bincount([7, 7], minlength=256)) == (7.0, 1.0)  # one level: nothing to divide by
+
+
+def test_pooling() -> None:
+    values = np.array([[1.0, 4.0], [3.0, 0.0]], np.float32)
+    np.testing.assert_allclose(pooled(values, "mean"), [2, 2])
+    np.testing.assert_allclose(pooled(values, "max"), [3, 4])
+    np.testing.assert_allclose(pooled(values, "mean_deviation"), [2, 2, 1, 2])
