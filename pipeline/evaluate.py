@@ -168,8 +168,8 @@ def modality_groups(corpus: Corpus, where: torch.Tensor) -> list[str]:
 
 
 def shares_present(rows: list[Utterance], corpus: Corpus) -> dict[str, float]:
-    """By modality the percentage of the index's texts, sounds and videos that gave features: sounds that are not silent,
-    videos with a face."""
+    """By modality the percentage of the index's texts, sounds and videos that gave features: what is no silence and has
+    a face."""
     kinds = {"text": "text", "audio": "audio", "visual": "video"}
     found = {}
     for modality, present in corpus.present.items():
