@@ -1,7 +1,7 @@
 """evaluate@D: models, features and index to results/D/metrics.json, predictions.csv and pictures.
 
 The only stage that looks at the labels of the test split. Every score is the mean over the seeds, percent, with its
-deviation as `_std`; `constant` is the classifier that always says the most frequent class of train;
+deviation as `_std`; `validation` has what parameters may be chosen by; `constant` is the classifier that always says the most frequent class of train;
 `oracle_weighted_f1` is what choosing each seed's epoch on test would have given, and is only there because published
 rows are of that kind.
 """
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     scores["by_modalities"] = by_group(modality_groups(corpus, where), tested, seeds, order)
 
     scores["present"] = shares_present(rows, corpus)
-
     results = Path("results") / name
+    scores["validation"] = validation_scores(results / "history.csv")
     results.mkdir(parents=True, exist_ok=True)
     (results / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, order, results / "predictions.csv")
@@ -165,6 +165,16 @@ def modality_groups(corpus: Corpus, where: torch.Tensor) -> list[str]:
     """The modalities that each utterance has, joined by +."""
     there = {name: present[where].tolist() for name, present in corpus.present.items()}
     return ["+".join(name for name in there if there[name][place]) or "none" for place in range(len(where))]
+
+
+def validation_scores(history: Path) -> dict[str, float]:
+    """Weighted F1 on validation of the epochs that were kept: what a search over parameters may look at."""
+    best: dict[str, float] = {}
+    with history.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            best[row["seed"]] = max(best.get(row["seed"], 0.0), float(row["validation_weighted_f1"]))
+    values = list(best.values())
+    return {"weighted_f1": _rounded(np.mean(values)), "weighted_f1_std": _rounded(_deviation(values))}
 
 
 def shares_present(rows: list[Utterance], corpus: Corpus) -> dict[str, float]:

@@ -86,6 +86,10 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     assert {"accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "f1"} <= set(metrics)
     assert metrics["weighted_f1_low"] <= metrics["weighted_f1"] <= metrics["weighted_f1_high"]
     assert metrics["present"]["text"] == 100
+    with (workspace.folder / "results/meld/history.csv").open() as stream:
+        history = [(row["seed"], float(row["validation_weighted_f1"])) for row in csv.DictReader(stream)]
+    best = [max(score for seed, score in history if seed == one) for one in dict(history)]
+    assert metrics["validation"]["weighted_f1"] == pytest.approx(sum(best) / len(best), abs=0.006)
     assert 0 <= metrics["present"]["visual"] <= metrics["present"]["audio"] <= 100
     for groups in ("by_length", "by_modalities"):
         assert sum(group["utterances"] for group in metrics[groups].values()) == metrics["utterances"]
