@@ -20,8 +20,8 @@ from extractors.workers import spread
 from pipeline.params import AudioOf
 from pipeline.utterances import Utterance
 
-VERSION = 1
-"""To be raised with every change of this module that changes a number."""
+VERSION = 2
+"""To be raised with every change of this module or of media.py that changes a number."""
 DIM = {"IS10": 1582}
 SILENCE = 1e-3
 """Loudness (root mean square of a frame, of full scale 1) that a track must reach somewhere: -60 dB, far below the

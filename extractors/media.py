@@ -110,7 +110,9 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
     begin = start or 0.0
     pieces: list[np.ndarray] = []
     with _open(path) as container:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        # To 16 bits, as `ffmpeg -ac 1` makes a wav file: where the result is float, FFmpeg adds channels up at full
+        # weight, and a clip of six channels would be three times as loud as the same sound in one.
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         first: float | None = None
         for frame in _frames(container, "audio", begin):
             time = begin if frame.time is None else frame.time
@@ -121,7 +123,7 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
         pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
         whole = container.streams.audio[0].duration
         time_base = container.streams.audio[0].time_base
-    sound = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    sound = np.concatenate(pieces).astype(np.float32) / 32_768 if pieces else np.zeros(0, np.float32)
     offset = max(0, round((begin - (first or 0.0)) * RATE)) if start is not None else 0
     length = len(sound)
     if end is not None:

@@ -1,9 +1,9 @@
 """evaluate@D: models, features and index to results/D/metrics.json, predictions.csv and pictures.
 
 The only stage that looks at the labels of the test split. Every score is the mean over the seeds, percent, with its
-deviation as `_std`; `validation` has what parameters may be chosen by; `constant` is the classifier that always says the most frequent class of train;
-`oracle_weighted_f1` is what choosing each seed's epoch on test would have given, and is only there because published
-rows are of that kind.
+deviation as `_std`; `validation` has what parameters may be chosen by; `constant` is the classifier that always says
+the most frequent class of train; `oracle_weighted_f1` is what choosing each seed's epoch on test would have given, and
+is only there because published rows are of that kind.
 """
 
 import argparse
