@@ -148,7 +148,10 @@ def fit(
     with tqdm(
         total=settings.epochs, initial=state.epoch, desc=f"seed {seed}", unit="epoch", disable=None, leave=False
     ) as progress:
-        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+        while (
+            state.epoch < settings.epochs
+            and state.epoch - max(state.best_epoch, model.curriculum - 1) < settings.patience
+        ):
             state.epoch += 1
             torch.manual_seed(_mixed(seed, state.epoch))
             losses = _train_epoch(model, averaged, optimizer, corpus, settings, seed, state.epoch, device)
@@ -207,7 +210,8 @@ def _train_epoch(
     lower = device.type == "cuda" and dtype != torch.float32
     # A fresh scaler an epoch, for an epoch must not depend on what an interrupted run had learnt before it.
     scaler = torch.amp.GradScaler("cuda", enabled=lower and dtype == torch.float16)
-    for dialogues in shuffled(corpus.dialogues["train"], settings.batch, generator):
+    model.begin_epoch(epoch)
+    for dialogues in shuffled(model.lesson(corpus, epoch), settings.batch, generator):
         with torch.autocast("cuda", dtype, enabled=lower):
             output = model(collate(corpus, dialogues).to(device), class_weights)
         loss = torch.stack([weights[name] * value for name, value in output.losses.items() if weights[name]]).sum()

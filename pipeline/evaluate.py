@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from extractors.device import device
 from extractors.features import FeaturesError
 from model.batching import Corpus
-from model.cmath import Cmath, CmathConfig
+from model.registry import make_model
 from model.training import positions, predict, prepare_torch
 from pipeline.corpora.labels import labels
 from pipeline.offline_plots import write_vega
@@ -93,15 +93,14 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     if not file.is_file():
         raise StageError(f"{file}: no such file; `dvc repro` makes it")
     with safe_open(file, "pt") as stored:
-        config = CmathConfig(**json.loads(stored.metadata()["training"])["config"])
+        training = json.loads(stored.metadata()["training"])
     tensors = load_file(file)
     weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}
-    if config.dims != dims:
-        raise StageError(
-            f"{file}: was trained on features of widths {config.dims}, not {dims}; `dvc repro` trains anew"
-        )
-    model = Cmath(config)
+    trained = training["config"]["dims"]
+    if trained != dims:
+        raise StageError(f"{file}: was trained on features of widths {trained}, not {dims}; `dvc repro` trains anew")
+    model = make_model(training["model"], training["config"])
     model.load_state_dict(weights)
     logits, representations = predict(model.to(device()), corpus, "test", device())
     probabilities = logits.double().softmax(1).numpy()

@@ -159,8 +159,13 @@ class Face(Section):
     seed: Annotated[int, Field(ge=0)]
 
 
+ModelName = Literal["cmath", "sdt", "dialogue_rnn", "dialogue_gcn", "mmgcn", "ctnet", "mm_dfn", "scmm", "cmcf_srnet",
+                    "multidag", "adaign"]  # fmt: skip
+
+
 class Model(Section):
-    name: Literal["cmath"]
+    name: ModelName
+    """The rivals take their settings from `baselines`; of this section they read `modalities` alone."""
     modalities: Modalities
     dim: Count
     """Width d of the common space."""
@@ -186,7 +191,166 @@ class Model(Section):
             raise KeyedError("dim", self.dim, "must be even (sines and cosines of Eq. 6 and 7 alternate)")
         if self.kernel % 2 == 0:
             raise KeyedError("kernel", self.kernel, "must be odd, so that the convolution keeps the number of turns")
+        if self.name != "cmath" and self.ablate != "none":
+            raise KeyedError("ablate", self.ablate, f"ablates CMATH, and model.name is {self.name}: set it to none")
         return self
+
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Even = Annotated[int, Field(ge=2, multiple_of=2)]
+
+
+class OwnSettings(Section):
+    """What one model reads of `baselines`."""
+
+    def _check_heads(self, key: str, width: int, heads: int) -> None:
+        if width % heads:
+            raise KeyedError(key, width, f"must be a multiple of heads = {heads}")
+
+
+class NoSettings(OwnSettings):
+    """CMATH's are in `model`."""
+
+
+class SdtSettings(OwnSettings):
+    dim: Even
+    heads: Count
+    dropout: Dropout
+    gate: Literal["learned", "identity"]
+    temperature: Positive
+
+    @model_validator(mode="after")
+    def _check(self) -> "SdtSettings":
+        self._check_heads("dim", self.dim, self.heads)
+        return self
+
+
+class DialogueRnnSettings(OwnSettings):
+    global_dim: Count
+    party_dim: Count
+    emotion_dim: Count
+    head_dim: Count
+    dropout: Annotated[float, Field(ge=0, lt=0.85)]
+    """0.15 more on the emotion states, as published."""
+    recurrent_dropout: Dropout
+
+
+class DialogueGcnSettings(OwnSettings):
+    hidden: Count
+    bases: Count
+    window: Annotated[int, Field(ge=0)]
+    dropout: Dropout
+
+
+class MmgcnSettings(OwnSettings):
+    dim: Even
+    graph_dim: Count
+    layers: Count
+    alpha: Share
+    decay: Positive
+    dropout: Dropout
+    loss: Literal["cross_entropy", "focal", "mmgcn_focal"]
+    focal_gamma: NotNegative
+
+
+class CtnetSettings(OwnSettings):
+    dim: Count
+    hidden: Count
+    heads: Count
+    dropout: Dropout
+
+    @model_validator(mode="after")
+    def _check(self) -> "CtnetSettings":
+        self._check_heads("hidden", 2 * self.hidden, self.heads)
+        return self
+
+
+class ByModality(Section):
+    text: NotNegative
+    audio: NotNegative
+    visual: NotNegative
+
+
+class MmDfnSettings(OwnSettings):
+    dim: Even
+    graph_dim: Count
+    layers: Count
+    alpha: Share
+    decay: Positive
+    speaker_weights: ByModality
+    dropout: Dropout
+    focal_gamma: NotNegative
+
+
+class ScmmSettings(OwnSettings):
+    dim: Even
+    heads: Count
+    layers: Count
+    window: Annotated[int, Field(ge=0)]
+    dropout: Dropout
+    balance_weight: NotNegative
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScmmSettings":
+        self._check_heads("dim", self.dim, self.heads)
+        return self
+
+
+class CmcfSrnetSettings(OwnSettings):
+    dim: Even
+    graph_dim: Count
+    heads: Count
+    bases: Count
+    local_window: Annotated[int, Field(ge=0)]
+    graph_window: Annotated[int, Field(ge=0)]
+    dropout: Dropout
+
+    @model_validator(mode="after")
+    def _check(self) -> "CmcfSrnetSettings":
+        self._check_heads("dim", self.dim, self.heads)
+        self._check_heads("graph_dim", self.graph_dim, self.heads)
+        return self
+
+
+class MultiDagSettings(OwnSettings):
+    hidden: Count
+    layers: Count
+    dropout: Dropout
+    buckets: Count
+
+
+class AdaignSettings(OwnSettings):
+    dim: Even
+    graph_dim: Count
+    layers: Count
+    alpha: Share
+    decay: Positive
+    speaker_weights: ByModality
+    dropout: Dropout
+    focal_gamma: NotNegative
+    temperature: Positive
+    keep_weight: NotNegative
+    intra_weight: NotNegative
+
+
+class Baselines(Section):
+    """Each rival's own settings; the docstring of its file in model/baselines/ has the published ones."""
+
+    cmath: NoSettings
+    sdt: SdtSettings
+    dialogue_rnn: DialogueRnnSettings
+    dialogue_gcn: DialogueGcnSettings
+    mmgcn: MmgcnSettings
+    ctnet: CtnetSettings
+    mm_dfn: MmDfnSettings
+    scmm: ScmmSettings
+    cmcf_srnet: CmcfSrnetSettings
+    multidag: MultiDagSettings
+    adaign: AdaignSettings
+
+    def __getitem__(self, model: str) -> OwnSettings:
+        settings: OwnSettings = getattr(self, model)
+        return settings
 
 
 class TrainOf(Section):
@@ -222,6 +386,7 @@ class Params(Section):
     visual: ByCorpus[VisualOf]
     face: Face
     model: Model
+    baselines: Baselines
     train: ByCorpus[TrainOf]
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -19,8 +20,8 @@ from extractors.cache import fingerprint
 from extractors.device import device
 from extractors.features import FeaturesError, read_features
 from model.batching import Corpus
-from model.cmath import Cmath, CmathConfig
 from model.losses import inverse_frequency
+from model.registry import make_model
 from model.scaling import Scaler
 from model.training import DivergenceError, Fit, Settings, fit, prepare_torch
 from pipeline.corpora.labels import labels
@@ -41,21 +42,22 @@ def run(args: argparse.Namespace, params: Params) -> None:
     except FeaturesError as error:
         raise StageError(str(error)) from None
     config = model_config(params, corpus_name, corpus, labels(corpus_name, [row.label for row in rows]))
-    log.info("%s: %s, width %d, on %s; %d dialogues to train on",
-             corpus_name, " + ".join(config.dims), config.dim, device(), len(corpus.dialogues["train"]))  # fmt: skip
+    log.info("%s: %s of %s, on %s; %d dialogues to train on", corpus_name, params.model.name,
+             " + ".join(config["dims"]), device(), len(corpus.dialogues["train"]))  # fmt: skip
 
     checkpoints = cache_folder() / "train" / work_identity(corpus_name, params)
     fits: dict[int, Fit] = {}
     for seed in settings.seeds:
         try:
-            fits[seed] = fit(lambda: Cmath(config), corpus, training_settings(settings, corpus, config.classes), seed,
-                             device(), checkpoints / f"seed{seed}.pt", CHECKPOINT_SECONDS)  # fmt: skip
+            fits[seed] = fit(lambda: make_model(params.model.name, config), corpus,
+                             training_settings(settings, corpus, config["classes"]), seed, device(),
+                             checkpoints / f"seed{seed}.pt", CHECKPOINT_SECONDS)  # fmt: skip
         except DivergenceError as error:
             raise StageError(str(error)) from None
         best = fits[seed].history[fits[seed].best_epoch - 1]
         log.info("seed %d: best of %d epochs is %d, validation weighted F1 %.2f",
                  seed, len(fits[seed].history), best["epoch"], best["validation_weighted_f1"])  # fmt: skip
-    write_models(fits, scalers, config, Path("models") / corpus_name)
+    write_models(fits, scalers, params.model.name, config, Path("models") / corpus_name)
     write_history(fits, Path("results") / corpus_name / "history.csv")
     shutil.rmtree(checkpoints, ignore_errors=True)
 
@@ -88,17 +90,17 @@ def load_corpus(name: str, rows: list[Utterance], modalities: list[str]) -> tupl
     return Corpus(features, present, torch.tensor([row.speaker for row in rows]), label, parts), scalers
 
 
-def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ...]) -> CmathConfig:
-    """The network that params.yaml describes, for this corpus' features and labels."""
-    chosen, settings = params.model, params.train[name]
-    return CmathConfig(
-        dims={modality: values.shape[1] for modality, values in corpus.features.items()},
-        speakers=int(corpus.speaker.max()) + 1,
-        classes=len(order),
-        gamma1=settings.gamma1,
-        gamma2=settings.gamma2,
-        **chosen.model_dump(exclude={"name", "modalities"}),
-    )
+def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of the configuration of the model that params.yaml names, for this corpus' features and labels."""
+    found = {
+        "dims": {modality: values.shape[1] for modality, values in corpus.features.items()},
+        "speakers": int(corpus.speaker.max()) + 1,
+        "classes": len(order),
+    }
+    if params.model.name != "cmath":
+        return found | params.baselines[params.model.name].model_dump()
+    weights = {"gamma1": params.train[name].gamma1, "gamma2": params.train[name].gamma2}
+    return found | weights | params.model.model_dump(exclude={"name", "modalities"})
 
 
 def training_settings(settings: TrainOf, corpus: Corpus, classes: int) -> Settings:
@@ -114,21 +116,28 @@ def work_identity(name: str, params: Params) -> str:
     inputs = [Path("data") / name / "index.csv", *sorted((Path("data") / name / "features").glob("*.safetensors"))]
     code = [Path(__file__), *sorted((Path(__file__).parent.parent / "model").rglob("*.py"))]
     files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in [*inputs, *code]}
-    chosen = {"model": params.model.model_dump(), "train": params.train[name].model_dump()}
+    chosen = {
+        "model": params.model.model_dump(),
+        "own": params.baselines[params.model.name].model_dump(),
+        "train": params.train[name].model_dump(),
+    }
     return fingerprint({**chosen, "files": files, "torch": torch.__version__, "device": device().type})
 
 
-def write_models(fits: dict[int, Fit], scalers: dict[str, Scaler], config: CmathConfig, folder: Path) -> None:
+def write_models(
+    fits: dict[int, Fit], scalers: dict[str, Scaler], model: str, config: dict[str, Any], folder: Path
+) -> None:
     """A file a seed: weights, scaler, each epoch's unseen guesses on test; the network's form in the metadata."""
     folder.mkdir(parents=True, exist_ok=True)
-    form = {name: getattr(config, name) for name in config.__dataclass_fields__}
     for seed, result in fits.items():
         tensors = {f"model.{name}": value.contiguous() for name, value in result.weights.items()}
         for modality, scaler in scalers.items():
             tensors |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.deviation": scaler.deviation}
         tensors["test_guesses"] = result.test_guesses
         # One key: safetensors writes several in an order that changes from run to run, and the file's bytes with it.
-        metadata = {"training": json.dumps({"config": form, "best_epoch": result.best_epoch}, sort_keys=True)}
+        training = {"model": model, "config": config, "best_epoch": result.best_epoch}
+        # Not sorted: in which order the modalities stand decides what a network's weights mean.
+        metadata = {"training": json.dumps(training)}
         save_file(tensors, folder / f"seed{seed}.safetensors", metadata)
 
 

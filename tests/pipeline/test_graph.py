@@ -69,5 +69,8 @@ def test_every_stage_says_what_it_does_and_params_are_those_of_the_file() -> Non
         assert stage["desc"]
         for key in stage["params"]:
             section = params
-            for name in key.replace("${item.dataset}", "meld").replace("${item.modality}", "audio").split("."):
+            examples = {"${item.dataset}": "meld", "${item.modality}": "audio", "${model.name}": "mmgcn"}
+            for placeholder, example in examples.items():
+                key = key.replace(placeholder, example)
+            for name in key.split("."):
                 section = section[name]

@@ -1,0 +1,139 @@
+"""DialogueRNN: a global, a party and an emotion state, each a GRU.
+
+Source: Majumder et al., "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations", AAAI 2019; equations
+after the authors' public code. Unimodal-born: x_i = [t; a; v], joined early. In each direction
+
+    g_i   = GRU_g([x_i ; q_{s(i), i-1}], g_{i-1})
+    c_i   = sum_{j<i} softmax_j(g_j . W x_i) g_j                      c_0 = 0
+    q_p,i = GRU_p([x_i ; c_i], q_{p, i-1})  for the party p = s(i) that speaks; the others keep their state
+    e_i   = GRU_e(q_{s(i), i}, e_{i-1})
+
+All states start at zero. The second direction runs over the dialogue reversed inside its own length. Then attention
+over the whole dialogue on E = [e forward ; e backward], and a classifier of two layers.
+
+Published for IEMOCAP: global and party state 500, emotion and head 300, Adam 1e-4, l2 1e-5, dropout 0.1 (0.25 on E),
+recurrent dropout 0.1, batch 30, 60 epochs, class weights. For MELD: 150, 150, 100, 100, Adam 5e-4, 100 epochs, no class
+weights. The listener's GRU is off by default there, and absent here.
+
+What does not depend on the recursion is computed for all turns at once: what x gives to every gate and to the
+attention, and the whole emotion GRU.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.baselines.attention import DialogueAttention
+from model.baselines.early_fusion import joined_features
+from model.batching import Batch
+from model.interface import ErcModel, Form, Output
+from model.losses import cross_entropy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialogueRnnConfig(Form):
+    """Everything that decides the network's form."""
+
+    global_dim: int
+    party_dim: int
+    emotion_dim: int
+    head_dim: int
+    dropout: float
+    """On the head's inner layer; 0.15 more on the emotion states."""
+    recurrent_dropout: float
+    """On every state that is handed on."""
+
+
+def gru(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
+    """The GRU's gates (reset, update, new), as far as input and state give them [..., 3 H] -> new state [..., H]."""
+    reset_i, update_i, new_i = from_input.chunk(3, dim=-1)
+    reset_h, update_h, new_h = from_state.chunk(3, dim=-1)
+    new = torch.tanh(new_i + torch.sigmoid(reset_i + reset_h) * new_h)
+    return torch.lerp(new, state, torch.sigmoid(update_i + update_h))
+
+
+class DialogueCell(nn.Module):
+    """One direction: the three GRUs over all turns of a dialogue."""
+
+    def __init__(self, inputs: int, config: DialogueRnnConfig) -> None:
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        self.global_gru = nn.GRUCell(inputs + config.party_dim, config.global_dim)
+        self.party_gru = nn.GRUCell(inputs + config.global_dim, config.party_dim)
+        self.emotion_gru = nn.GRUCell(config.party_dim, config.emotion_dim)
+        self.attend = nn.Linear(inputs, config.global_dim, bias=False)
+        self.dropout = nn.Dropout(config.recurrent_dropout)
+
+    def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
+        """Utterances [B, T, F], speakers and real turns [B, T] -> emotion states [B, T, D_e]."""
+        rows, turns, _ = x.shape
+        speaks = (F.one_hot(speaker, self.config.speakers).bool() & mask.unsqueeze(-1)).unsqueeze(-1).unbind(1)
+        global_x, global_own = self._split(self.global_gru, x)
+        party_x, party_context = self._split(self.party_gru, x)
+        query = self.attend(x).unsqueeze(2).unbind(1)
+        parties = x.new_zeros(rows, self.config.speakers, self.config.party_dim)
+        state = x.new_zeros(rows, self.config.global_dim)
+        context = state
+        history: list[Tensor] = []
+        spoken: list[Tensor] = []
+        for turn in range(turns):
+            own = (parties * speaks[turn]).sum(1)
+            if history:
+                past = torch.stack(history, dim=1)
+                context = ((query[turn] @ past.transpose(1, 2)).softmax(-1) @ past).squeeze(1)
+            state = self._step(self.global_gru, global_x[turn] + F.linear(own, global_own), state)
+            own = self._step(self.party_gru, party_x[turn] + F.linear(context, party_context), own)
+            parties = torch.where(speaks[turn], own.unsqueeze(1), parties)
+            history.append(state)
+            spoken.append(own)
+        return self._emotion(torch.stack(spoken, dim=1))
+
+    def _split(self, cell: nn.GRUCell, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What x gives to the gates at each turn, and the weights of the other part of the cell's input."""
+        of_x, of_rest = cell.weight_ih.split([self.inputs, cell.input_size - self.inputs], dim=1)
+        return F.linear(x, of_x, cell.bias_ih).unbind(1), of_rest
+
+    def _step(self, cell: nn.GRUCell, from_input: Tensor, state: Tensor) -> Tensor:
+        return self.dropout(gru(from_input, F.linear(state, cell.weight_hh, cell.bias_hh), state))
+
+    def _emotion(self, spoken: Tensor) -> Tensor:
+        cell = self.emotion_gru
+        state = spoken.new_zeros(len(spoken), self.config.emotion_dim)
+        states = []
+        for from_input in F.linear(spoken, cell.weight_ih, cell.bias_ih).unbind(1):
+            state = self._step(cell, from_input, state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
+def reversed_inside(values: Tensor, mask: Tensor) -> Tensor:
+    """`values` [B, T, ...] with each dialogue's real turns in reversed order, padding still behind them."""
+    last = mask.sum(1, keepdim=True) - 1
+    place = torch.arange(mask.shape[1], device=mask.device)
+    where = torch.where(mask, last - place, place)
+    return values[torch.arange(len(mask), device=mask.device).unsqueeze(1), where]
+
+
+class DialogueRnn(ErcModel):
+    """Both directions, attention over the dialogue, and the classifier."""
+
+    def __init__(self, config: DialogueRnnConfig) -> None:
+        super().__init__()
+        inputs, states = sum(config.dims.values()), 2 * config.emotion_dim
+        self.forward_cell, self.backward_cell = DialogueCell(inputs, config), DialogueCell(inputs, config)
+        self.dropout = nn.Dropout(config.dropout + 0.15)
+        self.attention = DialogueAttention(states)
+        self.hidden = nn.Sequential(nn.Linear(states, 2 * config.head_dim), nn.ReLU(), nn.Dropout(config.dropout))
+        self.classifier = nn.Linear(2 * config.head_dim, config.classes)
+        self.loss_weights = {"ce": 1.0}
+
+    def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
+        """Logits and the cross-entropy."""
+        x, speaker, mask = joined_features(batch), batch.speaker, batch.mask
+        back = self.backward_cell(reversed_inside(x, mask), reversed_inside(speaker, mask), mask)
+        emotion = torch.cat([self.forward_cell(x, speaker, mask), reversed_inside(back, mask)], dim=-1)
+        representation = self.hidden(self.attention(self.dropout(emotion), mask))
+        logits = self.classifier(representation)
+        return Output(logits, {"ce": cross_entropy(logits, batch.label, mask, class_weights)}, representation)

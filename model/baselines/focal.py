@@ -1,0 +1,25 @@
+"""Focal loss, and the loss of MMGCN's public code that goes by its name."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.losses import masked_mean
+
+
+def focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float, class_weights: Tensor | None = None) -> Tensor:
+    """-(1 - p)^gamma w log p of the true class, mean over the real utterances of `mask`; logits [B, T, C]."""
+    log_p = logits.float().log_softmax(-1).gather(-1, label.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    loss = -((1 - log_p.exp()).clamp(min=1e-9) ** gamma) * log_p  # the slope of 0^gamma is infinite for gamma < 1
+    if class_weights is not None:
+        loss = loss * class_weights[label.clamp(min=0)]
+    return masked_mean(loss, mask)
+
+
+def mmgcn_focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """What MMGCN's code computes on MELD: the mean over *all* classes of -(1 - y log p)^gamma log p.
+
+    Wrong classes get their -log p too, so that it is no focal loss. Offered to compare with published rows only.
+    """
+    log_p = logits.float().log_softmax(-1)
+    truth = F.one_hot(label.clamp(min=0), logits.shape[-1])
+    return masked_mean((-((1 - truth * log_p) ** gamma) * log_p).mean(-1), mask)

@@ -1,0 +1,104 @@
+"""MM-DFN: MMGCN's graph, and a recurrent cell that carries what the layers found.
+
+Source: Hu et al., "MM-DFN: Multimodal Dynamic Fusion Network for Emotion Recognition in Conversations", ICASSP 2022;
+equations after the authors' public code. With the graph of `model.baselines.modality_graph`:
+
+    x_t0 = BiGRU(Linear(t));  x_a0, x_v0 = Linear(a), Linear(v)                 200 wide, two layers
+    y_m  = one BiGRU, shared by all parties and modalities, over each party's own utterances
+    x_m  = x_m0 + k_m y_m
+    h_0  = relu(Linear(drop x));  h = h_0;  state = 0
+    (o, state) = LSTM cell(h, state)                                            one cell, carried over the layers
+    h    = drop(relu(GCNII_l(A^ o, h_0))) + h,   l = 1 .. K                     alpha 0.2, lambda 0.5
+    logits = Linear(relu(drop [x_a ; h_a ; x_v ; h_v ; x_t ; h_t]))
+
+Published: k (a, v, t) = (3, 0, 1) for IEMOCAP, (0.5, 0.5, 1.5) for MELD; focal loss with gamma 0.5 or 1, and class
+weights on IEMOCAP; batch 32, at most 30 epochs; grids K 16, 32 (MELD also 64), dropout 0.2, 0.4, Adam 1e-4, 3e-4 with
+l2 1e-4, 2e-4 (MELD 5e-4, 1e-3 with 1e-4, 5e-4). The defaults are one point of the IEMOCAP grid.
+
+Not copied: GRUs that are not packed, a seed that is set anew each epoch, and a share of 0 for validation, with which
+the scripts choose their epoch on test.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.baselines.early_fusion import masked_features, usable
+from model.baselines.focal import focal
+from model.baselines.modality_graph import DeepConvolution, ModalityGraph, modality_graph, read_out
+from model.baselines.recurrent import Bidirectional, PartyContext
+from model.batching import Batch
+from model.interface import ErcModel, Form, Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MmDfnConfig(Form):
+    """Everything that decides the network's form and its loss."""
+
+    dim: int
+    """Of the nodes' features."""
+    graph_dim: int
+    """Of the graph's layers."""
+    layers: int
+    """K."""
+    alpha: float
+    decay: float
+    """lambda."""
+    speaker_weights: dict[str, float]
+    """k_m of each modality: how much of its speaker's context is added."""
+    dropout: float
+    focal_gamma: float
+
+
+class DynamicFusion(nn.Module):
+    """The graph convolutions, and one LSTM cell that goes through them with every node as an element of its batch."""
+
+    def __init__(self, dim: int, layers: int, alpha: float, decay: float, dropout: float) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(dim, dim)
+        self.layers = nn.ModuleList(
+            DeepConvolution(dim, layer, alpha, decay, join=True) for layer in range(1, layers + 1)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h0: Tensor, graph: ModalityGraph) -> Tensor:
+        """First states of the nodes [M, B, T, d] -> last states."""
+        h = h0
+        state = (torch.zeros_like(h0).flatten(0, 2), torch.zeros_like(h0).flatten(0, 2))
+        for layer in self.layers:
+            state = self.cell(h.flatten(0, 2), state)
+            h = self.dropout(layer(graph.propagate(state[0].view_as(h)), h0)) + h
+        return h
+
+
+class MmDfn(ErcModel):
+    """Encoders with their speakers' context, graph, classifier."""
+
+    def __init__(self, config: MmDfnConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.project = nn.ModuleDict({name: nn.Linear(width, config.dim) for name, width in config.dims.items()})
+        if "text" in config.dims:
+            self.sequence = Bidirectional(nn.GRU, config.dim, config.dim // 2, 2, config.dropout)
+        self.party = PartyContext(config.dim, 2, config.dropout)
+        self.enter = nn.Linear(config.dim, config.graph_dim)
+        self.fusion = DynamicFusion(config.graph_dim, config.layers, config.alpha, config.decay, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(len(config.dims) * (config.dim + config.graph_dim), config.classes)
+        self.loss_weights = {"focal": 1.0}
+
+    def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
+        """Logits and the focal loss."""
+        nodes = usable(batch)
+        projected = {name: self.project[name](values) for name, values in masked_features(batch).items()}
+        context = self.party(torch.stack(list(projected.values())), batch.speaker, batch.mask)
+        if "text" in projected:
+            projected["text"] = self.sequence(projected["text"], batch.mask)
+        k = torch.tensor([self.config.speaker_weights[name] for name in projected], device=context.device)
+        x = torch.stack(list(projected.values())) + k.view(-1, 1, 1, 1) * context
+        h = self.fusion(torch.relu(self.enter(self.dropout(x))), modality_graph(x, nodes))
+        representation = torch.relu(self.dropout(read_out([self.dropout(x), h], nodes)))
+        logits = self.classifier(representation)
+        loss = focal(logits, batch.label, batch.mask, self.config.focal_gamma, class_weights)
+        return Output(logits, {"focal": loss}, representation)

@@ -1,0 +1,10 @@
+"""The rivals' settings in params.yaml."""
+
+import pytest
+
+from pipeline.params import load_params
+
+
+@pytest.fixture(scope="session")
+def published() -> dict:
+    return load_params().baselines.model_dump()

@@ -1,0 +1,78 @@
+"""DialogueRNN's recursion against its equations in NumPy."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.baselines.dialogue_rnn import DialogueCell, DialogueRnn, DialogueRnnConfig, reversed_inside
+from tests.model.baselines.statements import Array, Weights, gru, linear, padded, part, softmax, weights
+
+CONFIG = DialogueRnnConfig(
+    dims={"text": 5}, speakers=3, classes=4, global_dim=4, party_dim=3, emotion_dim=2, head_dim=2, dropout=0.0,
+    recurrent_dropout=0.0,
+)  # fmt: skip
+SPEAKERS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=3)
+
+
+def stated(x: Array, speaker: list[int], w: Weights) -> Array:
+    """e_i of one dialogue, from x [T, F]."""
+    q = {party: np.zeros(CONFIG.party_dim) for party in range(CONFIG.speakers)}
+    g, e = [], np.zeros(CONFIG.emotion_dim)
+    out = []
+    for i, (x_i, party) in enumerate(zip(x, speaker, strict=True)):
+        state = g[-1] if g else np.zeros(CONFIG.global_dim)
+        context = np.zeros(CONFIG.global_dim)
+        if i:
+            alpha = softmax(np.array([g_j @ linear(x_i, w, "attend") for g_j in g]))
+            context = sum(a * g_j for a, g_j in zip(alpha, g, strict=True))
+        g.append(gru(np.concatenate([x_i, q[party]]), state, part(w, "global_gru")))
+        q[party] = gru(np.concatenate([x_i, context]), q[party], part(w, "party_gru"))
+        e = gru(q[party], e, part(w, "emotion_gru"))
+        out.append(e)
+    return np.stack(out)
+
+
+@settings(max_examples=15)
+@given(speakers=SPEAKERS, seed=st.integers(0, 99))
+def test_states_follow_the_equations(speakers: list[list[int]], seed: int) -> None:
+    torch.manual_seed(seed)
+    cell = DialogueCell(5, CONFIG).double()
+    draw = np.random.default_rng(seed)
+    dialogues = [draw.normal(size=(len(speaker), 5)) for speaker in speakers]
+    x, mask = padded(dialogues)
+    speaker, _ = padded([np.array(one) for one in speakers])
+    states = cell(x, speaker, mask).detach().numpy()
+    for row, (dialogue, who) in enumerate(zip(dialogues, speakers, strict=True)):
+        np.testing.assert_allclose(states[row, : len(who)], stated(dialogue, who, weights(cell)), atol=1e-12)
+
+
+def test_only_the_party_that_speaks_changes_its_state() -> None:
+    # The second utterance of speaker 0 starts from its own state: what speaker 1 said enters by the context alone.
+    torch.manual_seed(0)
+    cell = DialogueCell(5, CONFIG).double()
+    with torch.no_grad():
+        cell.party_gru.weight_ih[:, 5:] = 0  # no context
+        cell.global_gru.weight_ih.zero_()
+    x, mask = torch.randn(1, 3, 5, dtype=torch.float64), torch.ones(1, 3, dtype=torch.bool)
+    other = x.clone()
+    other[:, 1] += 1
+    spoken = []
+    cell._emotion = lambda states: spoken.append(states) or states  # type: ignore[method-assign]
+    for values in (x, other):
+        cell(values, torch.tensor([[0, 1, 0]]), mask)
+    assert not torch.equal(spoken[0][:, 1], spoken[1][:, 1])
+    torch.testing.assert_close(spoken[0][:, 2], spoken[1][:, 2])
+
+
+def test_the_second_direction_reads_each_dialogue_backwards() -> None:
+    values = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]])
+    back = reversed_inside(values, values > 0)
+    assert back.tolist() == [[3, 2, 1, 0, 0], [8, 7, 6, 5, 4]]
+    assert torch.equal(reversed_inside(back, values > 0), values)
+
+
+def test_the_sizes_published_for_iemocap_are_those_of_params(published: dict) -> None:
+    model = DialogueRnn(DialogueRnnConfig(dims={"text": 1024}, speakers=2, classes=6, **published["dialogue_rnn"]))
+    assert model.forward_cell.global_gru.hidden_size == model.forward_cell.party_gru.hidden_size == 500
+    assert model.attention.transform.in_features == model.hidden[0].out_features == 600

@@ -1,0 +1,69 @@
+"""Every rival learns by the training that CMATH has: the same bytes from a seed, also when it was interrupted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import training
+from model.batching import Corpus
+from model.training import Fit, Settings, fit, prepare_torch
+from tests.model.dialogues import random_corpus
+from tests.model.networks import RIVALS, network
+
+SETTINGS = Settings(learning_rate=1e-2, batch=4, epochs=4, patience=4, weight_decay=0.0, class_weights=None)
+CPU = torch.device("cpu")
+
+every_rival = pytest.mark.parametrize("name", RIVALS)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return random_corpus([5, 3, 1, 7, 4, 2, 6, 1])
+
+
+def run(name: str, corpus: Corpus, checkpoint: Path, settings: Settings = SETTINGS, seconds: float = 1e9) -> Fit:
+    prepare_torch()
+    return fit(lambda: network(name), corpus, settings, 0, CPU, checkpoint, seconds)
+
+
+def same(one: Fit, two: Fit) -> bool:
+    equal = all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
+    return equal and one.history == two.history and torch.equal(one.test_guesses, two.test_guesses)
+
+
+@every_rival
+def test_it_learns_eight_dialogues(name: str, corpus: Corpus, tmp_path: Path) -> None:
+    seen = replace(corpus, dialogues={**corpus.dialogues, "validation": corpus.dialogues["train"]})
+    result = run(name, seen, tmp_path / "c", replace(SETTINGS, epochs=80, patience=80))
+    assert max(row["validation_weighted_f1"] for row in result.history) > 95
+    assert result.history[-1]["loss"] < result.history[0]["loss"] / 2
+
+
+@every_rival
+def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
+    name: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(name, corpus, tmp_path / "whole")
+    epoch = training._train_epoch
+    trained: list[int] = []
+
+    def dying(*arguments: object) -> dict[str, float]:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(1)
+        return epoch(*arguments)
+
+    monkeypatch.setattr(training, "_train_epoch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(name, corpus, tmp_path / "part", seconds=0.0)
+    monkeypatch.setattr(training, "_train_epoch", epoch)
+    assert same(run(name, corpus, tmp_path / "part", seconds=0.0), whole)
+
+
+def test_patience_counts_from_the_epoch_that_sees_all_of_the_training_split(corpus: Corpus, tmp_path: Path) -> None:
+    still = replace(SETTINGS, learning_rate=1e-12, epochs=50, patience=2)
+    result = run("multidag", corpus, tmp_path / "c", still)
+    assert result.best_epoch == 1
+    assert len(result.history) == network("multidag").curriculum - 1 + 2
