@@ -21,7 +21,7 @@ test: $(VENV)/ready-dev ## install what is needed and run lint, types and tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/ready ## time a training step against the machine's matrix products
+bench: $(VENV)/ready ## time a training step of every model, CMATH's against the machine's matrix products
 	$(BIN)/python -m bench.training
 
 environment: $(VENV)/ready ## only make the virtual environment in .venv

@@ -1,12 +1,16 @@
-"""How fast a training step is, against the matrix products of the machine it runs on.
+"""How fast a training step is, against the matrix products of the machine it runs on, and against the rivals' code.
 
     make bench
 
 16 dialogues of 110 turns, 1024 / 1582 / 342 wide, width 500: an IEMOCAP batch of the longest kind. `useful` counts the
 floating-point operations of the model's matrix products, forward and backward, and divides by the whole step's time; a
 plain matrix product of the same size, timed in the same run, shows what could be had if nothing else were to be done.
+
+Then a step of each rival with the settings of params.yaml, beside what the public code takes for such a batch on two
+cores, where there is such code.
 """
 
+import argparse
 import resource
 import time
 from collections.abc import Callable
@@ -16,17 +20,24 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.batching import Batch
-from model.cmath import Cmath, CmathConfig
+from model.interface import ErcModel
+from model.registry import MODELS, make_model
 from model.training import prepare_torch
+from pipeline.params import load_params
 
 DIALOGUES, TURNS, DIMS, DIM = 16, 110, {"text": 1024, "audio": 1582, "visual": 342}, 500
-REPEATS = 7
+FORM = {"dims": DIMS, "speakers": 2, "classes": 6}
+PUBLIC_CODE = {
+    "sdt": "7.5", "dialogue_rnn": "5.5", "dialogue_gcn": "7.3", "mmgcn": "over 100", "mm_dfn": "over 100",
+    "multidag": "37",
+}  # fmt: skip
+"""Seconds that the rivals' own code takes for a step on two cores, with subnormal numbers flushed to zero."""
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Median seconds of REPEATS runs, after one that is not counted."""
+def timed(work: Callable[[], object], repeats: int = 7) -> float:
+    """Median seconds of some runs, after one that is not counted."""
     seconds = []
-    for number in range(REPEATS + 1):
+    for number in range(repeats + 1):
         begin = time.perf_counter()
         work()
         if number:
@@ -34,19 +45,22 @@ def timed(work: Callable[[], object]) -> float:
     return median(seconds)
 
 
-def main() -> None:
-    prepare_torch()
+def longest_batch() -> Batch:
+    """A batch of random features, the same at each call."""
     torch.manual_seed(0)
     mask = torch.ones(DIALOGUES, TURNS, dtype=torch.bool)
-    batch = Batch(
+    return Batch(
         {name: torch.randn(DIALOGUES, TURNS, width) for name, width in DIMS.items()},
         dict.fromkeys(DIMS, mask),
         torch.randint(2, (DIALOGUES, TURNS)),
         mask,
         torch.randint(6, (DIALOGUES, TURNS)),
     )
-    model = Cmath(CmathConfig(dims=DIMS, speakers=2, classes=6, dim=DIM, heads=10, feature_dropout=0.3))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+
+def training_step(model: ErcModel, batch: Batch) -> Callable[[], None]:
+    """Forward, backward and the optimiser, as training does them."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
         losses = model(batch).losses
@@ -55,6 +69,17 @@ def main() -> None:
         loss.backward()
         optimizer.step()
 
+    return step
+
+
+def parameters(model: ErcModel) -> float:
+    """In millions."""
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+
+def time_cmath(batch: Batch) -> None:
+    model = make_model("cmath", {**FORM, "dim": DIM, "heads": 10, "feature_dropout": 0.3})
+    step = training_step(model, batch)
     with FlopCounterMode(display=False) as counter:
         step()
     operations = counter.get_total_flops()
@@ -63,14 +88,36 @@ def main() -> None:
     rows = DIALOGUES * TURNS
     left, right = torch.randn(rows, DIM), torch.randn(DIM, DIM)
     product = 2 * rows * DIM * DIM / timed(lambda: left @ right)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"CMATH, {DIALOGUES} x {TURNS} turns, width {DIM}: {parameters / 1e6:.1f} M parameters")
+    print(f"CMATH, {DIALOGUES} x {TURNS} turns, width {DIM}: {parameters(model):.1f} M parameters")
     print(f"  step            {seconds:8.2f} s on {torch.get_num_threads()} threads")
     print(f"  useful          {operations / seconds / 1e9:8.1f} GFLOP/s of {operations / 1e9:.0f} GFLOP a step")
     print(f"  matrix product  {product / 1e9:8.1f} GFLOP/s ({rows} x {DIM} by {DIM} x {DIM})")
     print(f"  ratio           {operations / seconds / product:8.2f}")
     print(f"  peak memory     {peak:8.0f} MB")
+
+
+def time_rivals(batch: Batch, names: list[str]) -> None:
+    settings = load_params().baselines
+    print(f"{'rival':14} {'M parameters':>12} {'step':>8}   public code")
+    for name in names:
+        model = make_model(name, FORM | settings[name].model_dump())
+        seconds = timed(training_step(model, batch), repeats=3)
+        public = f"{PUBLIC_CODE[name]} s" if name in PUBLIC_CODE else "-"
+        print(f"{name:14} {parameters(model):12.1f} {seconds:6.2f} s   {public}", flush=True)
+
+
+def main() -> None:
+    rivals = [name for name in MODELS if name != "cmath"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="which of them (all)")
+    chosen = parser.parse_args().models
+    prepare_torch()
+    batch = longest_batch()
+    if "cmath" in chosen:
+        time_cmath(batch)
+    if names := [name for name in rivals if name in chosen]:
+        time_rivals(batch, names)
 
 
 if __name__ == "__main__":

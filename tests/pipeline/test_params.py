@@ -57,6 +57,11 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("train.meld.learning_rate", "1e-3", "train.meld.learning_rate = '1e-3': input should be a valid number"),
         ("index.meld.modalities", ["smell"], "index.meld.modalities.0 = 'smell'"),
         ("audio.demo.min_seconds", float("nan"), "audio.demo.min_seconds"),
+        ("model.name", "bert", "model.name = 'bert': input should be 'cmath', 'sdt', 'dialogue_rnn'"),
+        ("baselines.sdt.heads", 5, "baselines.sdt.dim = 1024: must be a multiple of heads = 5"),
+        ("baselines.mmgcn.loss", "hinge", "baselines.mmgcn.loss = 'hinge'"),
+        ("baselines.cmath", {"dim": 300}, "baselines.cmath.dim = 300: there is no such key"),
+        ("baselines.mm_dfn.speaker_weights.smell", 1.0, "baselines.mm_dfn.speaker_weights.smell = 1.0: there is no"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: object, said: str) -> None:
@@ -71,6 +76,15 @@ def test_width_and_heads_that_do_not_divide_are_refused_together(tmp_path: Path)
     file = tmp_path / "params.yaml"
     file.write_text(content)
     assert refusal(file) == f"{file}: model.dim = 500: must be a multiple of model.heads = 8"
+
+
+def test_an_ablation_of_cmath_is_refused_with_a_rival(tmp_path: Path) -> None:
+    content = (PROJECT / "params.yaml").read_text().replace("name: cmath", "name: mmgcn").replace(
+        "ablate: none", "ablate: mr"
+    )  # fmt: skip
+    file = tmp_path / "params.yaml"
+    file.write_text(content)
+    assert refusal(file) == f"{file}: model.ablate = 'mr': ablates CMATH, and model.name is mmgcn: set it to none"
 
 
 def test_every_width_of_figure_4_divides_by_the_default_heads() -> None:

@@ -23,7 +23,7 @@ def angle_weight(x: Array, y: Array) -> float:
 
 
 def stated(x: Array, there: Array, allowed: Array) -> Array:
-    """A^ of one dialogue, over all M T nodes; x [M, T, d], which nodes there are [M, T], which turns reach which [T, T]."""
+    """A^ of one dialogue over its M T nodes; x [M, T, d], which there are [M, T], which turns reach which [T, T]."""
     modalities, turns, _ = x.shape
     nodes = [(m, i) for m in range(modalities) for i in range(turns)]
     a = np.zeros((len(nodes), len(nodes)))

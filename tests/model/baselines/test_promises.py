@@ -16,7 +16,7 @@ from tests.model.networks import RIVALS, network
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=5)
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
-FEW = settings(max_examples=20)
+FEW = settings(max_examples=12)
 
 every_model = pytest.mark.parametrize("name", list(MODELS))
 every_rival = pytest.mark.parametrize("name", RIVALS)

@@ -1,0 +1,112 @@
+"""AdaIGN's policies: what they select, and that a prediction is no matter of chance."""
+
+import pytest
+import torch
+
+from model.baselines.adaign import Adaign, Policy, thinned
+from model.baselines.selection import select
+from model.batching import Batch, collate
+from tests.model.dialogues import random_corpus
+from tests.model.networks import network
+
+
+def model(**changes: object) -> Adaign:
+    made = network("adaign", **changes)
+    assert isinstance(made, Adaign)
+    return made
+
+
+def batch() -> Batch:
+    corpus = random_corpus([5, 3], missing=0.0)
+    return collate(corpus, corpus.dialogues["train"])
+
+
+def test_a_choice_is_one_hot_likeliest_in_evaluation_and_drawn_by_its_chances_in_training() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([2.0, 1.0, -1.0]).expand(4000, 3).clone().requires_grad_()
+    assert select(logits, 1.0, training=False)[0].tolist() == [1, 0, 0]
+    drawn = select(logits, 5.0, training=True)
+    assert set(drawn.detach().unique().tolist()) == {0.0, 1.0}
+    assert (drawn.sum(-1) == 1).all()
+    torch.testing.assert_close(drawn.mean(0), logits[0].softmax(0), atol=0.03, rtol=0)
+    drawn[:, 0].sum().backward()
+    assert logits.grad.any()  # straight through
+
+
+def test_a_policy_depends_on_what_the_utterance_is() -> None:
+    torch.manual_seed(0)
+    policy = Policy(["text"], 4).eval()
+    x = torch.randn(1, 1, 50, 4)
+    chosen, chance = policy(x, 1.0)
+    assert set(chosen.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(chosen == 1, chance > 0.5)
+    there_and_back = policy(x.flip(2), 1.0)[0].flip(2)
+    assert torch.equal(there_and_back, chosen)
+
+
+def test_the_edge_policy_takes_the_own_speakers_edges_or_the_others_and_always_the_node_itself() -> None:
+    speaker = torch.tensor([[0, 1, 0, 0]])
+    factor = thinned(torch.tensor([[[1.0, 0.0, 1.0, 0.0]]]), speaker)[0, 0]
+    assert factor.tolist() == [[1, 0, 1, 1], [1, 1, 1, 1], [1, 0, 1, 1], [0, 1, 0, 1]]
+
+
+def thin_input(made: Adaign, keep: float, own: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """What enters the second stream if the policies choose `keep` and `own` for every node: nodes and edge factor."""
+    seen: list[tuple[torch.Tensor, ...]] = []
+    for policy, choice in ((made.node_policy, keep), (made.edge_policy, own)):
+        policy.register_forward_hook(lambda _m, _i, out, choice=choice: (torch.full_like(out[0], choice), out[1]))
+    made.thin.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs))
+    made.eval()(batch())
+    return seen[0][0], seen[0][2]
+
+
+def test_a_node_that_is_not_kept_enters_the_second_stream_as_zero() -> None:
+    assert not thin_input(model(), keep=0.0, own=1.0)[0].any()
+    assert thin_input(model(), keep=1.0, own=1.0)[0].any(-1)[:, batch().mask].all()
+
+
+def test_the_second_stream_has_the_past_edges_that_were_selected() -> None:
+    speaker = batch().speaker[0]
+    same = speaker.unsqueeze(1) == speaker.unsqueeze(0)
+    edges = thin_input(model(), keep=1.0, own=1.0)[1][:, 0]
+    assert torch.equal(edges[0], same.float().tril())
+    edges = thin_input(model(), keep=1.0, own=0.0)[1][:, 0]
+    assert torch.equal(edges[0], ((~same).float() + torch.eye(len(speaker))).tril())
+
+
+def test_nothing_comes_from_the_future_inside_the_graph() -> None:
+    made = model().eval()
+    x, nodes = torch.randn(3, 1, 6, 8), torch.ones(3, 1, 6, dtype=torch.bool)
+    past = torch.ones(6, 6).tril()
+    later = x.clone()
+    later[:, :, 4:] += 1
+    one, two = made.whole(x, nodes, past), made.whole(later, nodes, past)
+    torch.testing.assert_close(one[:, :, :4], two[:, :, :4])
+    assert not torch.allclose(one[:, :, 4:], two[:, :, 4:])
+
+
+def test_the_losses_measure_the_policies_against_their_targets() -> None:
+    made = model().eval()
+    chance = torch.tensor([1.0, 0.5, 0.3]).view(3, 1, 1).expand(3, 2, 5)
+    made.node_policy.register_forward_hook(lambda _m, _i, out: (out[0], chance))
+    made.edge_policy.register_forward_hook(lambda _m, _i, out: (out[0], torch.full_like(chance, 0.75)))
+    losses = made(batch()).losses
+    assert losses["keep"].item() == pytest.approx(0.0 + 0.3**2 + 0.5**2, rel=1e-5)
+    assert losses["intra"].item() == pytest.approx(0.25)
+
+
+def test_predictions_are_not_random_though_training_is() -> None:
+    # The public code draws on test too, and kept the best of several draws.
+    made = model(dropout=0.0)
+    torch.manual_seed(0)
+    trained = [made.train()(batch()).logits for _ in range(6)]
+    assert any(not torch.equal(trained[0], other) for other in trained)
+    assert torch.equal(made.eval()(batch()).logits, made(batch()).logits)
+
+
+def test_the_temperature_falls_and_is_a_function_of_the_epoch() -> None:
+    made = model()
+    made.begin_epoch(3)
+    assert made.temperature == pytest.approx(5.0 * 0.965**2)
+    made.begin_epoch(1)
+    assert made.temperature == 5.0

@@ -1,0 +1,62 @@
+"""Names, settings and model files: what params.yaml says is the model that is trained and the one that is read back."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from model.batching import Corpus
+from model.interface import Form
+from model.registry import MODELS, make_model
+from model.training import Fit, predict
+from pipeline.corpora.labels import LABELS
+from pipeline.evaluate import predict_seed
+from pipeline.params import Baselines, ModelName, load_params
+from pipeline.train import model_config, write_models
+from tests.model.dialogues import DIMS, random_corpus
+from tests.model.networks import SMALL, network
+
+PROJECT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return random_corpus([4, 2, 1])
+
+
+def test_the_names_of_params_are_those_of_the_registry() -> None:
+    assert get_args(ModelName) == tuple(MODELS) == tuple(Baselines.model_fields)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "cmath"])
+def test_every_setting_is_a_value_of_params_yaml(name: str) -> None:
+    settings = load_params(PROJECT / "params.yaml").baselines[name].model_dump()
+    own = {field.name for field in fields(MODELS[name][1])} - {field.name for field in fields(Form)}
+    assert set(settings) == own
+    for modality, weight in settings.get("speaker_weights", {}).items():
+        assert modality in DIMS
+        assert weight >= 0
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_params_make_every_model(name: str, corpus: Corpus) -> None:
+    params = load_params(PROJECT / "params.yaml")
+    chosen = params.model_copy(update={"model": params.model.model_copy(update={"name": name})})
+    model = make_model(name, model_config(chosen, "demo", corpus))
+    assert type(model) is MODELS[name][0]
+    assert predict(model, corpus, "test", CPU)[0].shape == (7, len(LABELS["demo"]))
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: Corpus, tmp_path: Path) -> None:
+    # CMATH's sigmoid gate joins the modalities in their order, as several rivals do.
+    own = SMALL[name] | ({"gate": "sigmoid"} if name == "cmath" else {})
+    model = network(name, **own)
+    fit = Fit(model.state_dict(), [], 1, torch.zeros(1, 7, dtype=torch.int8))
+    config = {"dims": DIMS, "speakers": 3, "classes": 4, "dropout": 0.1} | own
+    write_models({5: fit}, {}, name, config, tmp_path)
+    expected = predict(model, corpus, "test", CPU)[0].double().softmax(1).numpy()
+    assert (predict_seed(tmp_path, 5, corpus).probabilities == expected).all()
