@@ -51,7 +51,7 @@ def gru(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
     reset_i, update_i, new_i = from_input.chunk(3, dim=-1)
     reset_h, update_h, new_h = from_state.chunk(3, dim=-1)
     new = torch.tanh(new_i + torch.sigmoid(reset_i + reset_h) * new_h)
-    return torch.lerp(new, state, torch.sigmoid(update_i + update_h))
+    return new + torch.sigmoid(update_i + update_h) * (state - new)
 
 
 class DialogueCell(nn.Module):
