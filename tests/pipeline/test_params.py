@@ -37,8 +37,8 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
     assert params.datasets == ["demo"]
     assert (params.train.iemocap.learning_rate, params.train.meld.learning_rate) == (3e-3, 2e-4)
     assert (params.train.iemocap.batch, params.train.meld.batch) == (16, 4)
-    assert (params.train.iemocap.gamma1, params.train.iemocap.gamma2) == (1.0, 1.8)
-    assert (params.train.meld.gamma1, params.train.meld.gamma2) == (1.0, 1.2)
+    assert params.train.iemocap.gamma2 == 1.8
+    assert params.train.meld.gamma2 == 1.2
     assert params.model.dim == 400
 
 
