@@ -137,6 +137,21 @@ def test_a_width_re_runs_train_and_evaluate_only(workspace: Workspace) -> None:
     assert workspace.locked() == before
 
 
+def test_a_rival_is_one_name_and_the_others_settings_re_run_nothing(workspace: Workspace) -> None:
+    params = workspace.folder / "params.yaml"
+    chosen, before = params.read_text(), workspace.locked()
+    params.write_text(chosen.replace("balance_weight: 0.01", "balance_weight: 0.02"))  # of scmm
+    assert "Data and pipelines are up to date" in workspace.run("status")
+    params.write_text(chosen)
+    said = workspace.run("exp", "run", "-S", "model.name=multidag", "-S", "baselines.multidag.hidden=20")
+    assert "multidag of text + audio + visual" in said
+    assert "Stage 'extract@meld-text' didn't change, skipping" in said
+    assert workspace.locked()["models/meld"] != before["models/meld"]
+    params.write_text(chosen)
+    workspace.run("repro")
+    assert workspace.locked() == before
+
+
 def test_everything_made_again_has_the_same_bytes(workspace: Workspace) -> None:
     before = workspace.locked()
     shutil.rmtree(workspace.folder / ".cache")
