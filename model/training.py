@@ -93,6 +93,7 @@ def prepare_torch() -> None:
     """Make numbers repeatable, and small ones cheap: subnormal gradients cost a CPU up to ten times the time."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a search for bugs that costs time; results are the same
     torch.set_flush_denormal(True)
 
 
