@@ -11,7 +11,7 @@ from model.batching import Corpus
 from model.interface import Form
 from model.registry import MODELS, make_model
 from model.training import Fit, predict
-from pipeline.corpora.labels import LABELS
+from pipeline.corpora.labels import MELD
 from pipeline.evaluate import predict_seed
 from pipeline.params import Baselines, ModelName, load_params
 from pipeline.train import model_config, write_models
@@ -45,9 +45,9 @@ def test_every_setting_is_a_value_of_params_yaml(name: str) -> None:
 def test_params_make_every_model(name: str, corpus: Corpus) -> None:
     params = load_params(PROJECT / "params.yaml")
     chosen = params.model_copy(update={"model": params.model.model_copy(update={"name": name})})
-    model = make_model(name, model_config(chosen, "demo", corpus))
+    model = make_model(name, model_config(chosen, "demo", corpus, MELD))
     assert type(model) is MODELS[name][0]
-    assert predict(model, corpus, "test", CPU)[0].shape == (7, len(LABELS["demo"]))
+    assert predict(model, corpus, "test", CPU)[0].shape == (7, len(MELD))
 
 
 @pytest.mark.parametrize("name", list(MODELS))
