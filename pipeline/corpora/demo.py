@@ -538,7 +538,10 @@ def write_clip(path: Path, turn: Turn) -> None:
     if turn.key in ODD["silent"]:
         sound = np.zeros_like(sound)
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
-        video = container.add_stream("libx264", FPS, {"crf": "26", "preset": "veryfast", "threads": "1"})
+        # With x264's "macroblock tree", 8 of 2,640 copies of a clip written on a busy machine had other bytes than the
+        # rest; without it, none of 4,730.
+        options = {"crf": "26", "preset": "veryfast", "threads": "1", "mbtree": "0"}
+        video = container.add_stream("libx264", FPS, options)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = None
         if turn.key not in ODD["soundless"]:
