@@ -58,9 +58,12 @@ def make_extractor(modality: str, corpus: str, params: Params) -> Extractor:
 
 
 def by_key(keys: list[str | None], rows: list[Utterance]) -> dict[str, Utterance]:
-    """An utterance of each key; of several with the same content, one of train if there is one."""
-    ranked = sorted(zip(keys, rows, strict=True), key=lambda pair: pair[1].split == "train")
-    return {key: row for key, row in ranked if key}
+    """An utterance of each key, in index order; of several with the same content, one of train if there is one."""
+    found: dict[str, Utterance] = {}
+    for key, row in zip(keys, rows, strict=True):
+        if key and (key not in found or row.split == "train"):
+            found[key] = row
+    return found
 
 
 def extract(extractor: Extractor, rows: dict[str, Utterance], modality: str) -> dict[str, Result]:
