@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -51,6 +52,13 @@ class Trained:
     deviation: float
     checksum: str
     """SHA-256 of the file, or what tells untrained weights from others."""
+
+
+def whitening(levels: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of grey levels, of which `levels` [256] says how often each comes."""
+    pixels = int(levels.sum())
+    mean = float(levels @ np.arange(256)) / pixels
+    return mean, float(levels @ (np.arange(256) - mean) ** 2 / pixels) ** 0.5
 
 
 def untrained() -> Trained:

@@ -52,14 +52,6 @@ class State:
     loss_sum: float = 0.0
 
 
-def whitening(pixels: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of the grey levels of uint8 `pixels` [faces, height, width]."""
-    counts = torch.bincount(pixels.flatten(), minlength=256).double()
-    levels = torch.arange(256, dtype=torch.float64)
-    mean = (counts * levels).sum() / counts.sum()
-    return float(mean), float(((counts * (levels - mean).square()).sum() / counts.sum()).sqrt())
-
-
 def resized(faces: Tensor, edge: int) -> Tensor:
     """Grey faces [N, 1, H, W] at `edge` pixels, as the extractor sees them."""
     return F.interpolate(faces, (edge, edge), mode="bilinear", align_corners=False)

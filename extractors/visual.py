@@ -93,7 +93,10 @@ class VisualExtractor:
         for key, row in rows.items():
             if row.split == "train":
                 levels += np.bincount(self._faces(key).crops.ravel(), minlength=256)
-        self.whitening = whitening(levels) or self.whitening
+        if levels.any():
+            # Rounded to whole levels, which no feature feels: so one clip more in train need not change all features.
+            mean, deviation = denseface.whitening(levels)
+            self.whitening = (float(round(mean)), float(max(1, round(deviation))))
         self.identity["whitening"] = list(self.whitening)
 
     def _faces(self, key: str) -> Faces:
@@ -120,19 +123,6 @@ class VisualExtractor:
             part = ((part - mean) / deviation).view(-1, 1, EDGE, EDGE)
             values.append(self.network.pooled(part.contiguous(memory_format=torch.channels_last)).float().cpu())
         return torch.cat(values).numpy()
-
-
-def whitening(levels: np.ndarray) -> tuple[float, float] | None:
-    """Mean and standard deviation of grey levels counted in `levels` [256]; None of no pixels.
-
-    Both are rounded to whole levels, which no feature feels: so one clip more in train need not change all features.
-    """
-    pixels = int(levels.sum())
-    if not pixels:
-        return None
-    mean = float(levels @ np.arange(256)) / pixels
-    deviation = float(levels @ (np.arange(256) - mean) ** 2 / pixels) ** 0.5
-    return float(round(mean)), float(max(1, round(deviation)))
 
 
 def pooled(values: np.ndarray, pooling: str) -> np.ndarray:

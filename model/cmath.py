@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from model.batching import Batch
 from model.interface import ErcModel, Output
-from model.losses import cross_entropy, masked_mean
+from model.losses import cross_entropy, divergence, masked_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,9 @@ class Cmath(ErcModel):
             )  # Eq. 3 and 4
         teacher, teacher_logits = (sample.detach(), fused.detach()) if config.detach_teacher else (sample, fused)
         losses["mse"] = self._sum(self._squared(teacher, h[name], present[name]) for name in h)  # Eq. 18
-        losses["kl"] = self._sum(self._divergence(teacher_logits, logits[name], present[name]) for name in h)  # Eq. 23
+        losses["kl"] = self._sum(
+            divergence(teacher_logits, logits[name], config.temperature, present[name]) for name in h
+        )  # Eq. 23
         return Output(fused, losses, mean)
 
     @staticmethod
@@ -268,9 +270,3 @@ class Cmath(ErcModel):
         if self.config.reduction == "sum":
             return (squared.sum(-1) * mask).sum() / mask.shape[0]  # the paper's n is one conversation's
         return masked_mean(squared.mean(-1), mask)
-
-    def _divergence(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
-        """KL of the student's distribution from the teacher's, mean over real utterances."""
-        teacher = (teacher / self.config.temperature).log_softmax(-1)
-        student = (student / self.config.temperature).log_softmax(-1)
-        return masked_mean((teacher.exp() * (teacher - student)).sum(-1), mask)

@@ -1,4 +1,4 @@
-"""Means over the real elements of padded batches, and the cross-entropy over real utterances."""
+"""Losses over the real utterances of padded batches."""
 
 import torch
 from torch import Tensor
@@ -23,6 +23,16 @@ def cross_entropy(logits: Tensor, label: Tensor, mask: Tensor, class_weights: Te
     )
     weight = mask.sum() if class_weights is None else class_weights[label.clamp(min=0)].mul(mask).sum()
     return loss / weight.clamp(min=1e-9)
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float, mask: Tensor) -> Tensor:
+    """KL of the student's distribution from the teacher's, mean over the real utterances of `mask` (Eq. 23).
+
+    Logits [B, T, C], divided by `temperature`.
+    """
+    teacher = (teacher / temperature).log_softmax(-1)
+    student = (student / temperature).log_softmax(-1)
+    return masked_mean((teacher.exp() * (teacher - student)).sum(-1), mask)
 
 
 def inverse_frequency(label: Tensor, classes: int) -> Tensor:

@@ -7,7 +7,7 @@ reader are imported, so that a slip in the file costs no more than a moment.
 """
 
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -212,17 +212,22 @@ class NoSettings(OwnSettings):
     """CMATH's are in `model`."""
 
 
-class SdtSettings(OwnSettings):
+class HeadedSettings(OwnSettings):
+    """Of a model with attention of several heads."""
+
     dim: Even
     heads: Count
     dropout: Dropout
-    gate: Literal["learned", "identity"]
-    temperature: Positive
 
     @model_validator(mode="after")
-    def _check(self) -> "SdtSettings":
+    def _check(self) -> Self:
         self._check_heads("dim", self.dim, self.heads)
         return self
+
+
+class SdtSettings(HeadedSettings):
+    gate: Literal["learned", "identity"]
+    temperature: Positive
 
 
 class DialogueRnnSettings(OwnSettings):
@@ -242,15 +247,20 @@ class DialogueGcnSettings(OwnSettings):
     dropout: Dropout
 
 
-class MmgcnSettings(OwnSettings):
+class DeepGraphSettings(OwnSettings):
+    """Of a model on the graph of all modalities."""
+
     dim: Even
     graph_dim: Count
     layers: Count
     alpha: Share
     decay: Positive
     dropout: Dropout
-    loss: Literal["cross_entropy", "focal", "mmgcn_focal"]
     focal_gamma: NotNegative
+
+
+class MmgcnSettings(DeepGraphSettings):
+    loss: Literal["cross_entropy", "focal", "mmgcn_focal"]
 
 
 class CtnetSettings(OwnSettings):
@@ -271,43 +281,24 @@ class ByModality(Section):
     visual: NotNegative
 
 
-class MmDfnSettings(OwnSettings):
-    dim: Even
-    graph_dim: Count
-    layers: Count
-    alpha: Share
-    decay: Positive
+class MmDfnSettings(DeepGraphSettings):
     speaker_weights: ByModality
-    dropout: Dropout
-    focal_gamma: NotNegative
 
 
-class ScmmSettings(OwnSettings):
-    dim: Even
-    heads: Count
+class ScmmSettings(HeadedSettings):
     layers: Count
     window: Annotated[int, Field(ge=0)]
-    dropout: Dropout
     balance_weight: NotNegative
 
-    @model_validator(mode="after")
-    def _check(self) -> "ScmmSettings":
-        self._check_heads("dim", self.dim, self.heads)
-        return self
 
-
-class CmcfSrnetSettings(OwnSettings):
-    dim: Even
+class CmcfSrnetSettings(HeadedSettings):
     graph_dim: Count
-    heads: Count
     bases: Count
     local_window: Annotated[int, Field(ge=0)]
     graph_window: Annotated[int, Field(ge=0)]
-    dropout: Dropout
 
     @model_validator(mode="after")
-    def _check(self) -> "CmcfSrnetSettings":
-        self._check_heads("dim", self.dim, self.heads)
+    def _check_graph(self) -> "CmcfSrnetSettings":
         self._check_heads("graph_dim", self.graph_dim, self.heads)
         return self
 
@@ -319,15 +310,7 @@ class MultiDagSettings(OwnSettings):
     buckets: Count
 
 
-class AdaignSettings(OwnSettings):
-    dim: Even
-    graph_dim: Count
-    layers: Count
-    alpha: Share
-    decay: Positive
-    speaker_weights: ByModality
-    dropout: Dropout
-    focal_gamma: NotNegative
+class AdaignSettings(MmDfnSettings):
     temperature: Positive
     keep_weight: NotNegative
     intra_weight: NotNegative

@@ -33,11 +33,12 @@ from torch import Tensor, nn
 
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.focal import focal
+from model.baselines.mm_dfn import MmDfnConfig
 from model.baselines.modality_graph import DeepConvolution, modality_graph, read_out
 from model.baselines.recurrent import Bidirectional, PartyContext
 from model.baselines.selection import select
 from model.batching import Batch
-from model.interface import ErcModel, Form, Output
+from model.interface import ErcModel, Output
 from model.losses import masked_mean
 
 KEEP_TARGET = {"text": 1.0, "audio": 0.8, "visual": 0.8}
@@ -45,21 +46,9 @@ READ_OUT = {"text": 0.8, "audio": 0.1, "visual": 0.1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaignConfig(Form):
-    """Everything that decides the network's form and its loss."""
+class AdaignConfig(MmDfnConfig):
+    """MM-DFN's, where speakers' context without any weight is no network at all, and what the policies add."""
 
-    dim: int
-    """Of the nodes' features."""
-    graph_dim: int
-    """Of the graph's layers."""
-    layers: int
-    alpha: float
-    decay: float
-    """lambda."""
-    speaker_weights: dict[str, float]
-    """How much of its speaker's context is added to each modality; without any, there is no such network."""
-    dropout: float
-    focal_gamma: float
     temperature: float
     """Of the first epoch's choices."""
     keep_weight: float

@@ -28,7 +28,7 @@ from model.baselines.early_fusion import masked_features, usable
 from model.batching import Batch
 from model.cmath import positional_encoding
 from model.interface import ErcModel, Form, Output
-from model.losses import cross_entropy, masked_mean
+from model.losses import cross_entropy, divergence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +138,5 @@ class Sdt(ErcModel):
         for name, values in r.items():
             own = self.classifier[name](self.dropout(torch.relu(values)))
             losses["ce"] = losses["ce"] + cross_entropy(own, batch.label, present[name], class_weights)
-            losses["kl"] = losses["kl"] + self._divergence(logits, own, present[name])
+            losses["kl"] = losses["kl"] + divergence(logits, own, self.config.temperature, present[name])
         return Output(logits, losses, fused)
-
-    def _divergence(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
-        """KL of the student's distribution from the teacher's, mean over real utterances."""
-        teacher = (teacher / self.config.temperature).log_softmax(-1)
-        student = (student / self.config.temperature).log_softmax(-1)
-        return masked_mean((teacher.exp() * (teacher - student)).sum(-1), mask)

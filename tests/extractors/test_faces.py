@@ -131,6 +131,12 @@ def test_weights_come_back_from_a_small_file_and_foreign_ones_are_refused(tmp_pa
         denseface.load(tmp_path / "gone.safetensors")
 
 
+def test_whitening_is_mean_and_deviation_of_counted_levels() -> None:
+    pixels = np.random.default_rng(0).normal(120, 30, 5000).clip(0, 255).astype(np.uint8)
+    assert denseface.whitening(np.bincount(pixels, minlength=256)) == pytest.approx((pixels.mean(), pixels.std()))
+    assert denseface.whitening(np.bincount([7, 7], minlength=256)) == (7, 0)
+
+
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="needs real clips")
 def test_real_talking_heads_have_a_face_in_every_frame() -> None:
     files = sorted(CLIPS.glob("1001_*.flv"))

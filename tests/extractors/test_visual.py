@@ -10,7 +10,7 @@ from extractors import denseface, visual
 from extractors.cache import WorkCache
 from extractors.faces import Faces
 from extractors.result import Clip
-from extractors.visual import VisualExtractor, pooled, whitening
+from extractors.visual import VisualExtractor, pooled
 from pipeline.params import VisualOf
 from pipeline.utterances import Utterance
 
@@ -96,15 +96,18 @@ def test_the_encoder_sees_whitened_faces() -> None:
     np.testing.assert_allclose(extractor.encode(crops), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_whitening_of_counted_levels() -> None:
-    pixels = np.random.default_rng(0).normal(120, 30, 5000).clip(0, 255).astype(np.uint8)
-    assert whitening(np.bincount(pixels, minlength=256)) == (round(pixels.mean()), round(pixels.std()))
-    assert whitening(np.zeros(256, np.int64)) is None
-    assert whitening(np.bincount([7, 7], minlength=256)) == (7.0, 1.0)  # one level: nothing to divide by
-
-
 def test_pooling() -> None:
     values = np.array([[1.0, 4.0], [3.0, 0.0]], np.float32)
     np.testing.assert_allclose(pooled(values, "mean"), [2, 2])
     np.testing.assert_allclose(pooled(values, "max"), [3, 4])
     np.testing.assert_allclose(pooled(values, "mean_deviation"), [2, 2, 1, 2])
+
+
+def test_faces_of_one_grey_level_are_whitened_without_a_division_by_zero(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    level = Faces(np.full((2, 64, 64), 7, np.uint8), 2)
+    monkeypatch.setattr(visual, "spread", lambda _, clips, *__: [(clip, level) for clip in clips])
+    extractor, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train"))
+    assert extractor.whitening == (7.0, 1.0)
+    assert np.isfinite(results[0].vector).all()

@@ -1,10 +1,14 @@
-"""Small corpora of random dialogues for the tests of models."""
+"""Small corpora of random dialogues for the tests of models, and what models say of them."""
 
 import torch
+from torch import Tensor
 
-from model.batching import Corpus
+from model.batching import Batch, Corpus, collate
+from model.interface import ErcModel
 
 DIMS = {"text": 7, "audio": 5, "visual": 3}
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
+"""As near as a prediction must be to itself in other company."""
 
 
 def random_corpus(
@@ -27,3 +31,22 @@ def random_corpus(
             parts[split].append(torch.arange(begin, begin + length))
             begin += length
     return Corpus(features, present, torch.randint(speakers, (total,), generator=draw), label, parts)
+
+
+def logits(model: ErcModel, corpus: Corpus, dialogues: list[Tensor]) -> list[Tensor]:
+    """Logits of each dialogue, without padding, in evaluation."""
+    with torch.inference_mode():
+        output = model.eval()(collate(corpus, dialogues)).logits
+    return [output[row, : len(dialogue)] for row, dialogue in enumerate(dialogues)]
+
+
+def padded(batch: Batch, turns: int) -> Batch:
+    """`batch` with more padding, filled with rubbish that nothing may read."""
+    pad = (0, turns)
+    return Batch(
+        {name: torch.nn.functional.pad(v, (0, 0, *pad), value=99.0) for name, v in batch.features.items()},
+        {name: torch.nn.functional.pad(v, pad) for name, v in batch.present.items()},
+        torch.nn.functional.pad(batch.speaker, pad, value=1),
+        torch.nn.functional.pad(batch.mask, pad),
+        torch.nn.functional.pad(batch.label, pad, value=-1),
+    )

@@ -13,16 +13,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.batching import Batch, collate
 from model.cmath import Cmath, CmathConfig, positional_encoding
 from model.interface import Output
 from tests.model.dialogues import DIMS, random_corpus
-
-Array = NDArray[Any]
-Weights = dict[str, Array]
+from tests.model.statements import Array, Weights, linear, part, softmax
 
 HEADS, CLASSES, SPEAKERS, DIM = 3, 4, 3, 12
 LENGTHS = [5, 3, 1]
@@ -34,15 +31,6 @@ FLOAT32 = 1e-6
 PAIRS = [(central, other) for central in DIMS for other in DIMS if other != central]
 
 # ---------------------------------------------------------------------------------------- the equations, one dialogue
-
-
-def linear(x: Array, w: Weights, name: str) -> Array:
-    return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0.0)
-
-
-def softmax(x: Array, axis: int = -1) -> Array:
-    exponent = np.exp(x - x.max(axis=axis, keepdims=True))
-    return exponent / exponent.sum(axis=axis, keepdims=True)
 
 
 def gelu(x: Array) -> Array:
@@ -165,10 +153,6 @@ def eq_23(teacher: list[Array], student: list[Array], there: list[Array], temper
 
 
 # ------------------------------------------------------------------------------------------- what the module computes
-
-
-def part(w: Weights, prefix: str) -> Weights:
-    return {name.removeprefix(f"{prefix}."): value for name, value in w.items() if name.startswith(f"{prefix}.")}
 
 
 @dataclass

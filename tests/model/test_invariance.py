@@ -6,27 +6,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from model.batching import Batch, Corpus, collate
+from model.batching import collate
 from model.cmath import Cmath, CmathConfig
-from tests.model.dialogues import DIMS, random_corpus
+from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=6)
-CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
 def model(**changes: object) -> Cmath:
     torch.manual_seed(0)
     settings = {"dims": DIMS, "speakers": 3, "classes": 4, "dim": 20, "heads": 2, **changes}
     return Cmath(CmathConfig(**settings)).eval()
-
-
-def logits(network: Cmath, corpus: Corpus, dialogues: list[Tensor]) -> list[Tensor]:
-    """Logits of each dialogue, without padding."""
-    with torch.inference_mode():
-        output = network(collate(corpus, dialogues)).logits
-    return [output[row, : len(dialogue)] for row, dialogue in enumerate(dialogues)]
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -43,18 +34,6 @@ def test_a_dialogue_is_the_same_alone_and_in_any_company(
         alone = logits(network, corpus, [dialogue])[0]
         torch.testing.assert_close(together[place], alone, **CLOSE)
         torch.testing.assert_close(turned[place], alone, **CLOSE)
-
-
-def padded(batch: Batch, turns: int) -> Batch:
-    """`batch` with more padding, filled with rubbish that nothing may read."""
-    pad = (0, turns)
-    return Batch(
-        {name: torch.nn.functional.pad(v, (0, 0, *pad), value=99.0) for name, v in batch.features.items()},
-        {name: torch.nn.functional.pad(v, pad) for name, v in batch.present.items()},
-        torch.nn.functional.pad(batch.speaker, pad, value=1),
-        torch.nn.functional.pad(batch.mask, pad),
-        torch.nn.functional.pad(batch.label, pad, value=-1),
-    )
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from extractors import denseface
-from extractors.face_training import Recipe, augmented, probabilities, resized, train, whitening
+from extractors.face_training import Recipe, augmented, probabilities, resized, train
 from pipeline.corpora.fer2013 import EMOTIONS
 from tests.test_resume import PROJECT, command, kill_when
 
@@ -106,13 +106,6 @@ def test_nothing_to_augment_leaves_a_face_as_the_extractor_sees_it_but_for_the_m
             fits.append(float((original * scale + offset - picture[0]).abs().max()))
         assert min(fits) < 1e-4
     assert resized(face, 48).equal(face)
-
-
-def test_whitening_of_pixels() -> None:
-    pixels = torch.randint(0, 256, (3, 48, 48), dtype=torch.uint8)
-    mean, deviation = whitening(pixels)
-    assert mean == pytest.approx(pixels.numpy().mean())
-    assert deviation == pytest.approx(pixels.numpy().std())
 
 
 def test_a_folder_that_is_no_fer2013_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.baselines.dialogue_gcn import DialogueGcnConfig, RelationalGraph
 from model.baselines.relational_graph import relation_counts, relations
-from tests.model.baselines.statements import Array, Weights, linear, padded, softmax, weights
+from tests.model.statements import Array, Weights, linear, padded, softmax, weights
 
 CONFIG = DialogueGcnConfig(dims={"text": 4}, speakers=3, classes=4, hidden=3, bases=2, window=2, dropout=0.0)
 SPEAKERS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=3)

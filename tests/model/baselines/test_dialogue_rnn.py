@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.baselines.dialogue_rnn import DialogueCell, DialogueRnn, DialogueRnnConfig, reversed_inside
-from tests.model.baselines.statements import Array, Weights, gru, linear, padded, part, softmax, weights
+from tests.model.statements import Array, Weights, gru, linear, padded, part, softmax, weights
 
 CONFIG = DialogueRnnConfig(
     dims={"text": 5}, speakers=3, classes=4, global_dim=4, party_dim=3, emotion_dim=2, head_dim=2, dropout=0.0,

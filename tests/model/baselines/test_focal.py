@@ -7,8 +7,8 @@ import torch
 from model.baselines.focal import focal, mmgcn_focal
 from model.batching import NO_LABEL
 from model.losses import cross_entropy
-from tests.model.baselines.statements import softmax
 from tests.model.networks import network
+from tests.model.statements import softmax
 
 LOGITS = torch.tensor([[[2.0, 0.5, -1.0], [0.0, 0.3, 0.1], [9.0, 9.0, 9.0]]])
 LABEL = torch.tensor([[0, 2, NO_LABEL]])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.baselines.mm_dfn import DynamicFusion
 from model.baselines.modality_graph import modality_graph
 from model.baselines.recurrent import PartyContext
-from tests.model.baselines.statements import lstm, part, weights
+from tests.model.statements import lstm, part, weights
 
 
 def test_one_cell_goes_through_the_layers_with_every_node() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from model.baselines.mmgcn import Mmgcn, MmgcnConfig
 from model.baselines.modality_graph import DeepConvolution, angular, modality_graph, read_out
-from tests.model.baselines.statements import Array, weights
 from tests.model.dialogues import DIMS
 from tests.model.networks import SMALL
+from tests.model.statements import Array, weights
 
 FLOAT32 = 2e-5
 

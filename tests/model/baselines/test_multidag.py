@@ -12,9 +12,9 @@ from model import training
 from model.baselines.multidag import DagLayer, ancestry, difficulty
 from model.batching import Batch, Corpus
 from model.training import Settings, fit
-from tests.model.baselines.statements import Array, Weights, gru, linear, padded, part, softmax, weights
 from tests.model.dialogues import random_corpus
 from tests.model.networks import network
+from tests.model.statements import Array, Weights, gru, linear, padded, part, softmax, weights
 
 DIM = 4
 SPEAKERS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=3)

@@ -6,27 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from model.batching import Batch, Corpus, collate
-from model.interface import ErcModel
+from model.batching import collate
 from model.registry import MODELS
-from tests.model.dialogues import DIMS, random_corpus
+from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
 from tests.model.networks import RIVALS, network
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=5)
-CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 FEW = settings(max_examples=12)
 
 every_model = pytest.mark.parametrize("name", list(MODELS))
 every_rival = pytest.mark.parametrize("name", RIVALS)
-
-
-def logits(model: ErcModel, corpus: Corpus, dialogues: list[Tensor]) -> list[Tensor]:
-    """Logits of each dialogue, without padding, in evaluation."""
-    with torch.inference_mode():
-        output = model.eval()(collate(corpus, dialogues)).logits
-    return [output[row, : len(dialogue)] for row, dialogue in enumerate(dialogues)]
 
 
 @every_model
@@ -41,18 +31,6 @@ def test_a_dialogue_is_the_same_alone_and_in_any_company(name: str, lengths: lis
         alone = logits(model, corpus, [dialogue])[0]
         torch.testing.assert_close(together[place], alone, **CLOSE)
         torch.testing.assert_close(turned[place], alone, **CLOSE)
-
-
-def padded(batch: Batch, turns: int) -> Batch:
-    """`batch` with more padding, filled with rubbish that nothing may read."""
-    pad = (0, turns)
-    return Batch(
-        {name: torch.nn.functional.pad(v, (0, 0, *pad), value=99.0) for name, v in batch.features.items()},
-        {name: torch.nn.functional.pad(v, pad) for name, v in batch.present.items()},
-        torch.nn.functional.pad(batch.speaker, pad, value=1),
-        torch.nn.functional.pad(batch.mask, pad),
-        torch.nn.functional.pad(batch.label, pad, value=-1),
-    )
 
 
 @every_model

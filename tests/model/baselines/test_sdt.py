@@ -7,9 +7,9 @@ from torch import nn
 
 from model.baselines.sdt import Encoder, MultimodalGate, Sdt, UnimodalGate
 from model.batching import collate
-from tests.model.baselines.statements import Array, linear, part, sigmoid, softmax, weights
 from tests.model.dialogues import random_corpus
 from tests.model.networks import network
+from tests.model.statements import Array, linear, part, sigmoid, softmax, weights
 
 CLASS_WEIGHTS = torch.tensor([0.5, 2.0, 1.25, 0.25])
 
