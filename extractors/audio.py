@@ -17,12 +17,11 @@ from extractors.cache import WorkCache
 from extractors.media import RATE, MediaError, read_sound, require_content
 from extractors.result import Clip, Result
 from extractors.workers import spread
-from pipeline.params import AudioOf
+from pipeline.params import FUNCTIONALS, AudioOf
 from pipeline.utterances import Utterance
 
 VERSION = 2
 """To be raised with every change of this module or of media.py that changes a number."""
-DIM = {"IS10": 1582}
 SILENCE = 1e-3
 """Loudness (root mean square of a frame, of full scale 1) that a track must reach somewhere: -60 dB, far below the
 noise of any recording, and above the click that a codec may leave in digital silence."""
@@ -33,7 +32,7 @@ class AudioExtractor:
 
     def __init__(self, settings: AudioOf, raw: Path) -> None:
         self.settings, self.raw = settings, raw
-        self.dim = DIM[settings.set]
+        self.dim = FUNCTIONALS[settings.set]
         self.identity: dict[str, object] = {
             "modality": "audio",
             "version": VERSION,

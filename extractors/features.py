@@ -1,7 +1,7 @@
 """The feature file data/D/features/M.safetensors: one matrix a modality, rows in index order."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,15 @@ class Features:
     """bool [utterances]."""
     identity: dict
     """What the numbers were made by: parameters, checksums, versions."""
+    reduction: dict[str, np.ndarray] = field(default_factory=dict)
+    """What `values` were reduced by: see extractors/reduction.py. Stored beside them, and not read again."""
 
 
 def write_features(features: Features, file: Path) -> None:
     """Write the file; the same features give the same bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
+    tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
     save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
 
 

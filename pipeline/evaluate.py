@@ -3,7 +3,8 @@
 The only stage that looks at the labels of the test split. Every score is the mean over the seeds, percent, with its
 deviation as `_std`; `validation` has what parameters may be chosen by; `constant` is the classifier that always says
 the most frequent class of train; `oracle_weighted_f1` is what choosing each seed's epoch on test would have given, and
-is only there because published rows are of that kind.
+is only there because published rows are of that kind; `text_encoder` is the fine-tuned text encoder alone, an utterance
+at a time.
 """
 
 import argparse
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     tested = [rows[place] for place in where.tolist()]
     scores = metrics(seeds, tested, [row.label for row in rows if row.split == "train"], order)
     scores["by_length"] = by_group(length_groups(tested, LENGTHS[name]), tested, seeds, order)
+    scores |= text_encoder_scores(Path("data") / name / "encoder" / "text_guesses.csv", rows, order)
     scores["by_modalities"] = by_group(modality_groups(corpus, where), tested, seeds, order)
 
     scores["present"] = shares_present(rows, corpus)
@@ -138,6 +140,32 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     found["constant"] = {"accuracy": _rounded(accuracy(always)), "weighted_f1": _rounded(weighted_f1(always))}
     found["seeds"], found["utterances"] = len(seeds), len(label)
     return found
+
+
+def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...]) -> dict:
+    """Scores of the fine-tuned text encoder alone, as `text_encoder`; nothing where it is used as published.
+
+    Raises:
+        StageError: what the encoder said is missing.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            shares = {line.pop("utterance_id"): line for line in csv.DictReader(stream)}
+    except FileNotFoundError:
+        raise StageError(f"{file}: no such file; `dvc repro` makes it") from None
+    if not shares:
+        return {}
+    counts = {}
+    for split in ("validation", "test"):
+        judged = [row for row in rows if row.split == split]
+        guess = np.array([np.argmax([float(shares[row.utterance_id][name]) for name in names]) for row in judged])
+        counts[split] = confusion(np.array([names.index(row.label) for row in judged]), guess, len(names))
+    found = {
+        "accuracy": _rounded(accuracy(counts["test"])),
+        "weighted_f1": _rounded(weighted_f1(counts["test"])),
+        "validation_weighted_f1": _rounded(weighted_f1(counts["validation"])),
+    }
+    return {"text_encoder": found}
 
 
 def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names: tuple[str, ...]) -> dict:

@@ -7,6 +7,7 @@ where it was. Why a modality is missing stands in data/D/features/M.report.json.
 import argparse
 import json
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from extractors.cache import CacheError, WorkCache, fingerprint
 from extractors.features import Features, write_features
 from extractors.media import ContentError
 from extractors.result import Extractor, ExtractorError, Result
-from pipeline.params import MODALITIES, Params
+from pipeline.params import MODALITIES, AudioOf, Params
 from pipeline.stage import StageError, cache_folder, log, parser, raw_folder, start
 from pipeline.utterances import Utterance, read_index
 
@@ -37,7 +38,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
         results = extract(extractor, by_key(keys, rows), args.modality)
     except (ExtractorError, CacheError, ContentError) as error:
         raise StageError(str(error)) from None
-    write_features(as_features(extractor, keys, results), file)
+    features = as_features(extractor, keys, results)
+    if args.modality == "audio":
+        features = reduced(features, rows, params.audio[args.corpus])
+    write_features(features, file)
     write_report(results, rows, keys, file)
 
 
@@ -47,7 +51,7 @@ def make_extractor(modality: str, corpus: str, params: Params) -> Extractor:
     if modality == "text":
         from extractors.text import TextExtractor
 
-        return TextExtractor(params.text[corpus], raw)
+        return TextExtractor(params.text[corpus], raw, Path("data") / corpus / "encoder" / "text")
     if modality == "audio":
         from extractors.audio import AudioExtractor
 
@@ -91,6 +95,34 @@ def as_features(extractor: Extractor, keys: list[str | None], results: dict[str,
         if vector is not None:
             values[place], present[place] = vector, True
     return Features(values, present, dict(extractor.identity))
+
+
+def reduced(features: Features, rows: list[Utterance], settings: AudioOf) -> Features:
+    """The features in fewer columns, if `settings` say so, by what is learnt from the training split.
+
+    The work cache keeps all columns.
+    """
+    if settings.reduce == "none":
+        return features
+    from extractors import reduction
+
+    fitted = [place for place, row in enumerate(rows) if row.split == "train" and features.present[place]]
+    labels, before = [rows[place].label for place in fitted], features.values.shape[1]
+    if len(fitted) < 2:
+        log.warning("audio: not reduced, for only %d utterances of train have sound", len(fitted))
+        return features
+    if settings.reduce == "svm" and len(set(labels)) < 2:
+        raise StageError(f"audio's `reduce` in params.yaml is 'svm', but train knows only the label {labels[0]}: "
+                         "use pca or none")  # fmt: skip
+    learnt = reduction.fit(features.values[fitted], labels, settings.reduce, settings.dim)
+    values = np.where(features.present[:, None], learnt(features.values), np.float32(0))
+    log.info("audio: %d columns reduced to %d by %s, fitted on %d utterances of train",
+             before, values.shape[1], settings.reduce, len(fitted))  # fmt: skip
+    if values.shape[1] < settings.dim:
+        log.warning("audio: not the %d that params.yaml asks for, for train has no more utterances", settings.dim)
+    identity = {**features.identity, "reduction": [reduction.VERSION, settings.reduce, values.shape[1], before]}
+    identity["sklearn"] = version("scikit-learn")
+    return Features(values, features.present, identity, learnt.tensors)
 
 
 def write_report(results: dict[str, Result], rows: list[Utterance], keys: list[str | None], file: Path) -> None:

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     refuse_problems(reading.rows, params.index.max_problem_share, corpus)
     write_index(reading.rows, Path("data") / corpus / "index.csv")
     write_census(counts, Path("results") / corpus / "corpus.json")
+    write_encoder_notes(Path("data") / corpus / "encoder")
 
 
 def look_at_media(reading: Reading, raw: Path) -> list[float]:
@@ -172,6 +173,14 @@ def refuse_problems(rows: list[Utterance], allowed: float, corpus: str) -> None:
             f"whole release, with its folders of clips unpacked; to use the corpus without them, leave media out: "
             f"`-S 'index.{corpus}.modalities=[text]'`"
         )
+
+
+def write_encoder_notes(folder: Path) -> None:
+    """Say of audio and visual that their encoders are not fine-tuned: in DVC's matrix, what extract@D-text depends on
+    (the text encoder of finetune_text) needs a counterpart of every modality."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for modality in ("audio", "visual"):
+        (folder / modality).write_text("not fine-tuned\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -101,20 +101,74 @@ class Index(Section):
         return values
 
 
+class Recipe(Section):
+    """How a text encoder is fine-tuned."""
+
+    learning_rate: Positive
+    """Its peak."""
+    warmup: Share
+    """Share of all steps in which the rate rises to its peak."""
+    decay: Positive
+    """Power of the polynomial by which the rate then falls to zero; 1 is a line."""
+    epochs: Count
+    patience: Count
+    """Epochs without a better validation score before it stops."""
+    batch: Count
+    """Utterances a pass."""
+    accumulation: Count
+    """Passes a step."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NotNegative
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Recipes(Section):
+    minilm: Recipe
+    other: Recipe
+    """Of every other encoder."""
+
+
 class TextOf(Section):
     model: Annotated[str, Field(min_length=1)]
     """`minilm`, a folder with a transformers encoder, or its name on the hub."""
     pooling: Literal["auto", "first", "mean"]
     """How token vectors become one: the encoder's own way, the first token, or the mean."""
+    layers: Literal["last", "last4"]
+    """Whose token vectors: the last layer's, or the mean of the last four layers'."""
     max_tokens: Annotated[int, Field(ge=8)]
     """Longer utterances are cut to this many tokens."""
+    finetune: bool
+    """Whether the encoder is first trained on the corpus' own train split."""
+    crossfit: Count
+    """Number of encoders, each trained without a share of train's dialogues, which then get their features from it."""
+    recipe: Recipes
+
+    @model_validator(mode="after")
+    def _check(self) -> "TextOf":
+        if self.crossfit > 1 and not self.finetune:
+            raise KeyedError("crossfit", self.crossfit, "must be 1 unless finetune is true")
+        return self
+
+
+FUNCTIONALS = {"IS10": 1582, "IS13": 6373, "ComParE_2016": 6373, "eGeMAPSv02": 88}
+"""Width of openSMILE's sets."""
 
 
 class AudioOf(Section):
-    set: Literal["IS10"]
+    set: Literal["IS10", "IS13", "ComParE_2016", "eGeMAPSv02"]
     """openSMILE's set of functionals."""
     min_seconds: Annotated[float, Field(ge=0.1)]
     """A shorter sound is padded with silence to this length: openSMILE gives NaN for too few frames."""
+    reduce: Literal["none", "pca", "svm"]
+    """Principal components, or the columns that a linear SVM weighs most; fitted on train."""
+    dim: Count
+    """Width that `reduce` leaves."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "AudioOf":
+        if self.reduce != "none" and self.dim > FUNCTIONALS[self.set]:
+            raise KeyedError("dim", self.dim, f"must be at most {FUNCTIONALS[self.set]}, the width of {self.set}")
+        return self
 
 
 class VisualOf(Section):

@@ -48,7 +48,9 @@ def test_a_stages_code_is_what_its_module_imports(stage: str, modality: str) -> 
 
 
 def test_the_graph_has_the_houses_stages_and_files() -> None:
-    assert list(STAGES) == ["train_face", "raw", "index", "extract", "faces", "train", "evaluate"]
+    assert list(STAGES) == [
+        "train_face", "raw", "index", "finetune_text", "extract", "faces", "train", "evaluate"
+    ]  # fmt: skip
     kinds = ("outs", "metrics", "plots")
     outs = [out for stage in STAGES.values() for kind in kinds for out in stage.get(kind, [])]
     written = {str(next(iter(out)) if isinstance(out, dict) else out) for out in outs}

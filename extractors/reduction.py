@@ -1,0 +1,55 @@
+"""Reduction of a modality's features to fewer columns, fitted on the training split alone."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+VERSION = 1
+"""To be raised with every change of this module that changes a number."""
+LIMIT = 10.0
+"""Deviations from the mean beyond which a value is cut: functionals of unusual sounds lie millions away."""
+PENALTY = 1e-3
+"""C of the SVM: small, for functionals are many and alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Standardisation of F columns, and then either a projection onto, or a choice of, fewer."""
+
+    tensors: dict[str, np.ndarray]
+    """`mean` and `deviation`, float32 [F]; `components` [dim, F], or `columns`, int64 [dim]."""
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """`values`, float32 [N, F], as float32 [N, dim]."""
+        white = np.clip((values - self.tensors["mean"]) / self.tensors["deviation"], -LIMIT, LIMIT)
+        if "columns" in self.tensors:
+            return white[:, self.tensors["columns"]]
+        return white @ self.tensors["components"].T
+
+
+def fit(values: np.ndarray, labels: list[str], kind: Literal["pca", "svm"], dim: int) -> Reduction:
+    """Learn to reduce `values`, float32 [N, F] of the training split, to `dim` columns, or to as many as it allows.
+
+    `pca` keeps the directions of most variance, of which N utterances have at most N. `svm` keeps the columns that a
+    linear support vector machine, taught to tell the `labels` [N], gives the longest vectors of weights.
+    """
+    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    deviation[deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
+    standard = {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
+    white = np.clip((values - standard["mean"]) / standard["deviation"], -LIMIT, LIMIT)
+    if kind == "pca":
+        # Its own centring is left out of the reduction: a constant, which the model's standardisation takes away.
+        projection = PCA(min(dim, *values.shape), random_state=0).fit(white)
+        return Reduction({**standard, "components": projection.components_.astype(np.float32)})
+    machine = LinearSVC(C=PENALTY, dual="auto", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a ranking needs no last digit
+        machine.fit(white, labels)
+    weight = np.linalg.norm(machine.coef_, axis=0)
+    chosen = np.sort(np.argsort(-weight, kind="stable")[:dim])
+    return Reduction({**standard, "columns": chosen.astype(np.int64)})
