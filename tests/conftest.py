@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.extractors.encoders import write_roberta
+
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("project")
 
@@ -73,6 +75,12 @@ def write_meld_csv(file: Path, rows: list[dict[str, object]], encoding: str = "u
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole clip, 0.6 s, with sound and picture."""
     return write_clip(tmp_path_factory.mktemp("clip") / "whole.mp4")
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like roberta-large's, with a random encoder of four layers."""
+    return write_roberta(tmp_path_factory.mktemp("roberta"))
 
 
 @pytest.fixture

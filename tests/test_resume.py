@@ -1,6 +1,7 @@
 """kill -9 in the middle of a stage, and the same command again: the bytes of a run that was never killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from extractors.cache import WorkCache
 from extractors.features import Features, write_features
 from pipeline.utterances import Utterance, write_index
+from tests.pipeline.small import write_params, write_text_corpus
 
 PROJECT = Path(__file__).parents[1]
 LABELS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
@@ -79,6 +81,28 @@ def test_a_killed_training_ends_with_the_same_bytes(features: Path, monkeypatch:
     assert command(features, "pipeline.train", "meld").wait() == 0
     assert [file.read_bytes() for file in outputs] == whole
     assert not any(features.glob("cache/train/*"))
+
+
+def test_a_killed_fine_tuning_ends_with_the_same_bytes(
+    tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
+    write_text_corpus(tmp_path / "data/meld/index.csv")
+    write_params(tmp_path / "params.yaml", tiny_roberta, crossfit=2, epochs=5, patience=5)
+    output, cache = tmp_path / "data/meld/encoder", tmp_path / "cache/finetune_text"
+    assert command(tmp_path, "pipeline.finetune_text", "meld").wait() == 0
+    whole = {file.relative_to(output): file.read_bytes() for file in output.rglob("*") if file.is_file()}
+    shutil.rmtree(output)
+    shutil.rmtree(cache)
+
+    def second_encoder_has_begun() -> bool:
+        return any(cache.glob("*/fit.json")) and any(cache.glob("*/state.pt"))
+
+    kill_when(command(tmp_path, "pipeline.finetune_text", "meld"), second_encoder_has_begun)
+    assert not (output / "text/encoder.json").exists()
+    assert command(tmp_path, "pipeline.finetune_text", "meld").wait() == 0
+    assert {file.relative_to(output): file.read_bytes() for file in output.rglob("*") if file.is_file()} == whole
+    assert not any(cache.glob("*/state.pt"))
 
 
 def test_a_killed_extraction_keeps_what_was_finished_and_ends_with_the_same_bytes(

@@ -8,7 +8,7 @@ from extractors.media import RATE
 from extractors.result import Result
 from pipeline.corpora.reading import Reading
 from pipeline.index import look_at_media
-from pipeline.params import AudioOf
+from pipeline.params import FUNCTIONALS, AudioOf
 from pipeline.utterances import Utterance
 from tests.conftest import write_clip
 
@@ -16,6 +16,14 @@ from tests.conftest import write_clip
 def tone(seconds: float) -> np.ndarray:
     time = np.arange(round(seconds * RATE)) / RATE
     return (0.3 * np.sin(2 * np.pi * 180 * time)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "width"), FUNCTIONALS.items())
+def test_every_set_has_its_width_and_finite_values_of_the_shortest_sound(name: str, width: int) -> None:
+    values = functionals(tone(0.05), name, 0.25)
+    assert values.shape == (width,)
+    assert np.isfinite(values).all()
+    assert np.count_nonzero(values) > width / 2
 
 
 def test_is10_is_1582_finite_values_that_hear_a_difference() -> None:
@@ -52,7 +60,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
         patch.setenv("CMATH_CACHE", str(raw / "cache"))
         reading = Reading(rows, ["Ann"] * len(rows))
         look_at_media(reading, raw)
-    extractor = AudioExtractor(AudioOf(set="IS10", min_seconds=0.25), raw)
+    extractor = AudioExtractor(AudioOf(set="IS10", min_seconds=0.25, reduce="none", dim=300), raw)
     keys = {extractor.key(row): row for row in reading.rows}
     assert None not in keys
     results: dict[str, Result] = {}

@@ -1,22 +1,20 @@
-"""Text features: the shipped encoder, RoBERTa's own code path, pooling, batching, and what is missing."""
+"""Text features: the shipped encoder, RoBERTa's own code path, pooling, layers, checkpoints, batching, what lacks."""
 
+import json
+import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import ByteLevelBPETokenizer
-from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+from safetensors.torch import load_file
+from transformers import RobertaConfig, RobertaModel
 
 from extractors.result import ExtractorError
 from extractors.text import BATCH_TOKENS, TextExtractor, batches, encoder_folder
-from pipeline.params import TextOf
 from pipeline.utterances import Utterance
-
-LINES = ["Oh, that's wonderful news!", "No.", "I can't believe you ate the whole cake, again, without telling anyone."]
-
-
-def settings(model: str, pooling: str = "auto", max_tokens: int = 64) -> TextOf:
-    return TextOf.model_validate({"model": model, "pooling": pooling, "max_tokens": max_tokens})
+from tests.extractors.encoders import LINES, text_settings, write_roberta
 
 
 def row(text: str) -> Utterance:
@@ -25,56 +23,149 @@ def row(text: str) -> Utterance:
 
 @pytest.fixture(scope="module")
 def minilm() -> TextExtractor:
-    return TextExtractor(settings("minilm"), Path())
-
-
-@pytest.fixture(scope="module")
-def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like roberta-large's, with a random encoder of two layers."""
-    folder = tmp_path_factory.mktemp("roberta")
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(LINES * 3, vocab_size=300, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
-    bpe.save_model(str(folder))
-    RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = RobertaConfig(vocab_size=bpe.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                           intermediate_size=64, max_position_embeddings=40)  # fmt: skip
-    RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
+    return TextExtractor(text_settings("minilm"), Path())
 
 
 def test_minilm_is_384_wide_and_pools_the_mean(minilm: TextExtractor) -> None:
-    assert (minilm.dim, minilm.pooling) == (384, "mean")
+    assert (minilm.dim, minilm.encoder.pooling) == (384, "mean")
     vectors = torch.nn.functional.normalize(
-        minilm.encode(["I am so happy!", "I feel great joy!", "The train leaves at nine."]), dim=1
+        minilm.encoder.encode(["I am so happy!", "I feel great joy!", "The train leaves at nine."]), dim=1
     )
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
     assert vectors.shape == (3, 384)
 
 
 def test_a_vector_is_the_same_alone_and_in_a_batch(minilm: TextExtractor, tiny_roberta: Path) -> None:
-    for extractor in (minilm, TextExtractor(settings(str(tiny_roberta)), Path())):
-        together = extractor.encode(LINES)
+    for extractor in (minilm, TextExtractor(text_settings(tiny_roberta), Path())):
+        together = extractor.encoder.encode(LINES)
         for text, vector in zip(LINES, together, strict=True):
-            torch.testing.assert_close(extractor.encode([text])[0], vector, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(extractor.encoder.encode([text])[0], vector, atol=1e-5, rtol=1e-4)
 
 
 def test_roberta_gives_the_last_layers_first_token(tiny_roberta: Path) -> None:
-    extractor = TextExtractor(settings(str(tiny_roberta)), Path())
-    assert (extractor.dim, extractor.pooling) == (32, "first")
-    ids = extractor.tokenizer(LINES[0], return_tensors="pt")
+    extractor = TextExtractor(text_settings(tiny_roberta), Path())
+    assert (extractor.dim, extractor.encoder.pooling) == (32, "first")
+    ids = extractor.encoder.tokenizer(LINES[0], return_tensors="pt")
     reference = RobertaModel.from_pretrained(tiny_roberta, add_pooling_layer=False).eval()
     with torch.inference_mode():
         expected = reference(**ids).last_hidden_state[0, 0]
-    torch.testing.assert_close(extractor.encode([LINES[0]])[0], expected)
-    mean = TextExtractor(settings(str(tiny_roberta), "mean"), Path())
-    assert not torch.allclose(mean.encode([LINES[0]])[0], expected)
+    torch.testing.assert_close(extractor.encoder.encode([LINES[0]])[0], expected)
+    mean = TextExtractor(text_settings(tiny_roberta, pooling="mean"), Path())
+    assert not torch.allclose(mean.encoder.encode([LINES[0]])[0], expected)
+
+
+def test_last4_is_the_mean_of_the_last_four_layers(tiny_roberta: Path, tmp_path: Path) -> None:
+    extractor = TextExtractor(text_settings(tiny_roberta, layers="last4"), Path())
+    reference = RobertaModel.from_pretrained(tiny_roberta, add_pooling_layer=False).eval()
+    with torch.inference_mode():
+        ids = extractor.encoder.tokenizer(LINES[0], return_tensors="pt")
+        layers = reference(**ids, output_hidden_states=True).hidden_states
+    assert len(layers) == 5  # the embeddings come first, and must not count
+    torch.testing.assert_close(extractor.encoder.encode([LINES[0]])[0], sum(layers[1:])[0, 0] / 4)
+    assert extractor.identity != TextExtractor(text_settings(tiny_roberta), Path()).identity
+    with pytest.raises(ExtractorError, match=r"'last4', but the encoder .* has only 2"):
+        TextExtractor(text_settings(write_roberta(tmp_path / "flat", layers=2), layers="last4"), Path())
+
+
+def as_old_checkpoint(folder: Path, target: Path) -> Path:
+    """The same encoder as torch saved it before there was safetensors."""
+    shutil.copytree(folder, target)
+    torch.save(load_file(target / "model.safetensors"), target / "pytorch_model.bin")
+    (target / "model.safetensors").unlink()
+    return target
+
+
+def test_weights_in_torchs_own_format_give_the_same_vectors(tiny_roberta: Path, tmp_path: Path) -> None:
+    old = TextExtractor(text_settings(as_old_checkpoint(tiny_roberta, tmp_path / "old")), Path())
+    new = TextExtractor(text_settings(tiny_roberta), Path())
+    assert torch.equal(old.encoder.encode(LINES), new.encoder.encode(LINES))
+    other = load_file(write_roberta(tmp_path / "other", seed=1) / "model.safetensors")
+    torch.save(other, tmp_path / "old" / "pytorch_model.bin")
+    assert TextExtractor(text_settings(tmp_path / "old"), Path()).identity != old.identity
+
+
+class Payload:
+    """What a malicious checkpoint would run."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.file,)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_runs_nothing(tiny_roberta: Path, tmp_path: Path) -> None:
+    folder, ran = as_old_checkpoint(tiny_roberta, tmp_path / "bad"), tmp_path / "ran"
+    torch.save({"embeddings": Payload(ran)}, folder / "pytorch_model.bin", pickle_module=pickle)
+    with pytest.raises(ExtractorError, match="is no encoder that transformers can load"):
+        TextExtractor(text_settings(folder), Path())
+    assert not ran.exists()
+
+
+@pytest.fixture(scope="module")
+def cross_fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What finetune_text leaves: two encoders, and the dialogues that each has not seen."""
+    folder = tmp_path_factory.mktemp("fitted")
+    for number in (0, 1):
+        write_roberta(folder / str(number), seed=number)
+    card = {"fine_tuned": True, "encoders": [{}, {}], "folds": {"a": 0, "b": 1}}
+    (folder / "encoder.json").write_text(json.dumps(card))
+    return folder
+
+
+def cross_fitted_rows() -> list[Utterance]:
+    """The same lines in both folds of train and in test."""
+    return [
+        replace(row(text), dialogue_id=dialogue, split=split)
+        for text in LINES
+        for dialogue, split in (("a", "train"), ("b", "train"), ("c", "test"))
+    ]
+
+
+def test_train_gets_the_encoder_that_has_not_seen_it_and_the_rest_the_mean(cross_fitted: Path) -> None:
+    chosen = text_settings("minilm", finetune=True, crossfit=2)
+    extractor = TextExtractor(chosen, Path(), cross_fitted)
+    rows = {str(extractor.key(row)): row for row in cross_fitted_rows()}
+    assert len(rows) == 9
+    made = {key: result for part in extractor.extract(rows, set()) for key, result in part.items()}
+    assert set(made) == set(rows)
+    first, second = (TextExtractor(text_settings(cross_fitted / str(number)), Path()).encoder for number in (0, 1))
+    for key, utterance in rows.items():
+        by_encoder = [encoder.encode([utterance.text])[0] for encoder in (first, second)]
+        expected = {"a": by_encoder[0], "b": by_encoder[1], "c": (by_encoder[0] + by_encoder[1]) / 2}
+        torch.testing.assert_close(
+            torch.from_numpy(made[key].vector), expected[utterance.dialogue_id], atol=1e-5, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_cross_fitted_extraction_that_was_killed_goes_on_to_the_same_bytes(cross_fitted: Path, kept: int) -> None:
+    def parts(known: set[str]) -> list[dict[str, bytes]]:
+        extractor = TextExtractor(text_settings("minilm", finetune=True, crossfit=2), Path(), cross_fitted)
+        rows = {str(extractor.key(row)): row for row in cross_fitted_rows()}
+        made = extractor.extract(rows, known)
+        return [{key: result.to_bytes() for key, result in part.items()} for part in made]
+
+    whole = parts(set())
+    assert len(whole) == 3  # what a kill can come between
+    assert parts({key for part in whole[:kept] for key in part}) == whole[kept:]
+
+
+def test_features_of_a_fine_tuned_encoder_want_one(tmp_path: Path, cross_fitted: Path) -> None:
+    with pytest.raises(ExtractorError, match="has no fine-tuned encoder: `dvc repro` makes it"):
+        TextExtractor(text_settings("minilm", finetune=True), Path(), tmp_path)
+    (tmp_path / "encoder.json").write_text('{"fine_tuned": false}')
+    with pytest.raises(ExtractorError, match="has no fine-tuned encoder"):
+        TextExtractor(text_settings("minilm", finetune=True), Path(), tmp_path)
+    extractor = TextExtractor(text_settings("minilm", finetune=True), Path(), cross_fitted)
+    with pytest.raises(ExtractorError, match="dialogue new is unknown"):
+        extractor.key(replace(row("Yes."), dialogue_id="new", split="train"))
 
 
 def test_a_text_longer_than_the_encoder_reads_is_cut_not_refused(tiny_roberta: Path) -> None:
-    extractor = TextExtractor(settings(str(tiny_roberta), max_tokens=512), Path())
-    assert extractor.max_tokens == 38  # RoBERTa's first position is 2
-    assert torch.isfinite(extractor.encode(["so " * 400])).all()
+    extractor = TextExtractor(text_settings(tiny_roberta, max_tokens=512), Path())
+    assert extractor.encoder.max_tokens == 38  # RoBERTa's first position is 2
+    assert torch.isfinite(extractor.encoder.encode(["so " * 400])).all()
 
 
 def test_an_empty_utterance_is_missing_and_equal_texts_are_one(minilm: TextExtractor) -> None:
@@ -99,21 +190,24 @@ def test_batches_cover_everything_once_by_length_and_within_bounds() -> None:
 
 
 def test_the_identity_follows_the_weights(tiny_roberta: Path, tmp_path: Path) -> None:
-    before = TextExtractor(settings(str(tiny_roberta)), Path()).identity
+    before = TextExtractor(text_settings(tiny_roberta), Path()).identity
     for file in tiny_roberta.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    assert TextExtractor(settings(str(tmp_path)), Path()).identity == before
+    assert TextExtractor(text_settings(tmp_path), Path()).identity == before
     torch.manual_seed(1)
     RobertaModel(RobertaConfig.from_pretrained(tmp_path), add_pooling_layer=False).save_pretrained(tmp_path)
-    assert TextExtractor(settings(str(tmp_path)), Path()).identity != before
+    assert TextExtractor(text_settings(tmp_path), Path()).identity != before
 
 
 def test_an_encoder_that_cannot_be_had_names_the_key_and_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ExtractorError, match=r"'no-such/encoder'.*text\.<corpus>\.model=minilm"):
+    with pytest.raises(ExtractorError) as caught:
         encoder_folder("no-such/encoder")
+    for said in ("'no-such/encoder'", "hf download no-such/encoder --local-dir corpora/encoders/encoder ",
+                 "`-S text.<corpus>.model=corpora/encoders/encoder`", "`-S text.<corpus>.model=minilm`"):  # fmt: skip
+        assert said in str(caught.value)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ExtractorError, match="is no encoder that transformers can load"):
-        TextExtractor(settings(str(tmp_path)), Path())
+        TextExtractor(text_settings(tmp_path), Path())

@@ -40,6 +40,11 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
     assert params.train.iemocap.gamma2 == 1.8
     assert params.train.meld.gamma2 == 1.2
     assert params.model.dim == 400
+    assert (params.text.iemocap.recipe.other.learning_rate, params.text.meld.recipe.other.learning_rate) == (1e-6, 1e-5)
+    assert (params.text.iemocap.recipe.other.dropout, params.text.meld.recipe.other.dropout) == (0.2, 0.1)
+    assert {section.recipe.other.batch * section.recipe.other.accumulation for _, section in params.text} == {32}
+    assert (params.audio.iemocap.set, params.audio.iemocap.reduce) == ("IS10", "none")
+    assert (params.audio.meld.reduce, params.audio.meld.dim) == ("pca", 300)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +67,10 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("baselines.mmgcn.loss", "hinge", "baselines.mmgcn.loss = 'hinge'"),
         ("baselines.cmath", {"dim": 300}, "baselines.cmath.dim = 300: there is no such key"),
         ("baselines.mm_dfn.speaker_weights.smell", 1.0, "baselines.mm_dfn.speaker_weights.smell = 1.0: there is no"),
+        ("audio.meld.dim", 6374, "audio.meld.dim = 6374: must be at most 6373, the width of IS13"),
+        ("audio.meld.set", "IS09", "audio.meld.set = 'IS09': input should be 'IS10', 'IS13', 'ComParE_2016' or"),
+        ("text.meld.crossfit", 5, "text.meld.crossfit = 5: must be 1 unless finetune is true"),
+        ("text.meld.recipe.other.rate", 1.0, "text.meld.recipe.other.rate = 1.0: there is no such key"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: object, said: str) -> None:
@@ -123,7 +132,7 @@ def test_params_are_read_as_dvc_writes_them(tmp_path: Path) -> None:
     assert load_params(file).train.meld.weight_decay == 1e-5
 
 
-@pytest.mark.parametrize("module", ["pipeline.params", "pipeline.preflight", "pipeline.raw", "pipeline.utterances"])
+@pytest.mark.parametrize("module", ["pipeline.params", "pipeline.preflight", "pipeline.raw", "pipeline.finetune_text"])
 def test_light_modules_import_no_heavy_library(module: str) -> None:
     heavy = ["torch", "transformers", "cv2", "av", "opensmile", "sklearn", "librosa", "matplotlib"]
     code = f"import sys, {module}; print(*set({heavy}) & set(sys.modules))"

@@ -1,0 +1,46 @@
+"""Tiny encoders made on the spot, in the layout of roberta-large's folder, and settings for them."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+from pipeline.params import TextOf
+
+LINES = ["Oh, that's wonderful news!", "No.", "I can't believe you ate the whole cake, again, without telling anyone."]
+RECIPE = {
+    "learning_rate": 1e-3, "warmup": 0.1, "decay": 1.0, "epochs": 3, "patience": 3, "batch": 4, "accumulation": 2,
+    "dropout": 0.1, "weight_decay": 0.01, "seed": 0,
+}  # fmt: skip
+
+
+def write_roberta(folder: Path, layers: int = 4, dropout: float = 0.1, seed: int = 0) -> Path:
+    """A byte-level BPE tokenizer of few merges and a random RoBERTa, 32 wide, that reads 38 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(LINES * 3, vocab_size=300, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    bpe.save_model(str(folder))
+    RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = RobertaConfig(
+        vocab_size=bpe.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def text_settings(model: Path | str, recipe: dict | None = None, **changes: object) -> TextOf:
+    """Settings of the section text for `model`, with `changes`; `recipe` changes that of fine-tuning."""
+    chosen = {**RECIPE, **(recipe or {})}
+    usual = {"pooling": "auto", "layers": "last", "max_tokens": 64, "finetune": False, "crossfit": 1}
+    return TextOf.model_validate(
+        {"model": str(model), **usual, "recipe": {"minilm": chosen, "other": chosen}, **changes}
+    )

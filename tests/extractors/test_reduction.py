@@ -1,0 +1,143 @@
+"""Reduction of features: what is kept, of what it is learnt, and that a change of it extracts nothing."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+from safetensors.numpy import load_file
+
+import extractors.audio
+from extractors.features import Features, read_features
+from extractors.reduction import LIMIT, fit
+from pipeline import extract, index, raw
+from pipeline.extract import reduced
+from pipeline.params import AudioOf, load_params
+from pipeline.stage import StageError
+from pipeline.utterances import Utterance
+from tests.conftest import write_clip
+
+PROJECT = Path(__file__).parents[2]
+
+
+def hidden(number: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Values [N, 40] of which columns 3, 17 and 30 tell the label; the scales are wild and one column is constant."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(3, size=number)
+    values = draw.normal(size=(number, 40))
+    for place, column in enumerate((3, 17, 30)):
+        values[:, column] += 4 * (labels == place)
+    values *= 10.0 ** (np.arange(40) % 9)
+    values[:, 5] = 7.0
+    return values.astype(np.float32), [str(label) for label in labels]
+
+
+def test_svm_keeps_the_columns_that_tell_the_labels_apart() -> None:
+    values, labels = hidden(300)
+    learnt = fit(values, labels, "svm", 3)
+    assert learnt.tensors["columns"].tolist() == [3, 17, 30]
+    kept = learnt(values)
+    assert kept.shape == (300, 3)
+    expected = (values[:, 17] - values[:, 17].mean(dtype=float)) / values[:, 17].std(dtype=float)
+    np.testing.assert_allclose(kept[:, 1], expected, atol=1e-4)
+    two = ["a" if label == "0" else "b" for label in labels]
+    assert fit(values, two, "svm", 1).tensors["columns"].tolist() == [3]
+
+
+def test_pca_keeps_the_directions_of_most_variance_whatever_the_scales() -> None:
+    draw = np.random.default_rng(0)
+    values = (draw.normal(size=(200, 2)) @ draw.normal(size=(2, 40)) * 10.0 ** (np.arange(40) % 9)).astype(np.float32)
+    learnt = fit(values, [], "pca", 2)
+    components = learnt.tensors["components"]
+    np.testing.assert_allclose(components @ components.T, np.eye(2), atol=1e-4)
+    white = (values - learnt.tensors["mean"]) / learnt.tensors["deviation"]
+    np.testing.assert_allclose(learnt(values) @ components, white, atol=1e-2)  # two directions tell it all
+
+
+def test_a_value_millions_of_deviations_away_is_cut() -> None:
+    values, labels = hidden(300)
+    learnt = fit(values, labels, "svm", 3)
+    assert np.abs(learnt(values * 1e6)).max() == LIMIT
+
+
+def rows_of(labels: list[str], train: int) -> list[Utterance]:
+    return [
+        Utterance(utterance_id=str(place), dialogue_id="d", turn=place, speaker=0, text="", label=label,
+                  split="train" if place < train else "test")
+        for place, label in enumerate(labels)
+    ]  # fmt: skip
+
+
+def audio(reduce: str, dim: int) -> AudioOf:
+    return AudioOf.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": reduce, "dim": dim})
+
+
+def test_more_columns_than_train_allows_are_capped_and_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
+    values, labels = hidden(20)
+    features = Features(values, np.ones(20, bool), {})
+    with caplog.at_level(logging.INFO, "cmath"):
+        assert reduced(features, rows_of(labels, 12), audio("pca", 30)).values.shape == (20, 12)
+    assert "not the 30 that params.yaml asks for" in caplog.text
+    assert reduced(features, rows_of(labels, 12), audio("svm", 30)).values.shape == (20, 30)
+    assert reduced(features, rows_of(labels, 12), audio("none", 30)) is features
+    assert reduced(features, rows_of(labels, 1), audio("pca", 30)) is features
+    with pytest.raises(StageError, match="train knows only the label x"):
+        reduced(features, rows_of(["x"] * 20, 12), audio("svm", 3))
+
+
+def test_a_missing_modality_stays_zero_and_teaches_nothing() -> None:
+    values, labels = hidden(60)
+    present = np.arange(60) % 4 > 0
+    values[~present] = 0
+    found = reduced(Features(values, present, {}), rows_of(labels, 50), audio("svm", 3))
+    assert not found.values[~present].any()
+    expected = fit(values[:50][present[:50]], [label for label, there in zip(labels, present, strict=True) if there][
+        : int(present[:50].sum())], "svm", 3)  # fmt: skip
+    for name, tensor in expected.tensors.items():
+        np.testing.assert_array_equal(found.reduction[name], tensor)
+
+
+def in_this_process(work: Callable, items: Iterable, prepare: Callable, *arguments: object) -> Iterator[tuple]:
+    """`spread` without the seconds that a process takes to start."""
+    prepare(*arguments)
+    yield from ((item, work(item)) for item in items)
+
+
+def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
+    tmp_path: Path, meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = meld()
+    for number, clip in enumerate(sorted(folder.rglob("*.mp4"))):  # no two the same
+        write_clip(clip, 0.3 + 0.05 * number)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extractors.audio, "spread", in_this_process)
+    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    content["index"]["meld"]["raw"] = str(folder)
+    file = tmp_path / "data/meld/features/audio.safetensors"
+
+    def extracted(**changes: object) -> dict[str, np.ndarray]:
+        content["audio"]["meld"] |= {"set": "eGeMAPSv02", **changes}
+        with (tmp_path / "params.yaml").open("w") as stream:
+            YAML(typ="safe").dump(content, stream)
+        params = load_params()
+        if not (tmp_path / "data").exists():
+            raw.run(Namespace(corpus="meld"), params)
+            index.run(Namespace(corpus="meld"), params)
+        with caplog.at_level(logging.INFO, "cmath"):
+            extract.run(Namespace(corpus="meld", modality="audio"), params)
+        return {name: value.copy() for name, value in load_file(file).items()}  # the file is written over
+
+    whole = extracted(reduce="none", dim=5)
+    assert whole["features"].shape == (9, 88)
+    assert "audio: 9 to extract, 0 from the work cache" in caplog.text
+    narrow = extracted(reduce="svm", dim=5)
+    assert "audio: 0 to extract, 9 from the work cache" in caplog.text
+    columns = narrow["reduction.columns"]
+    white = (whole["features"] - narrow["reduction.mean"]) / narrow["reduction.deviation"]
+    np.testing.assert_allclose(narrow["features"], np.clip(white, -LIMIT, LIMIT)[:, columns], atol=1e-5)
+    assert read_features(file, 9).values.shape == (9, 5)
+    assert extracted(reduce="pca", dim=2)["features"].shape == (9, 2)
+    np.testing.assert_array_equal(extracted(reduce="none", dim=2)["features"], whole["features"])

@@ -1,0 +1,145 @@
+"""Fine-tuning of a text encoder: batches, rates, accumulation, the choice of the epoch, and what is left behind."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import f1_score
+
+from extractors.result import ExtractorError
+from extractors.text import TextExtractor, encoder_folder, own_pooling
+from extractors.text_training import (
+    Labelled,
+    State,
+    copy_settings,
+    identity,
+    load,
+    probabilities,
+    share_of_peak,
+    steps,
+    train,
+)
+from pipeline.params import Recipe
+from tests.extractors.encoders import RECIPE, text_settings, write_roberta
+
+CPU = torch.device("cpu")
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate({**RECIPE, **changes})
+
+
+def lines(number: int, seed: int) -> Labelled:
+    """Words of letters, which of two kinds decides the label."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(2, size=number).tolist()
+    return Labelled([" ".join(draw.choice(list(("abc", "xyz")[kind]), draw.integers(2, 9))) for kind in labels], labels)
+
+
+def trained(folder: Path, model: Path, said: list[str] | None = None, **changes: object) -> State:
+    chosen = recipe(**changes)
+    say = (said if said is not None else []).append
+    return train(model, text_settings(model), chosen, lines(40, 0), lines(20, 1), 2, CPU, folder, say=say)
+
+
+def test_an_epochs_steps_take_each_utterance_once_with_its_like() -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, size=1001).tolist()
+    chosen = recipe(batch=8, accumulation=4)
+    epoch = list(steps(lengths, chosen, 1))
+    assert len(epoch) == 32
+    assert sorted(place for step in epoch for batch in step for place in batch) == list(range(1001))
+    assert all(len(step) <= 4 and len(batch) <= 8 for step in epoch for batch in step)
+    padded = sum(len(batch) * max(lengths[place] for place in batch) for step in epoch for batch in step)
+    assert sum(lengths) / padded > 0.85
+    assert epoch == list(steps(lengths, chosen, 1))
+    assert epoch != list(steps(lengths, chosen, 2))
+    assert epoch != list(steps(lengths, recipe(batch=8, accumulation=4, seed=1), 1))
+
+
+def test_the_rate_rises_on_a_line_and_falls_on_a_polynomial() -> None:
+    rates = [share_of_peak(step, 100, recipe(warmup=0.1)) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx(np.linspace(0.1, 1, 10))
+    assert np.diff(rates[9:]) == pytest.approx(-1 / 91)
+    assert 0 < rates[-1] < 0.02
+    squared = [share_of_peak(step, 100, recipe(warmup=0.1, decay=2.0)) for step in range(1, 101)]
+    assert squared[10:] == pytest.approx(np.square(rates[10:]))
+    assert all(0 < share_of_peak(step, 2, recipe(warmup=warmup)) <= 1 for step in (1, 2) for warmup in (0.0, 1.0))
+
+
+def test_passes_that_are_accumulated_are_one_large_batch(tmp_path: Path) -> None:
+    model = write_roberta(tmp_path / "still", dropout=0.0)
+    for name, batch, accumulation in (("one", 8, 1), ("four", 2, 4)):
+        trained(tmp_path / name, model, batch=batch, accumulation=accumulation, dropout=0.0, epochs=1)
+    start = load_file(model / "model.safetensors")
+    one, four = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "four"))
+    for name in one:
+        torch.testing.assert_close(one[name], four[name], atol=2e-4, rtol=0)
+    moved = max(float((one[name] - start[name]).abs().max()) for name in one)
+    assert moved > 2e-3  # ten times what the two may differ by
+
+
+def test_the_weights_left_are_those_of_the_best_epoch_and_tell_the_classes_apart(
+    tiny_roberta: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    state = trained(tmp_path / "fit", tiny_roberta, said, epochs=8, patience=8)
+    scores = [row["validation_weighted_f1"] for row in state.history]
+    assert (state.best_score, state.best_epoch) == (max(scores), scores.index(max(scores)) + 1)
+    assert state.best_score > 80
+    assert [line.split(":")[0] for line in said] == [f"epoch {number} of 8" for number in range(1, 9)]
+    classifier = load(tmp_path / "fit", text_settings(tiny_roberta), CPU)
+    shares = probabilities(classifier, lines(20, 1).texts)
+    torch.testing.assert_close(shares.sum(1), torch.ones(20))
+    again = 100 * f1_score(lines(20, 1).labels, shares.argmax(1), average="weighted")
+    assert again == pytest.approx(state.best_score)
+
+
+def test_it_stops_when_patience_is_at_its_end_and_a_finished_one_is_not_trained_again(
+    tiny_roberta: Path, tmp_path: Path
+) -> None:
+    state = trained(tmp_path / "fit", tiny_roberta, epochs=30, patience=1, learning_rate=1e-9)
+    assert (len(state.history), state.best_epoch) == (2, 1)
+    said: list[str] = []
+    assert asdict(trained(tmp_path / "fit", tiny_roberta, said, epochs=30)) == asdict(state)
+    assert said == []
+    assert json.loads((tmp_path / "fit" / "fit.json").read_text())["best_epoch"] == 1
+
+
+def test_what_is_left_is_a_folder_that_transformers_and_the_extractor_read(tiny_roberta: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "fit", tiny_roberta)
+    files = {path.name for path in (tmp_path / "fit").iterdir()}
+    assert {"config.json", "model.safetensors", "head.safetensors", "tokenizer.json", "fit.json"} <= files
+    assert not [name for name in files if name.endswith((".pt", ".bin", ".half"))]
+    before = TextExtractor(text_settings(tiny_roberta), Path())
+    after = TextExtractor(text_settings(tmp_path / "fit"), Path())
+    assert before.encoder.tokens(["No."]) == after.encoder.tokens(["No."])
+    assert not torch.allclose(before.encoder.encode(["No."]), after.encoder.encode(["No."]))
+    assert str(tmp_path) not in (tmp_path / "fit" / "config.json").read_text()
+
+
+def test_a_sentence_encoder_keeps_its_way_of_pooling(tmp_path: Path) -> None:
+    copy_settings(encoder_folder("minilm"), tmp_path)
+    assert own_pooling(tmp_path) == "mean"
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_rate_that_is_too_high_is_named(tiny_roberta: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExtractorError, match="lower `learning_rate` of text's `recipe`"):
+        trained(tmp_path / "fit", tiny_roberta, learning_rate=1e30)
+    assert not (tmp_path / "fit" / "fit.json").exists()
+
+
+def test_all_that_decides_the_weights_is_in_a_trainings_name(tiny_roberta: Path) -> None:
+    chosen = text_settings(tiny_roberta)
+    usual = (tiny_roberta, chosen, recipe(), lines(4, 0), lines(4, 1), 2, CPU)
+    names = {identity(*usual), identity(*usual)}
+    assert len(names) == 1
+    for place, other in ((1, text_settings(tiny_roberta, pooling="mean")), (2, recipe(seed=1)), (3, lines(4, 2)),
+                         (4, lines(4, 2)), (5, 3)):  # fmt: skip
+        names.add(identity(*usual[:place], other, *usual[place + 1 :]))
+    assert len(names) == 6
+    assert identity(tiny_roberta, text_settings(tiny_roberta, layers="last4"), *usual[2:]) in names

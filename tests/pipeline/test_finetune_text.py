@@ -1,0 +1,136 @@
+"""The stage finetune_text: what it leaves with and without fine-tuning, folds, and what `evaluate` makes of it."""
+
+import csv
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from extractors import text_training
+from extractors.features import read_features
+from pipeline import extract, finetune_text
+from pipeline.evaluate import text_encoder_scores
+from pipeline.stage import StageError
+from pipeline.utterances import read_index, write_index
+from tests.pipeline.small import ENCODER, params_with, write_text_corpus
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_without_fine_tuning_it_leaves_a_note_at_once(tmp_path: Path) -> None:
+    code = ("import runpy, sys; sys.argv = ['finetune_text', 'demo'];"
+            "runpy.run_module('pipeline.finetune_text', run_name='__main__');"
+            "print(*{'torch', 'numpy', 'transformers', 'sklearn'} & set(sys.modules))")  # fmt: skip
+    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text())
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(PROJECT)}, text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    assert done.stdout.split() == []
+    assert "used as published" in done.stderr
+    assert {str(file.relative_to(tmp_path)): file.read_text() for file in tmp_path.rglob("data/**/*.*")} == {
+        "data/demo/encoder/text/encoder.json": '{\n  "fine_tuned": false\n}\n',
+        "data/demo/encoder/text_guesses.csv": "utterance_id\n",
+    }
+    assert text_encoder_scores(tmp_path / "data/demo/encoder/text_guesses.csv", [], ()) == {}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the stages of text can run."""
+    monkeypatch.chdir(tmp_path)
+    write_text_corpus(tmp_path / "data/meld/index.csv")
+    return tmp_path
+
+
+def run(model: Path, crossfit: int, **recipe: object) -> None:
+    params = params_with(model, crossfit, **recipe)
+    finetune_text.run(Namespace(corpus="meld"), params)
+    extract.run(Namespace(corpus="meld", modality="text"), params)
+
+
+def test_cross_fitting_gives_each_dialogue_of_train_features_of_an_encoder_that_has_not_seen_it(
+    corpus: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    train = text_training.train
+
+    def watched(
+        published: Path, settings: object, recipe: object, data: text_training.Labelled, *rest: object
+    ) -> object:
+        seen.append(set(data.texts))
+        return train(published, settings, recipe, data, *rest)
+
+    monkeypatch.setattr(text_training, "train", watched)
+    run(tiny_roberta, crossfit=3)
+    rows = read_index(corpus / "data/meld/index.csv")
+    card = json.loads((corpus / ENCODER / "encoder.json").read_text())
+    of_train = {row.dialogue_id for row in rows if row.split == "train"}
+    assert set(card["folds"]) == of_train
+    assert sorted(card["folds"].values()) == [0, 0, 1, 1, 2, 2]
+    for fold, texts in enumerate(seen):  # in this corpus no two utterances have the same text
+        for row in rows:
+            expected = row.split == "train" and card["folds"][row.dialogue_id] != fold and bool(row.text)
+            assert (row.text in texts) == expected
+    assert len(seen) == 3
+    features = read_features(corpus / "data/meld/features/text.safetensors", len(rows))
+    assert features.present.tolist() == [bool(row.text) for row in rows]
+    assert len(set(features.identity["encoders"])) == 3
+
+
+def test_folds_are_of_whole_dialogues_by_the_seed_and_no_more_than_there_are(corpus: Path) -> None:
+    rows = read_index(corpus / "data/meld/index.csv")
+    assert finetune_text.folds_of(rows, 2, 0) == finetune_text.folds_of(rows, 2, 0)
+    assert len({tuple(finetune_text.folds_of(rows, 2, seed).items()) for seed in range(5)}) > 1
+    assert finetune_text.folds_of(rows, 1, 0) == {}
+    with pytest.raises(StageError, match=r"`crossfit` in params.yaml is 7, but train has only 6 dialogues"):
+        finetune_text.folds_of(rows, 7, 0)
+
+
+def test_what_was_once_trained_is_taken_from_the_work_cache(
+    corpus: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny_roberta, crossfit=1)
+    files = [corpus / ENCODER / "0/model.safetensors", corpus / ENCODER / "encoder.json",
+             corpus / "data/meld/encoder/text_guesses.csv"]  # fmt: skip
+    before = [file.read_bytes() for file in files]
+    rows = read_index(corpus / "data/meld/index.csv")
+    write_index([replace(row, audio_hash="other") for row in rows], corpus / "data/meld/index.csv")
+
+    def never(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(text_training, "_step", never)
+    run(tiny_roberta, crossfit=1)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_its_own_scores_are_made_by_evaluate_of_its_guesses(corpus: Path, tiny_roberta: Path) -> None:
+    run(tiny_roberta, crossfit=2, epochs=6, patience=6)
+    file = corpus / "data/meld/encoder/text_guesses.csv"
+    rows = read_index(corpus / "data/meld/index.csv")
+    with file.open() as stream:
+        guesses = list(csv.DictReader(stream))
+    assert [line["utterance_id"] for line in guesses] == [row.utterance_id for row in rows if row.split != "train"]
+    order = tuple(name for name in guesses[0] if name != "utterance_id")
+    for line in guesses:
+        assert sum(float(line[name]) for name in order) == pytest.approx(1, abs=1e-5)
+    said = {line["utterance_id"]: max(order, key=lambda name: float(line[name])) for line in guesses}
+    tested = [row for row in rows if row.split == "test"]
+    right = sum(said[row.utterance_id] == row.label for row in tested)
+    scores = text_encoder_scores(file, rows, order)["text_encoder"]
+    assert scores["accuracy"] == pytest.approx(100 * right / len(tested), abs=0.01)
+    assert set(scores) == {"accuracy", "weighted_f1", "validation_weighted_f1"}
+    ideal = [replace(row, label=said[row.utterance_id]) if row.split != "train" else row for row in rows]
+    assert set(text_encoder_scores(file, ideal, order)["text_encoder"].values()) == {100.0}
+    with pytest.raises(StageError, match="no such file; `dvc repro` makes it"):
+        text_encoder_scores(file.with_name("none.csv"), rows, order)
+
+
+def test_a_corpus_without_text_is_told_to_do_without(corpus: Path, tiny_roberta: Path) -> None:
+    rows = read_index(corpus / "data/meld/index.csv")
+    write_index([replace(row, text="") for row in rows], corpus / "data/meld/index.csv")
+    with pytest.raises(StageError, match="there is no text to train on"):
+        run(tiny_roberta, crossfit=1)

@@ -1,0 +1,114 @@
+"""What is fitted is fitted on train: other labels of validation and test leave its bytes as they are.
+
+Labels of test change nothing at all. Labels of validation change one thing, which epoch of the fine-tuning is taken:
+the weights of each epoch stay the same, so that with a single epoch nothing changes.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extractors.features import Features, write_features
+from pipeline import extract, finetune_text
+from pipeline.extract import reduced
+from pipeline.params import AudioOf, load_params
+from pipeline.train import load_corpus, training_settings
+from pipeline.utterances import Utterance, read_index
+from tests.pipeline.small import ENCODER, PROJECT, WORDS, params_with, write_text_corpus
+
+
+def shuffled(*splits: str) -> Callable[[Utterance], str]:
+    """Gives the utterances of `splits` labels at random."""
+    draw = np.random.default_rng(7)
+    return lambda row: list(WORDS)[draw.integers(3)] if row.split in splits else row.label
+
+
+def text_files(folder: Path, model: Path, relabel: Callable[[Utterance], str], **recipe: object) -> dict[str, bytes]:
+    """Everything that the stages of text write in `folder`, with a work cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder.mkdir()
+        patch.chdir(folder)
+        patch.setenv("CMATH_CACHE", str(folder / "cache"))
+        write_text_corpus(folder / "data/meld/index.csv", relabel)
+        params = params_with(model, crossfit=2, **recipe)
+        finetune_text.run(Namespace(corpus="meld"), params)
+        extract.run(Namespace(corpus="meld", modality="text"), params)
+    files = (*folder.glob("data/meld/encoder/**/*"), *folder.glob("data/meld/features/*"))
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files if file.is_file()}
+
+
+def test_labels_of_test_change_no_encoder_no_guess_and_no_feature(tiny_roberta: Path, tmp_path: Path) -> None:
+    before = text_files(tmp_path / "a", tiny_roberta, lambda row: row.label)
+    assert {f"{ENCODER}/1/model.safetensors", "data/meld/features/text.safetensors"} <= set(before)
+    assert text_files(tmp_path / "b", tiny_roberta, shuffled("test")) == before
+    other = text_files(tmp_path / "c", tiny_roberta, shuffled("train"))
+    assert other[f"{ENCODER}/0/model.safetensors"] != before[f"{ENCODER}/0/model.safetensors"]
+
+
+def test_labels_of_validation_change_only_which_epoch_is_taken(tiny_roberta: Path, tmp_path: Path) -> None:
+    one, card = {"epochs": 1}, f"{ENCODER}/encoder.json"
+    before = text_files(tmp_path / "a", tiny_roberta, lambda row: row.label, **one)
+    after = text_files(tmp_path / "b", tiny_roberta, shuffled("validation", "test"), **one)
+    assert before.pop(card) != after.pop(card)  # it tells the score on validation
+    assert after == before
+    many = {"epochs": 4, "patience": 4}
+    cards = [
+        json.loads(text_files(tmp_path / name, tiny_roberta, relabel, **many)[card])["encoders"]
+        for name, relabel in (("c", lambda row: row.label), ("d", shuffled("validation", "test")))
+    ]
+    losses = [[[epoch["loss"] for epoch in fit["history"]] for fit in fits] for fits in cards]
+    scores = [[[epoch["validation_weighted_f1"] for epoch in fit["history"]] for fit in fits] for fits in cards]
+    assert losses[0] == losses[1]
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("kind", ["pca", "svm"])
+def test_reduction_is_learnt_of_train_alone(tmp_path: Path, kind: str) -> None:
+    settings = AudioOf.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": kind, "dim": 4})
+    rows = write_text_corpus(tmp_path / "index.csv")
+    train = np.array([row.split == "train" for row in rows])
+    values = np.random.default_rng(0).normal(size=(len(rows), 20)).astype(np.float32)
+
+    def file(values: np.ndarray, relabel: Callable[[Utterance], str]) -> bytes:
+        relabelled = write_text_corpus(tmp_path / "index.csv", relabel)
+        found = reduced(Features(values, np.ones(len(rows), bool), {}), relabelled, settings)
+        write_features(found, tmp_path / "audio.safetensors")
+        return (tmp_path / "audio.safetensors").read_bytes()
+
+    before = file(values, lambda row: row.label)
+    assert file(values, shuffled("validation", "test")) == before
+    assert (file(values, shuffled("train")) == before) == (kind == "pca")  # which looks at no label
+    other = np.where(train[:, None], values, values[::-1])
+    for name, tensor in reduced(Features(other, np.ones(len(rows), bool), {}), rows, settings).reduction.items():
+        expected = reduced(Features(values, np.ones(len(rows), bool), {}), rows, settings).reduction[name]
+        np.testing.assert_array_equal(tensor, expected)
+
+
+def test_standardisation_and_class_weights_are_of_train_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = load_params(PROJECT / "params.yaml")
+    settings = params.train.meld.model_copy(update={"class_weights": True})
+    index = tmp_path / "data/meld/index.csv"
+    rows = write_text_corpus(index)
+    train = np.array([row.split == "train" for row in rows])
+    values = np.random.default_rng(0).normal(size=(len(rows), 6)).astype(np.float32)
+
+    def fitted(values: np.ndarray, relabel: Callable[[Utterance], str]) -> list[torch.Tensor]:
+        write_text_corpus(index, relabel)
+        write_features(Features(values, np.ones(len(rows), bool), {}), tmp_path / "data/meld/features/text.safetensors")
+        corpus, scalers = load_corpus("meld", read_index(index), ["text"])
+        weights = training_settings(settings, corpus, 7).class_weights
+        assert weights is not None
+        return [scalers["text"].mean, scalers["text"].deviation, weights]
+
+    before = fitted(values, lambda row: row.label)
+    assert all(map(torch.equal, fitted(values, shuffled("validation", "test")), before))
+    assert not torch.equal(fitted(values, shuffled("train"))[2], before[2])
+    other = np.where(train[:, None], values, 9 * values)
+    assert all(map(torch.equal, fitted(other, lambda row: row.label), before))
+    assert not torch.equal(fitted(9 * values, lambda row: row.label)[1], before[1])
