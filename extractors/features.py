@@ -32,6 +32,8 @@ def write_features(features: Features, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
+    # safetensors writes memory as it lies: the columns of a transposed matrix would come back as rows.
+    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
 
 

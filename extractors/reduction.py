@@ -33,8 +33,8 @@ class Reduction:
 def fit(values: np.ndarray, labels: list[str], kind: Literal["pca", "svm"], dim: int) -> Reduction:
     """Learn to reduce `values`, float32 [N, F] of the training split, to `dim` columns, or to as many as it allows.
 
-    `pca` keeps the directions of most variance, of which N utterances have at most N. `svm` keeps the columns that a
-    linear support vector machine, taught to tell the `labels` [N], gives the longest vectors of weights.
+    `pca` keeps the directions of most variance, of which N utterances, at least 2, have at most N - 1. `svm` keeps the
+    columns that a linear support vector machine, taught to tell the `labels` [N], gives the longest vectors of weights.
     """
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     deviation[deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
@@ -42,7 +42,7 @@ def fit(values: np.ndarray, labels: list[str], kind: Literal["pca", "svm"], dim:
     white = np.clip((values - standard["mean"]) / standard["deviation"], -LIMIT, LIMIT)
     if kind == "pca":
         # Its own centring is left out of the reduction: a constant, which the model's standardisation takes away.
-        projection = PCA(min(dim, *values.shape), random_state=0).fit(white)
+        projection = PCA(min(dim, len(values) - 1, values.shape[1]), random_state=0).fit(white)
         return Reduction({**standard, "components": projection.components_.astype(np.float32)})
     # The primal form, and no last digit: a ranking needs neither more, and thousands of columns cost minutes as it is.
     machine = LinearSVC(C=PENALTY, dual=False, tol=1e-2).fit(white, labels)

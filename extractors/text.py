@@ -216,8 +216,8 @@ def encoder_folder(name: str) -> Path:
         raise ExtractorError(
             f"text's `model` in params.yaml is {name!r}, which is no folder with a config.json and cannot be had from "
             f"the hub ({_first_line(error)}). On a machine with a network: `hf download {name} --local-dir {local} "
-            "--include '*.json' '*.txt' 'model*.safetensors'`; copy that folder to the same place in this project, and "
-            f"`-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
+            "--include '*.json' --include '*.txt' --include 'model*.safetensors'`; copy that folder to the same place "
+            f"in this project, and `-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
             "`-S text.<corpus>.model=minilm`"
         ) from None
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tests.extractors.encoders import write_roberta
-
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("project")
 
@@ -80,6 +78,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like roberta-large's, with a random encoder of four layers."""
+    from tests.extractors.encoders import write_roberta  # which imports transformers: seconds that few tests need
+
     return write_roberta(tmp_path_factory.mktemp("roberta"))
 
 

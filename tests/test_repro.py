@@ -203,6 +203,27 @@ def test_a_corpus_that_is_not_watched_may_be_away_while_experiments_run(workspac
         away.rename(workspace.raw)
 
 
+def test_fine_tuning_re_runs_what_is_text_and_leaves_the_others_alone(workspace: Workspace) -> None:
+    features = [f"extract@meld-{modality}" for modality in ("text", "audio", "visual")]
+    workspace.run("repro", *features)
+    before = workspace.locked()
+    yaml = YAML()
+    content = yaml.load((workspace.folder / "params.yaml").read_text())
+    content["text"]["meld"]["finetune"] = True
+    content["text"]["meld"]["recipe"]["minilm"]["epochs"] = 1
+    with (workspace.folder / "params.yaml").open("w") as stream:
+        yaml.dump(content, stream)
+    said = workspace.run("repro", *features)
+    for stage in ("finetune_text@meld", "extract@meld-text"):
+        assert f"Running stage '{stage}'" in said
+    for stage in ("extract@meld-audio", "extract@meld-visual"):
+        assert f"Running stage '{stage}'" not in said
+    changed = {path for path, checksum in workspace.locked().items() if checksum != before[path]}
+    made = ("encoder/text", "encoder/text_guesses.csv", "features/text.safetensors")
+    assert changed == {f"data/meld/{name}" for name in made}
+    subprocess.run(["git", "checkout", "-q", "params.yaml", "dvc.lock"], cwd=workspace.folder, check=True)
+
+
 def test_dvc_itself_cannot_freeze_a_stage_of_a_matrix(workspace: Workspace) -> None:
     # Should this fail one day, README may promise `dvc freeze index@meld` beside `watch: false`.
     assert "cannot dump a parametrized stage: 'index@meld'" in workspace.run("freeze", "index@meld", fails=True)

@@ -22,6 +22,14 @@ def test_the_file_has_the_names_and_types_of_the_contract(tmp_path: Path) -> Non
         assert "identity" in stored.metadata()
 
 
+def test_a_matrix_that_lies_in_memory_by_columns_comes_back_as_it_was(tmp_path: Path) -> None:
+    features = Features(np.asfortranarray(some().values), some().present, {}, {"columns": np.arange(6).reshape(3, 2).T})
+    write_features(features, tmp_path / "audio.safetensors")
+    np.testing.assert_array_equal(read_features(tmp_path / "audio.safetensors", 3).values, some().values)
+    with safe_open(tmp_path / "audio.safetensors", "np") as stored:
+        np.testing.assert_array_equal(stored.get_tensor("reduction.columns"), features.reduction["columns"])
+
+
 def test_the_same_features_give_the_same_bytes(tmp_path: Path) -> None:
     write_features(some(), tmp_path / "one")
     write_features(Features(some().values, some().present, {"a": "x", "b": 1}), tmp_path / "two")
