@@ -116,9 +116,7 @@ class TextExtractor:
     def __init__(self, settings: TextOf, raw: Path, fitted: Path = Path()) -> None:
         """`fitted` is the folder that finetune_text wrote, read only if `settings` ask for fine-tuning."""
         self.settings, self.device = settings, device()
-        self.folders, self.folds = [encoder_folder(settings.model)], dict[str, int]()
-        if settings.finetune:
-            self.folders, self.folds = fine_tuned(fitted)
+        self.folders, self.folds = fine_tuned(fitted) if settings.finetune else ([encoder_folder(settings.model)], {})
         self.encoder = Encoder(self.folders[0], settings, self.device)
         self.dim = self.encoder.dim
         self.identity: dict[str, object] = {
