@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.io import wavfile
 
 from extractors.features import Features, write_features
-from pipeline import evaluate, index, train
+from pipeline import evaluate, finetune_text, index, train
 from pipeline.corpora.custom import OPTIONAL, REQUIRED, read
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
@@ -88,6 +88,7 @@ def test_the_documented_example_goes_from_table_to_scores(
         write_features(
             Features(values, np.ones(len(rows), bool), {}), Path(f"data/custom/features/{modality}.safetensors")
         )
+    finetune_text.run(stage, settings)
     train.run(stage, settings)
     evaluate.run(stage, settings)
     assert set(json.loads(Path("results/custom/metrics.json").read_text())["f1"]) == {"annoyed", "calm"}
