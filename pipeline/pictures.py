@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from sklearn.metrics import confusion_matrix
+from threadpoolctl import threadpool_limits
 
 COLOUR, ACCENT = "#0072b2", "#d55e00"
 """Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart."""
@@ -84,7 +85,10 @@ def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, .
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     if len(label) > 3:
         perplexity = min(30.0, (len(label) - 1) / 3)
-        places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(representations)
+        # Several threads would sum in the order in which they end: another picture now and then. On a busy machine they
+        # also wait for each other, many times longer than one thread takes.
+        with threadpool_limits(1):
+            places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(representations)
         for number, name in enumerate(names):
             part = places[label == number]
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
