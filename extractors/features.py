@@ -24,7 +24,15 @@ class Features:
     identity: dict
     """What the numbers were made by: parameters, checksums, versions."""
     reduction: dict[str, np.ndarray] = field(default_factory=dict)
-    """What `values` were reduced by: see extractors/reduction.py. Stored beside them, and not read again."""
+    """What `values` were reduced by: see extractors/reduction.py. Stored beside them, for `read_origin` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What one modality's features were made by, so that those of other recordings can be made alike."""
+
+    identity: dict
+    reduction: dict[str, np.ndarray]
 
 
 def write_features(features: Features, file: Path) -> None:
@@ -56,3 +64,11 @@ def read_features(file: Path, utterances: int) -> Features:
     if not np.isfinite(features.values).all():
         raise FeaturesError(f"{file}: holds values that are not finite; delete it and run `dvc repro`")
     return features
+
+
+def read_origin(file: Path) -> Origin:
+    """What the features of `file`, which can be read, were made by."""
+    with safe_open(file, "np") as stored:
+        kept = [name for name in stored.keys() if name.startswith("reduction.")]  # noqa: SIM118 (no mapping)
+        reduction = {name.removeprefix("reduction."): stored.get_tensor(name) for name in kept}
+        return Origin(json.loads(stored.metadata()["identity"]), reduction)

@@ -133,15 +133,15 @@ class Gate(nn.Module):
 
     def forward(self, sources: list[Tensor], available: list[Tensor]) -> Tensor:
         """Representations [B, T, d], and whether each is there (bool [B, 1, 1]) -> their mixture [B, T, d]."""
+        weighted = self.weights(sources, available) * torch.stack(sources)
+        return self.project(torch.cat(list(weighted), dim=-1)) if self.kind == "sigmoid" else weighted.sum(dim=0)
+
+    def weights(self, sources: list[Tensor], available: list[Tensor]) -> Tensor:
+        """The weight of each value of each representation, [sources, B, T, d]; 0 for one that is not there."""
+        h, there = torch.stack(sources), torch.stack(available)
         if self.kind == "sigmoid":
-            gated = [
-                torch.sigmoid(w(h)) * h * there for w, h, there in zip(self.scores, sources, available, strict=True)
-            ]
-            return self.project(torch.cat(gated, dim=-1))
-        h = torch.stack(sources)
-        there = torch.stack(available)
-        weight = self.score(h).masked_fill(~there, float("-inf")).softmax(dim=0)
-        return (weight * h).sum(dim=0)
+            return torch.stack([torch.sigmoid(w(part)) for w, part in zip(self.scores, h, strict=True)]) * there
+        return self.score(h).masked_fill(~there, float("-inf")).softmax(dim=0)
 
 
 class CmaTransformer(nn.Module):

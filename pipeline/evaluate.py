@@ -16,21 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from extractors.device import device
 from extractors.features import FeaturesError
 from model.batching import Corpus
-from model.registry import make_model
 from model.training import positions, predict, prepare_torch
+from pipeline.bundle import read_bundle
 from pipeline.corpora.labels import labels
 from pipeline.offline_plots import write_vega
 from pipeline.params import Params
 from pipeline.pictures import draw_confusion, draw_curves, draw_map, draw_scores
 from pipeline.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
 from pipeline.stage import StageError, log, parser, root, start
-from pipeline.train import load_corpus
+from pipeline.train import GUESSES, load_corpus
 from pipeline.utterances import Utterance, read_index
 
 LENGTHS = {"demo": (9, 20), "meld": (9, 20), "iemocap": (39, 69), "custom": (9, 20)}
@@ -89,24 +88,17 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     """Probabilities of the test split by the model of `seed`.
 
     Raises:
-        StageError: the model file is missing or does not fit the features.
+        StageError: a file of the model is missing, or does not fit the features.
     """
-    file = folder / f"seed{seed}.safetensors"
-    if not file.is_file():
-        raise StageError(f"{file}: no such file; `dvc repro` makes it")
-    with safe_open(file, "pt") as stored:
-        training = json.loads(stored.metadata()["training"])
-    tensors = load_file(file)
-    weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+    bundle = read_bundle(folder)
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}
-    trained = training["config"]["dims"]
-    if trained != dims:
-        raise StageError(f"{file}: was trained on features of widths {trained}, not {dims}; `dvc repro` trains anew")
-    model = make_model(training["model"], training["config"])
-    model.load_state_dict(weights)
-    logits, representations = predict(model.to(device()), corpus, "test", device())
+    if bundle.config["dims"] != dims:
+        raise StageError(f"{folder}: was trained on features of widths {bundle.config['dims']}, not {dims}; "
+                         "`dvc repro` trains anew")  # fmt: skip
+    guesses = load_file(folder / GUESSES)[f"seed{seed}"]
+    logits, representations = predict(bundle.network(seed).to(device()), corpus, "test", device())
     probabilities = logits.double().softmax(1).numpy()
-    return Seed(seed, probabilities, representations.numpy(), tensors["test_guesses"].long().numpy())
+    return Seed(seed, probabilities, representations.numpy(), guesses.long().numpy())
 
 
 def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:

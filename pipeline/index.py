@@ -70,7 +70,7 @@ def look_at_media(reading: Reading, raw: Path) -> list[float]:
     """
     paths = sorted({path for row in reading.rows for path in (row.audio, row.video) if path})
     known = dict(zip(paths, looked_at([raw / path for path in paths]), strict=True))
-    reading.rows = [_checked(row, known) for row in reading.rows]
+    reading.rows = [checked(row, known) for row in reading.rows]
     for row in reading.rows:
         stated, lasts = reading.stated.get(row.utterance_id), seconds_of(row, known, row.audio or row.video)
         if stated and lasts > stated + WRONG_CUT:
@@ -87,7 +87,8 @@ def seconds_of(row: Utterance, known: dict[str, tuple[str, Probe]], path: str) -
     return max(0.0, (known[path][1].seconds if end is None else end) - (start or 0.0))
 
 
-def _checked(row: Utterance, known: dict[str, tuple[str, Probe]]) -> Utterance:
+def checked(row: Utterance, known: dict[str, tuple[str, Probe]]) -> Utterance:
+    """`row` with the hashes of its media and without those that cannot be used, by what is `known` of each path."""
     problems = [row.problem] if row.problem else []
     media: dict = {}
     for kind in ("audio", "video"):

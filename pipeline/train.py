@@ -1,4 +1,4 @@
-"""train@D: features and index to a model a seed, models/D/seed<k>.safetensors, and results/D/history.csv.
+"""train@D: features and index to a model a seed in the bundle models/D/bundle/, and results/D/history.csv.
 
 Standardisation and class weights come from the training split alone, the epoch of each seed is chosen on validation. A
 run that was killed goes on at the seed and about the epoch where it was.
@@ -7,7 +7,6 @@ run that was killed goes on at the seed and about the epoch where it was.
 import argparse
 import csv
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -18,12 +17,13 @@ from safetensors.torch import save_file
 
 from extractors.cache import fingerprint
 from extractors.device import device
-from extractors.features import FeaturesError, read_features
+from extractors.features import FeaturesError, read_features, read_origin
 from model.batching import Corpus
 from model.losses import inverse_frequency
 from model.registry import make_model
 from model.scaling import Scaler
 from model.training import DivergenceError, Fit, Settings, fit, prepare_torch
+from pipeline.bundle import NAME, Bundle, reduction_of, write_bundle
 from pipeline.corpora.labels import labels
 from pipeline.params import MODALITIES, Params, TrainOf
 from pipeline.stage import StageError, cache_folder, log, parser, start
@@ -31,6 +31,7 @@ from pipeline.utterances import SPLITS, Utterance, dialogues, read_index
 
 CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "20"))
 """Between two checkpoints: what a kill may cost."""
+GUESSES = "test_guesses.safetensors"
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
         corpus, scalers = load_corpus(corpus_name, rows, list(params.model.modalities))
     except FeaturesError as error:
         raise StageError(str(error)) from None
-    config = model_config(params, corpus_name, corpus, labels(corpus_name, [row.label for row in rows]))
+    order = labels(corpus_name, [row.label for row in rows])
+    config = model_config(params, corpus_name, corpus, order)
     log.info("%s: %s of %s, on %s; %d dialogues to train on", corpus_name, params.model.name,
              " + ".join(config["dims"]), device(), len(corpus.dialogues["train"]))  # fmt: skip
 
@@ -57,7 +59,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
         best = fits[seed].history[fits[seed].best_epoch - 1]
         log.info("seed %d: best of %d epochs is %d, validation weighted F1 %.2f",
                  seed, len(fits[seed].history), best["epoch"], best["validation_weighted_f1"])  # fmt: skip
-    write_models(fits, scalers, params.model.name, config, Path("models") / corpus_name)
+    bundle = make_bundle(corpus_name, params, corpus, scalers, config, order)
+    encoders, face_weights = Path("data") / corpus_name / "encoder" / "text", params.visual[corpus_name].weights
+    write_bundle(bundle, {seed: result.weights for seed, result in fits.items()}, encoders, face_weights)
+    write_guesses(fits, Path("models") / corpus_name / GUESSES)
     write_history(fits, Path("results") / corpus_name / "history.csv")
     shutil.rmtree(checkpoints, ignore_errors=True)
 
@@ -124,21 +129,38 @@ def work_identity(name: str, params: Params) -> str:
     return fingerprint({**chosen, "files": files, "torch": torch.__version__, "device": device().type})
 
 
-def write_models(
-    fits: dict[int, Fit], scalers: dict[str, Scaler], model: str, config: dict[str, Any], folder: Path
-) -> None:
-    """A file a seed: weights, scaler, each epoch's unseen guesses on test; the network's form in the metadata."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed, result in fits.items():
-        tensors = {f"model.{name}": value.contiguous() for name, value in result.weights.items()}
-        for modality, scaler in scalers.items():
-            tensors |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.deviation": scaler.deviation}
-        tensors["test_guesses"] = result.test_guesses
-        # One key: safetensors writes several in an order that changes from run to run, and the file's bytes with it.
-        training = {"model": model, "config": config, "best_epoch": result.best_epoch}
-        # Not sorted: in which order the modalities stand decides what a network's weights mean.
-        metadata = {"training": json.dumps(training)}
-        save_file(tensors, folder / f"seed{seed}.safetensors", metadata)
+def make_bundle(
+    name: str,
+    params: Params,
+    corpus: Corpus,
+    scalers: dict[str, Scaler],
+    config: dict[str, Any],
+    order: tuple[str, ...],
+) -> Bundle:
+    """What prediction must know of this training, apart from the weights."""
+    origins = {
+        modality: read_origin(Path("data") / name / "features" / f"{modality}.safetensors") for modality in scalers
+    }
+    spoken = "text" in scalers
+    return Bundle(
+        corpus=name,
+        labels=order,
+        model=params.model.name,
+        config=config,
+        seeds=list(params.train[name].seeds),
+        turns=max(len(dialogue) for part in corpus.dialogues.values() for dialogue in part),
+        origins={modality: origin.identity for modality, origin in origins.items()},
+        text_encoder=params.text[name].model if spoken else "",
+        fine_tuned=spoken and params.text[name].finetune,
+        scalers=scalers,
+        reduction=reduction_of(origins),
+        folder=Path("models") / name / NAME,
+    )
+
+
+def write_guesses(fits: dict[int, Fit], file: Path) -> None:
+    """Each epoch's unseen guesses on test, int8 [epochs, utterances] a seed: they are evaluate's, not the model's."""
+    save_file({f"seed{seed}": result.test_guesses for seed, result in fits.items()}, file)
 
 
 def write_history(fits: dict[int, Fit], file: Path) -> None:

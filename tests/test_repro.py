@@ -101,8 +101,8 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     assert sum(float(rows[0][label]) for label in metrics["f1"]) == pytest.approx(1, abs=1e-5)
     counts = json.loads((workspace.folder / "results/meld/corpus.json").read_text())["splits"]
     assert counts["test"]["utterances"] == metrics["utterances"]
-    assert sorted(path.name for path in (workspace.folder / "models/meld").iterdir()) == [
-        "seed0.safetensors", "seed1.safetensors",
+    assert sorted(path.name for path in (workspace.folder / "models/meld/bundle").iterdir()) == [
+        "bundle.json", "encoders", "seed0.safetensors", "seed1.safetensors", "statistics.safetensors",
     ]  # fmt: skip
     for name in ("confusion.png", "curves.png", "classes.png", "tsne.png"):
         assert (workspace.folder / "results/meld" / name).read_bytes().startswith(b"\x89PNG")

@@ -56,7 +56,10 @@ def features(tmp_path: Path) -> Path:
     write_index(rows, data / "index.csv")
     for modality, width in (("text", 24), ("audio", 16), ("visual", 8)):
         values = draw.normal(size=(len(rows), width)).astype(np.float32)
-        write_features(Features(values, np.ones(len(rows), bool), {}), data / "features" / f"{modality}.safetensors")
+        write_features(
+            Features(values, np.ones(len(rows), bool), {"weights": "random"}),
+            data / "features" / f"{modality}.safetensors",
+        )
     text = (PROJECT / "params.yaml").read_text()
     for old, new in (("dim: 400", "dim: 60"), ("patience: 10", "patience: 30"), ("epochs: 50", "epochs: 30")):
         text = text.replace(old, new)
@@ -66,7 +69,7 @@ def features(tmp_path: Path) -> Path:
 
 def test_a_killed_training_ends_with_the_same_bytes(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
-    outputs = [features / "models/meld/seed0.safetensors", features / "models/meld/seed1.safetensors",
+    outputs = [features / "models/meld/bundle/seed0.safetensors", features / "models/meld/bundle/seed1.safetensors",
                features / "results/meld/history.csv"]  # fmt: skip
     assert command(features, "pipeline.train", "meld").wait() == 0
     whole = [file.read_bytes() for file in outputs]

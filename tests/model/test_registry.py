@@ -10,11 +10,13 @@ import torch
 from model.batching import Corpus
 from model.interface import Form
 from model.registry import MODELS, make_model
+from model.scaling import Scaler
 from model.training import Fit, predict
+from pipeline.bundle import Bundle, write_bundle
 from pipeline.corpora.labels import MELD
 from pipeline.evaluate import predict_seed
 from pipeline.params import Baselines, ModelName, load_params
-from pipeline.train import model_config, write_models
+from pipeline.train import GUESSES, model_config, write_guesses
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import SMALL, network
 
@@ -55,8 +57,12 @@ def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: C
     # CMATH's sigmoid gate joins the modalities in their order, as several rivals do.
     own = SMALL[name] | ({"gate": "sigmoid"} if name == "cmath" else {})
     model = network(name, **own)
-    fit = Fit(model.state_dict(), [], 1, torch.zeros(1, 7, dtype=torch.int8))
     config = {"dims": DIMS, "speakers": 3, "classes": 4, "dropout": 0.1} | own
-    write_models({5: fit}, {}, name, config, tmp_path)
+    scalers = {modality: Scaler(torch.zeros(width), torch.ones(width)) for modality, width in DIMS.items()}
+    bundle = Bundle(corpus="demo", labels=("a", "b", "c", "d"), model=name, config=config, seeds=[5], turns=4,
+                    origins={}, text_encoder="", fine_tuned=False, scalers=scalers, reduction={},
+                    folder=tmp_path / "bundle")  # fmt: skip
+    write_bundle(bundle, {5: model.state_dict()}, tmp_path, "")
+    write_guesses({5: Fit({}, [], 1, torch.zeros(1, 7, dtype=torch.int8))}, tmp_path / GUESSES)
     expected = predict(model, corpus, "test", CPU)[0].double().softmax(1).numpy()
     assert (predict_seed(tmp_path, 5, corpus).probabilities == expected).all()

@@ -86,7 +86,8 @@ def test_the_documented_example_goes_from_table_to_scores(
     for modality in ALL:
         values = draw.normal(size=(len(rows), 6)).astype(np.float32)
         write_features(
-            Features(values, np.ones(len(rows), bool), {}), Path(f"data/custom/features/{modality}.safetensors")
+            Features(values, np.ones(len(rows), bool), {"weights": "random"}),
+            Path(f"data/custom/features/{modality}.safetensors"),
         )
     finetune_text.run(stage, settings)
     train.run(stage, settings)
