@@ -50,10 +50,15 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argparse.ArgumentParser) -> None:
     """Run `stage` on the command line's arguments and params.yaml; the user's errors end as one line and status 1."""
     args = arguments.parse_args()
+    command(lambda: stage(args, load_params()))
+
+
+def command(work: Callable[[], None]) -> None:
+    """Do `work` as a command does: log to the terminal; the user's errors end as one line and status 1."""
     level = os.environ.get("CMATH_LOG", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     try:
-        stage(args, load_params())
+        work()
     except (StageError, ParamsError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
