@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test bench environment
+.PHONY: help repro test bench app environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,6 +24,10 @@ test: $(VENV)/ready-dev ## install what is needed and run lint, types and tests
 bench: $(VENV)/ready ## time a training step of every model, CMATH's against the machine's matrix products
 	$(BIN)/python -m bench.training
 
+MODEL ?= models/demo
+app: $(VENV)/ready-app ## serve a local page that judges a recording by MODEL (models/demo); `make repro` trains it first
+	$(BIN)/python -m pipeline.app --model $(MODEL)
+
 environment: $(VENV)/ready ## only make the virtual environment in .venv
 
 $(VENV)/ready: requirements.txt requirements-lock.txt
@@ -34,4 +38,8 @@ $(VENV)/ready: requirements.txt requirements-lock.txt
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c requirements-lock.txt
+	@touch $@
+
+$(VENV)/ready-app: $(VENV)/ready requirements-app.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-app.txt
 	@touch $@

@@ -57,6 +57,7 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # labels keep their order
     page = environment.get_template("report.html.jinja").render(
         content=content,
         utterances=utterances,

@@ -1,0 +1,75 @@
+"""The page of `make app`, used once from upload to report in a real browser."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import write_clip
+from tests.pipeline.browser import opened
+from tests.pipeline.trained import train_small, write_demo
+
+pytest.importorskip("gradio")
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A running page with a small model."""
+    write_demo(tmp_path / "raw")
+    project = train_small(tmp_path / "project", "demo", tmp_path / "raw")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pipeline.app", "--model", "models/demo", "--port", str(port)]
+    server = subprocess.Popen(
+        command, cwd=project, env={**os.environ, "PYTHONPATH": str(PROJECT), "CMATH_WORKERS": "1"}
+    )
+    found = f"http://127.0.0.1:{port}/"
+    try:
+        while True:
+            assert server.poll() is None
+            try:
+                urllib.request.urlopen(found)
+                break
+            except urllib.error.URLError:
+                time.sleep(0.2)
+        yield found
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words(address: str, tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "talk.avi", 2.0)
+    (tmp_path / "talk.csv").write_text("start,end,text,speaker\n0,1,Hi there.,Ann\n1,2,Go away!,Bob\n")
+    (tmp_path / "broken.mp4").write_text("no film")
+    with opened(address) as (page, asked):
+        page.locator("#recording input[type=file]").set_input_files(film)
+        page.locator("#recording").get_by_text("talk").first.wait_for()
+        page.locator("#transcript input[type=file]").set_input_files(tmp_path / "talk.csv")
+        page.locator("#transcript").get_by_text("talk").first.wait_for()
+        page.locator("#judge").click()
+        page.locator("#progress").wait_for()
+        report = page.frame_locator("#report")
+        report.locator("#timeline .lane button").first.wait_for()
+        assert report.locator("tbody tr").count() == 2
+        assert "Go away!" in report.locator("tbody").inner_text()
+
+        page.reload()
+        page.locator("#recording input[type=file]").set_input_files(tmp_path / "broken.mp4")
+        page.locator("#recording").get_by_text("broken").first.wait_for()
+        page.locator("#transcript input[type=file]").set_input_files(tmp_path / "talk.csv")
+        page.locator("#transcript").get_by_text("talk").first.wait_for()
+        page.locator("#judge").click()
+        page.locator("#error").wait_for()
+        assert "broken.mp4: is no recording that can be read" in page.locator("#error").inner_text()
+    elsewhere = [one for one in asked if not one.startswith((address, "data:", "blob:"))]
+    assert elsewhere == []
