@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline import evaluate, extract, finetune_text, train
+from pipeline.judge import Predictor, run
 from pipeline.params import load_params
-from pipeline.predict import Predictor, arguments, run
+from pipeline.predict import arguments
 from pipeline.recordings import read_recording
 from pipeline.stage import StageError, command
 from pipeline.transcripts import read_transcript
