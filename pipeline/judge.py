@@ -252,6 +252,9 @@ def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
                          f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "
                          "--local-dir FOLDER`; then `--text-encoder FOLDER`") from None  # fmt: skip
     if extractor.identity["encoders"] != origin["encoders"]:
+        if bundle.fine_tuned:
+            raise StageError(f"{bundle.folder / TEXT_ENCODERS}: is not what the model was trained with (its checksum "
+                             "differs); copy the bundle anew")  # fmt: skip
         raise StageError(f"the text encoder {name!r} is another one than the model was trained with (its checksum "
                          "differs): its features would mean nothing to the model; `--text-encoder FOLDER` names the "
                          "right one")  # fmt: skip

@@ -202,8 +202,18 @@ def _iemocap(file: Path, rows: list[str]) -> list[Line]:
         spoken = iemocap.SPOKEN.fullmatch(row.strip())
         if spoken and float(spoken["end"]) > float(spoken["start"]):
             half = iemocap.LEFT if name and spoken["speaker"] == name["marked"] else iemocap.RIGHT
-            found.append(Line(f"line {number}", _clean(spoken["text"]), spoken["speaker"], float(spoken["start"]),
-                              float(spoken["end"]), region=half if name else ""))  # fmt: skip
+            sound = Path("../../sentences/wav", file.stem, f"{spoken['id']}.wav")  # where the release has it
+            found.append(
+                Line(
+                    f"line {number}",
+                    _clean(spoken["text"]),
+                    spoken["speaker"],
+                    float(spoken["start"]),
+                    float(spoken["end"]),
+                    audio=str(sound) if (file.parent / sound).is_file() else "",
+                    region=half if name else "",
+                )
+            )
     return found
 
 

@@ -14,23 +14,20 @@ import pytest
 
 from tests.conftest import write_clip
 from tests.pipeline.browser import opened
-from tests.pipeline.trained import train_small, write_demo
 
 pytest.importorskip("gradio")
 PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+def address(trained: Path, tmp_path: Path) -> Iterator[str]:
     """A running page with a small model."""
-    write_demo(tmp_path / "raw")
-    project = train_small(tmp_path / "project", "demo", tmp_path / "raw")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.app", "--model", "models/demo", "--port", str(port)]
+    command = [sys.executable, "-m", "pipeline.app", "--model", str(trained / "models/demo"), "--port", str(port)]
     server = subprocess.Popen(
-        command, cwd=project, env={**os.environ, "PYTHONPATH": str(PROJECT), "CMATH_WORKERS": "1"}
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT), "CMATH_WORKERS": "1"}
     )
     found = f"http://127.0.0.1:{port}/"
     try:
