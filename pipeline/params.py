@@ -59,7 +59,8 @@ class KeyedError(ValueError):
         self.key, self.value, self.allowed = key, value, allowed
 
 
-def _refuse_repetition(section: Section, key: str) -> None:
+def refuse_repetition(section: Section, key: str) -> None:
+    """KeyedError where the list `key` of `section` names anything twice."""
     values = getattr(section, key)
     if len(set(values)) != len(values):
         raise KeyedError(key, values, "must not name anything twice")
@@ -78,7 +79,7 @@ class IndexOf(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "IndexOf":
-        _refuse_repetition(self, "modalities")
+        refuse_repetition(self, "modalities")
         return self
 
 
@@ -238,7 +239,7 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Model":
-        _refuse_repetition(self, "modalities")
+        refuse_repetition(self, "modalities")
         if self.dim % self.heads:
             raise KeyedError("dim", self.dim, f"must be a multiple of model.heads = {self.heads}")
         if self.dim % 2:
@@ -411,7 +412,7 @@ class TrainOf(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "TrainOf":
-        _refuse_repetition(self, "seeds")
+        refuse_repetition(self, "seeds")
         return self
 
 
@@ -428,7 +429,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Params":
-        _refuse_repetition(self, "datasets")
+        refuse_repetition(self, "datasets")
         return self
 
 
@@ -450,14 +451,31 @@ def load_params(file: Path = Path("params.yaml")) -> Params:
     Raises:
         ParamsError: the file is missing, is not YAML, or a value is not allowed.
     """
+    return checked(read_yaml(file), Params, file)
+
+
+def read_yaml(file: Path) -> object:
+    """What the file says, unchecked.
+
+    Raises:
+        ParamsError: the file is missing or is not YAML.
+    """
     try:
-        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{file}: no such file; run this from the project's root") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{file}: is not YAML: {' '.join(str(error).split())}") from None
+
+
+def checked(content: object, schema: type[Values], file: Path) -> Values:
+    """`content`, which stands in `file`, as a `schema`.
+
+    Raises:
+        ParamsError: a value is not allowed.
+    """
     try:
-        return Params.model_validate(content)
+        return schema.model_validate(content)
     except ValidationError as errors:
         lines = [_line(file, dict(error)) for error in errors.errors(include_url=False)]
         raise ParamsError("\n".join(lines)) from None

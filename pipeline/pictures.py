@@ -22,7 +22,8 @@ CLASS_COLOURS = ("#999999", "#e69f00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7
 SHAPES = "osD^vPX*"
 
 
-def _save(figure: Figure, file: Path) -> None:
+def save(figure: Figure, file: Path) -> None:
+    """Write the PNG, the same bytes for the same picture, and close it."""
     figure.savefig(file, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
@@ -43,7 +44,7 @@ def draw_confusion(label: np.ndarray, guesses: list[np.ndarray], names: tuple[st
     axes.set_ylabel("annotated")
     axes.set_title(f"Utterances of test, mean of {len(guesses)} seeds")
     figure.colorbar(picture, label="share of the annotated class")
-    _save(figure, file)
+    save(figure, file)
 
 
 def draw_curves(history: Path, file: Path) -> None:
@@ -63,7 +64,7 @@ def draw_curves(history: Path, file: Path) -> None:
     below.set_ylabel("validation weighted F1, %")
     below.set_xlabel("epoch")
     above.set_title(f"{len(seeds)} seeds; the dot is the epoch that is kept")
-    _save(figure, file)
+    save(figure, file)
 
 
 def draw_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
@@ -77,7 +78,7 @@ def draw_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
     axes.set_ylim(0, 100)
     axes.set_ylabel("F1 on test, %")
     axes.legend()
-    _save(figure, file)
+    save(figure, file)
 
 
 def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, ...], file: Path) -> None:
@@ -98,4 +99,4 @@ def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, .
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title("Fused representations of test (t-SNE, first seed)")
-    _save(figure, file)
+    save(figure, file)

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     encoders, face_weights = Path("data") / corpus_name / "encoder" / "text", params.visual[corpus_name].weights
     write_bundle(bundle, {seed: result.weights for seed, result in fits.items()}, encoders, face_weights)
     write_guesses(fits, Path("models") / corpus_name / GUESSES)
-    write_history(fits, Path("results") / corpus_name / "history.csv")
+    epochs = [row for result in fits.values() for row in result.history]
+    write_history(epochs, Path("results") / corpus_name / "history.csv")
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -163,10 +164,9 @@ def write_guesses(fits: dict[int, Fit], file: Path) -> None:
     save_file({f"seed{seed}": result.test_guesses for seed, result in fits.items()}, file)
 
 
-def write_history(fits: dict[int, Fit], file: Path) -> None:
+def write_history(rows: list[dict[str, float]], file: Path) -> None:
     """A row an epoch and seed: the loss terms and the validation score."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    rows = [row for result in fits.values() for row in result.history]
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()

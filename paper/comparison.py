@@ -1,0 +1,206 @@
+"""comparison of paper/dvc.yaml: Tables 2 and 3, each model's row here beside the one that the paper prints.
+
+Reads paper/runs/D/M, writes paper/results/comparison.csv (a row a model, and one for its published row and for the
+constant classifier), comparison.md (the same to read), comparison.png, and search.csv: all that was tried.
+"""
+
+import argparse
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from paper.params import load_report
+from paper.pictures import draw_comparison
+from paper.plan import duration
+from paper.published import published_scores, utterances_of_test
+from paper.significance import differences, in_words
+from pipeline.params import Params
+from pipeline.stage import StageError, log, start
+
+RESULTS = Path("paper/results")
+RUNS = Path("paper/runs")
+NAMES = {
+    "cmath": "CMATH", "sdt": "SDT", "dialogue_rnn": "DialogueRNN", "dialogue_gcn": "DialogueGCN", "mmgcn": "MMGCN",
+    "ctnet": "CTNet", "mm_dfn": "MM-DFN", "scmm": "SCMM", "cmcf_srnet": "CMCF-SRNet", "multidag": "MultiDAG",
+    "adaign": "AdaIGN",
+}  # fmt: skip
+"""As the publications write them."""
+
+
+LEGEND = (
+    "Epoch, learning rate and dropout of each model are chosen on validation, by the same search for all. *oracle*: "
+    "weighted F1, had the epoch been chosen on test. *reading*: our reading of a publication without public code. "
+    "*constant*: always the most frequent class of train."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The models on one corpus."""
+
+    corpus: str
+    runs: dict[str, dict]
+    """metrics.json by model."""
+    table: int | None
+    published: dict[str, dict]
+    """The paper's rows by model."""
+    against: dict[str, dict]
+    """CMATH's difference from each rival, by the rival; see `differences`."""
+
+    @property
+    def constant(self) -> dict:
+        return next(iter(self.runs.values()))["constant"]
+
+    @property
+    def classes(self) -> list[str]:
+        return list(next(iter(self.runs.values()))["f1"])
+
+    @property
+    def best_rival(self) -> str | None:
+        """The one with the highest weighted F1 on test: the choice that is hardest on CMATH."""
+        rivals = [model for model in self.runs if model != "cmath"]
+        return max(rivals, key=lambda model: self.runs[model]["weighted_f1"]) if rivals else None
+
+
+def run(args: argparse.Namespace, params: Params) -> None:
+    report = load_report()
+    found = [read(corpus, list(report.models)) for corpus in report.corpora]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_csv(found, RESULTS / "comparison.csv")
+    (RESULTS / "comparison.md").write_text("\n".join(part for one in found for part in markdown(one)) + "\n", "utf-8")
+    write_search(report.corpora, report.models, RESULTS / "search.csv")
+    draw_comparison(found, NAMES, RESULTS / "comparison.png")
+    for one in found:
+        log.info("%s: %s", one.corpus, verdict(one))
+
+
+def read(corpus: str, models: list[str]) -> Comparison:
+    """The runs of a corpus, and the tests between them.
+
+    Raises:
+        StageError: a run is missing.
+    """
+    runs = {}
+    for model in models:
+        file = RUNS / corpus / model / "metrics.json"
+        if not file.is_file():
+            raise StageError(f"{file}: no such file; `dvc repro paper/dvc.yaml` makes it")
+        runs[model] = json.loads(file.read_text("utf-8"))
+    rivals = {model: RUNS / corpus / model for model in models if model != "cmath"}
+    against = differences(RUNS / corpus / "cmath", rivals) if "cmath" in runs else {}
+    table, rows = published_scores(corpus)
+    return Comparison(corpus, runs, table, rows, against)
+
+
+def write_csv(found: list[Comparison], file: Path) -> None:
+    """Percent but for what its column says; empty where there is no value."""
+    classes = list(dict.fromkeys(name for one in found for name in one.classes))
+    scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1",
+              "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
+    form = ["learning_rate", "dropout", "parameters", "seconds"]
+    tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
+    columns = ["corpus", "model", "source", "reading", "seeds", *scores, "validation_weighted_f1", *form]
+    columns += [f"cmath_{name}" for name in tests] + [f"{kind}.{name}" for name in classes for kind in ("f1", "f1_std")]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for one in found:
+            for model, run in one.runs.items():
+                writer.writerow({
+                    "corpus": one.corpus, "model": model, "source": "here", **run,
+                    "reading": "reading" if run["reading"] else "",
+                    "validation_weighted_f1": run["validation"]["weighted_f1"],
+                    **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
+                    **_by_class(run, "f1"), **_by_class(run, "f1_std"),
+                })  # fmt: skip
+                if model in one.published:
+                    row = one.published[model]
+                    source = f"paper, Table {one.table}"
+                    writer.writerow(
+                        {"corpus": one.corpus, "model": model, "source": source, **row, **_by_class(row, "f1")}
+                    )
+            writer.writerow({"corpus": one.corpus, "model": "constant", "source": "here", **one.constant})
+
+
+def _by_class(row: dict, kind: str) -> dict[str, float]:
+    return {f"{kind}.{name}": value for name, value in row[kind].items()}
+
+
+def write_search(corpora: list, models: list, file: Path) -> None:
+    """All rows of the runs' search.csv together."""
+    lines = [(RUNS / corpus / model / "search.csv").read_text("utf-8").splitlines()
+             for corpus in corpora for model in models]  # fmt: skip
+    rows = [lines[0][0], *(row for part in lines for row in part[1:])]
+    file.write_text("\n".join(rows) + "\n", "utf-8")
+
+
+def markdown(one: Comparison) -> list[str]:
+    """The table of a corpus, with the sentences that say what it shows."""
+    head = [
+        "model",
+        "accuracy",
+        "weighted F1",
+        *one.classes,
+        "oracle",
+        "calibration error",
+        "parameters",
+        "time a seed",
+    ]
+    lines = [f"## {one.corpus}", "", _line(head), _line(["---"] * len(head))]
+    for model, run in one.runs.items():
+        name = f"**{NAMES[model]}**" + (" (reading)" if run["reading"] else "")
+        lines.append(_line([
+            name, *(_spread(run, key) for key in ("accuracy", "weighted_f1")),
+            *(f"{run['f1'][label]:.2f} ± {run['f1_std'][label]:.2f}" for label in one.classes),
+            _spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
+            "" if run["seconds"] is None else duration(run["seconds"]),
+        ]))  # fmt: skip
+        if model in one.published:
+            row = one.published[model]
+            values = [row["accuracy"], row["weighted_f1"], *(row["f1"][label] for label in one.classes)]
+            lines.append(_line([f"*paper, Table {one.table}*", *map(_printed, values), "", "", "", ""]))
+    constant = one.constant
+    empty = [""] * (len(head) - 3)
+    lines.append(_line(["constant", f"{constant['accuracy']:.2f}", f"{constant['weighted_f1']:.2f}", *empty]))
+    some = next(iter(one.runs.values()))
+    counts = f"Test, {some['utterances']} utterances; percent, mean and deviation of {some['seeds']} seeds."
+    return [*lines, "", f"{counts} {LEGEND}", "", verdict(one), ""]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _spread(run: dict, key: str) -> str:
+    return f"{run[key]:.2f} ± {run[f'{key}_std']:.2f}"
+
+
+def _printed(value: float | None) -> str:
+    return "-" if value is None else f"*{value:.2f}*"
+
+
+def verdict(one: Comparison) -> str:
+    """Where CMATH stands, in a sentence; and what the paper prints."""
+    rival = one.best_rival
+    if "cmath" not in one.runs or rival is None:
+        return "No comparison: it takes CMATH and a rival."
+    ranked = sorted(one.runs, key=lambda model: -one.runs[model]["weighted_f1"])
+    ours, theirs = (_spread(one.runs[model], "weighted_f1") for model in ("cmath", rival))
+    said = (f"By weighted F1 CMATH ({ours}) is number {ranked.index('cmath') + 1} of {len(ranked)}; the best rival is "
+            f"{NAMES[rival]} ({theirs}). CMATH less that: {in_words(one.against[rival])} (p-values after Holm, "
+            f"{len(one.against)} rivals).")  # fmt: skip
+    if one.published:
+        rows = {model: row["weighted_f1"] for model, row in one.published.items()}
+        best = max((model for model in rows if model != "cmath"), key=lambda model: rows[model])
+        gap = rows["cmath"] - rows[best]
+        said += (f" The paper's Table {one.table} has CMATH {gap:+.2f} points from its best rival, {NAMES[best]}, in a "
+                 "row copied from that model's publication.")  # fmt: skip
+        here, there = one.runs["cmath"]["utterances"], utterances_of_test(one.corpus)
+        if here != there:
+            said += f" This is a copy of the corpus with {here} utterances in test, where the paper's has {there}."
+    return said
+
+
+if __name__ == "__main__":
+    start(run, argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter))

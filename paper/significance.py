@@ -1,0 +1,48 @@
+"""Is a difference beyond chance? Paired tests of two runs, corrected for the number of tests that stand together."""
+
+from pathlib import Path
+
+from pipeline.compare import compare, load
+
+LEVEL = 0.05
+
+
+def differences(ours: Path, others: dict[str, Path]) -> dict[str, dict]:
+    """The difference of weighted F1 between the run `ours` and each other, with what `pipeline.compare` says of it and
+    the p-values corrected for the number of `others`: `p_seeds_holm`, `p_utterances_holm`.
+
+    Args:
+        ours: a folder with predictions.csv, as each of `others`, by name.
+    """
+    a = load(str(ours), None)
+    found = {name: compare(a, load(str(folder), None)) for name, folder in others.items()}
+    for key in ("p_seeds", "p_utterances"):
+        for one, value in zip(found.values(), holm([one[key] for one in found.values()]), strict=True):
+            one[f"{key}_holm"] = value
+    return found
+
+
+def holm(values: list[float | None]) -> list[float | None]:
+    """Holm's correction of p-values for their number; None, where no test was possible, stays and counts as none."""
+    ranked = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    corrected: list[float | None] = [None] * len(values)
+    highest = 0.0
+    for rank, (value, place) in enumerate(ranked):
+        highest = max(highest, min(1.0, (len(ranked) - rank) * value))
+        corrected[place] = round(highest, 4)
+    return corrected
+
+
+def beyond_chance(found: dict) -> bool:
+    """Whether both tests, over seeds and over utterances, say so after correction."""
+    values = (found["p_seeds_holm"], found["p_utterances_holm"])
+    return all(value is not None and value < LEVEL for value in values)
+
+
+def in_words(found: dict) -> str:
+    """`+1.20 points (95 % of the resampled differences: 0.31 to 2.09; …), beyond chance`"""
+    p_seeds, p_utterances = found["p_seeds_holm"], f"p = {found['p_utterances_holm']:.4f} over utterances"
+    seeds = "no t-test of so few seeds" if p_seeds is None else f"p = {p_seeds:.4f} over seeds"
+    between = f"95 % of the resampled differences: {found['low']:.2f} to {found['high']:.2f}"
+    verdict = "beyond chance" if beyond_chance(found) else "not beyond chance"
+    return f"{found['difference']:+.2f} points ({between}; {seeds}, {p_utterances}), {verdict}"

@@ -1,0 +1,142 @@
+"""The trainings behind every table and figure: each is done once, kept in the work cache, and found there again.
+
+A finished training is `.cache/paper/<identity>/seed<k>.json` (its history, time and number of parameters) and, where it
+is asked for, `seed<k>.safetensors`, the model as `train@D` writes it. One that was killed goes on at its checkpoint.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from extractors.cache import fingerprint
+from extractors.device import device
+from extractors.features import FeaturesError
+from model.batching import Corpus
+from model.registry import make_model
+from model.scaling import Scaler
+from model.training import DivergenceError, fit
+from paper.identity import code_digest, digest
+from pipeline.corpora.labels import labels
+from pipeline.params import Params
+from pipeline.stage import StageError, cache_folder, log
+from pipeline.train import CHECKPOINT_SECONDS, load_corpus, model_config, training_settings, write_models
+from pipeline.utterances import read_index
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What is known of a finished training."""
+
+    history: list[dict[str, float]]
+    """A row an epoch: losses and the validation score; none where the loss was not finite in the first."""
+    best_epoch: int
+    seconds: float | None
+    """An epoch, mean of those that one process did; None where it was killed after the last of them."""
+    parameters: int
+
+    @property
+    def score(self) -> float | None:
+        """Weighted F1 on validation, percent, of the epoch that was kept; None where the training failed."""
+        return self.history[self.best_epoch - 1]["validation_weighted_f1"] if self.history else None
+
+
+class Trainings:
+    """The trainings on one corpus.
+
+    Raises:
+        StageError: index or features are missing or do not fit.
+    """
+
+    def __init__(self, corpus: str) -> None:
+        self.name = corpus
+        self.rows = read_index(Path("data") / corpus / "index.csv")
+        self.labels = labels(corpus, [row.label for row in self.rows])
+        self._loaded: dict[tuple[str, ...], tuple[Corpus, dict[str, Scaler], str]] = {}
+
+    def _load(self, params: Params) -> tuple[Corpus, dict[str, Scaler], str]:
+        wanted = tuple(params.model.modalities)
+        if wanted not in self._loaded:
+            try:
+                corpus, scalers = load_corpus(self.name, self.rows, list(wanted))
+            except FeaturesError as error:
+                raise StageError(str(error)) from None
+            self._loaded[wanted] = corpus, scalers, digest(corpus)
+        return self._loaded[wanted]
+
+    def corpus(self, params: Params) -> Corpus:
+        """The standardised features of the modalities that `params` names."""
+        return self._load(params)[0]
+
+    def folder(self, params: Params) -> Path:
+        """Where the trainings with these parameters are kept, a file a seed."""
+        corpus, _, content = self._load(params)
+        settings = params.train[self.name].model_dump(exclude={"seeds", "gamma1", "gamma2"})
+        values = {
+            "corpus": content,
+            "model": params.model.name,
+            "config": model_config(params, self.name, corpus, self.labels),
+            "train": settings,
+            "code": code_digest(params.model.name),
+            "torch": torch.__version__,
+            "device": device().type,
+        }
+        return cache_folder() / "paper" / fingerprint(values)
+
+    def found(self, params: Params, seed: int, *, weights: bool) -> Trained | None:
+        """What is known of a training, if it is finished (and its weights kept, if they are asked for)."""
+        folder = self.folder(params)
+        file = folder / f"seed{seed}.json"
+        if not file.is_file():
+            return None
+        known = Trained(**json.loads(file.read_text(encoding="utf-8")))
+        kept = (folder / f"seed{seed}.safetensors").is_file() or not known.history
+        return known if kept or not weights else None
+
+    def train(self, params: Params, seed: int, *, weights: bool) -> Trained:
+        """The finished training, from the work cache or done now; one that failed is a finished one too."""
+        known = self.found(params, seed, weights=weights)
+        if known:
+            return known
+        corpus, scalers, _ = self._load(params)
+        folder, name = self.folder(params), params.model.name
+        config = model_config(params, self.name, corpus, self.labels)
+        settings = training_settings(params.train[self.name], corpus, config["classes"])
+        checkpoint = folder / f"seed{seed}.pt"
+        before, begin = _epochs(checkpoint), time.monotonic()
+        parameters = sum(value.numel() for value in make_model(name, config).parameters())
+        try:
+            result = fit(lambda: make_model(name, config), corpus, settings, seed, device(), checkpoint,
+                         CHECKPOINT_SECONDS)  # fmt: skip
+        except DivergenceError as error:
+            log.warning("%s: %s", name, error)
+            known = Trained([], 0, None, parameters)
+        else:
+            now = len(result.history) - before
+            seconds = round((time.monotonic() - begin) / now, 3) if now else None
+            known = Trained(result.history, result.best_epoch, seconds, parameters)
+            if weights:
+                half = folder / f"half{seed}"
+                write_models({seed: result}, scalers, name, config, half)
+                (half / f"seed{seed}.safetensors").replace(folder / f"seed{seed}.safetensors")
+                half.rmdir()
+        _write(folder / f"seed{seed}.json", json.dumps(asdict(known)))
+        checkpoint.unlink(missing_ok=True)
+        return known
+
+
+def _write(file: Path, text: str) -> None:
+    """Write the file; a kill leaves none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    half = file.with_suffix(".half")
+    half.write_text(text, encoding="utf-8")
+    half.replace(file)
+
+
+def _epochs(checkpoint: Path) -> int:
+    """How many epochs an interrupted training has behind it."""
+    if not checkpoint.is_file():
+        return 0
+    return int(torch.load(checkpoint, mmap=True, weights_only=True)["state"]["epoch"])

@@ -1,0 +1,38 @@
+"""paper/dvc.yaml against the code, as the main graph is held against it."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from paper.params import load_report
+from pipeline.params import load_params
+from tests.pipeline.test_graph import closure
+
+PROJECT = Path(__file__).parents[2]
+STAGES = YAML(typ="safe").load((PROJECT / "paper" / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_code_is_what_its_module_imports(stage: str) -> None:
+    code = {str(dep) for dep in STAGES[stage]["deps"] if str(dep).endswith(".py")}
+    assert code == closure(PROJECT / "paper" / f"{stage}.py") - {"paper/params.py"}
+    assert STAGES[stage]["wdir"] == ".."
+    assert STAGES[stage]["desc"]
+
+
+def test_params_are_those_of_the_files() -> None:
+    main, report = load_params(PROJECT / "params.yaml"), load_report(PROJECT / "paper" / "params.yaml")
+    for stage in STAGES.values():
+        for entry in stage["params"]:
+            keys = entry["paper/params.yaml"] if isinstance(entry, dict) else [entry]
+            for key in keys:
+                section = {"report": report.model_dump()} if isinstance(entry, dict) else main.model_dump()
+                for name in key.replace("${item.model}", "mmgcn").replace("${item.dataset}", "meld").split("."):
+                    section = section[name]
+
+
+def test_the_shipped_report_has_every_model_on_demo() -> None:
+    report = load_report(PROJECT / "paper" / "params.yaml")
+    assert report.corpora == ["demo"]
+    assert len(report.models) == 11

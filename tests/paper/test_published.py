@@ -1,0 +1,45 @@
+"""The numbers typed in from the paper, against its text."""
+
+from pathlib import Path
+
+import pytest
+
+from paper.comparison import NAMES
+from paper.published import FILE, published_scores
+from pipeline.params import read_yaml
+
+PROJECT = Path(__file__).parents[2]
+PAPER = PROJECT.parent / "shared" / "paper" / "cmath.txt"
+
+
+def cells(line: str) -> list[str]:
+    marks = ("[†]", "<u>", "</u>", "^\\dagger", "$")
+    for mark in marks:
+        line = line.replace(mark, "")
+    return [cell.strip() for cell in line.split("\t")]
+
+
+def printed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not here")
+@pytest.mark.parametrize("corpus", ["iemocap", "meld"])
+def test_the_published_rows_are_the_papers(corpus: str) -> None:
+    number, rows = published_scores(corpus, PROJECT / FILE)
+    text = PAPER.read_text(encoding="utf-8")
+    text = text[text.index(f"Table {number}\n") : text.index(f"Table {number + 1}\n")]
+    there = {row[0]: row[1:] for row in map(cells, text.splitlines()) if row[0] in NAMES.values() and len(row) > 8}
+    assert len(there) == 10
+    typed = {
+        NAMES[model]: [printed(value) for value in [*row["f1"].values(), row["accuracy"], row["weighted_f1"]]]
+        for model, row in rows.items()
+    }
+    assert typed == there
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not here")
+def test_the_published_statistics_are_the_papers() -> None:
+    lines = [line.strip() for line in PAPER.read_text(encoding="utf-8").splitlines()]
+    for corpus, values in read_yaml(PROJECT / FILE)["statistics"]["rows"].items():
+        assert "\t".join([corpus.upper(), *map(str, values)]) in lines

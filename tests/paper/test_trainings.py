@@ -1,0 +1,178 @@
+"""The paper's pipeline on a small corpus of random features: nothing trained twice, nothing chosen on test."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model import training
+from paper import comparison, plan, train, trainings
+from paper.params import load_report
+from paper.significance import holm
+from pipeline.params import ParamsError, load_params
+from pipeline.stage import StageError
+from pipeline.utterances import read_index, write_index
+from tests.paper.small import PROJECT, write_features_of_meld, write_params
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder in which features are made and nothing is trained; also the working one."""
+    write_features_of_meld(tmp_path)
+    write_params(tmp_path)
+    (tmp_path / "paper/published.yaml").write_bytes((PROJECT / "paper/published.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds of the trainings that are really done, in their order."""
+    seeds: list[int] = []
+
+    def counted(make_model, corpus, settings, seed, *rest):  # type: ignore[no-untyped-def]
+        seeds.append(seed)
+        return training.fit(make_model, corpus, settings, seed, *rest)
+
+    monkeypatch.setattr(trainings, "fit", counted)
+    return seeds
+
+
+def run(model: str) -> Path:
+    train.run(Namespace(corpus="meld", model=model), load_params())
+    return Path("paper/runs/meld") / model
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_training_is_done_once(folder: Path, fitted: list[int]) -> None:
+    made = run("ctnet")
+    assert fitted == [0, 0, 0, 1]  # two points of the search, then two seeds
+    before = {file.name: file.read_bytes() for file in made.iterdir()}
+    assert set(before) == {"history.csv", "metrics.json", "predictions.csv", "search.csv"}
+    run("ctnet")
+    assert fitted == [0, 0, 0, 1]
+    assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    write_params(folder, seeds=[0, 1, 2])
+    run("ctnet")
+    assert fitted == [0, 0, 0, 1, 2]
+    assert json.loads((made / "metrics.json").read_text())["seeds"] == 3
+
+
+def test_a_search_as_long_as_the_reported_trainings_is_some_of_them(folder: Path, fitted: list[int]) -> None:
+    search = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0], "epochs": 4}
+    write_params(folder, search=search)
+    run("ctnet")
+    assert fitted == [0, 0, 1]
+
+
+def test_the_search_looks_at_validation_alone(folder: Path) -> None:
+    made = run("multidag")
+    before = (made / "search.csv").read_bytes(), (made / "history.csv").read_bytes()
+    found = rows(made / "search.csv")
+    assert len(found) == 2
+    best = max(found, key=lambda row: float(row["validation_weighted_f1"]))
+    assert [row["chosen"] for row in found] == ["yes" if row is best else "" for row in found]
+    assert float(best["learning_rate"]) == json.loads((made / "metrics.json").read_text())["learning_rate"]
+    index = read_index(Path("data/meld/index.csv"))
+    order = sorted({row.label for row in index})
+    other = dict(zip(order, [*order[1:], order[0]], strict=True))
+    write_index(
+        [replace(row, label=other[row.label]) if row.split == "test" else row for row in index],
+        Path("data/meld/index.csv"),
+    )
+    run("multidag")
+    assert ((made / "search.csv").read_bytes(), (made / "history.csv").read_bytes()) == before
+
+
+def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.main()
+    said = capsys.readouterr().out
+    assert "meld: 12 trainings, 0 of them done; how long the others take is told after the first" in said
+    run("multidag")
+    plan.main()
+    said = capsys.readouterr().out.splitlines()
+    assert "meld, multidag: 4 trainings, 4 of them done" in said
+    assert said[-1].startswith("meld: 12 trainings, 4 of them done; the other 8 take at most about ")
+
+
+def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) -> None:
+    report, params = load_report(), load_params()
+    with pytest.raises(StageError, match=r"metrics\.json: no such file"):
+        comparison.run(Namespace(), params)
+    for model in report.models:
+        run(model)
+    comparison.run(Namespace(), params)
+    results = folder / "paper/results"
+    found = rows(results / "comparison.csv")
+    assert [(row["model"], row["source"]) for row in found] == [
+        ("cmath", "here"), ("cmath", "paper, Table 3"), ("ctnet", "here"), ("ctnet", "paper, Table 3"),
+        ("multidag", "here"), ("multidag", "paper, Table 3"), ("constant", "here"),
+    ]  # fmt: skip
+    cmath, ctnet, printed, constant = found[0], found[2], found[3], found[6]
+    assert (ctnet["reading"], cmath["reading"]) == ("reading", "")
+    assert (printed["f1.fear"], printed["weighted_f1"]) == ("10.0", "60.5")
+    scores = json.loads((folder / "paper/runs/meld/ctnet/metrics.json").read_text())
+    assert float(ctnet["f1.joy"]) == scores["f1"]["joy"]
+    assert float(constant["weighted_f1"]) == scores["constant"]["weighted_f1"]
+    assert float(ctnet["cmath_difference"]) == pytest.approx(
+        float(cmath["weighted_f1"]) - float(ctnet["weighted_f1"]), abs=0.011
+    )
+    assert float(ctnet["cmath_p_utterances_holm"]) >= float(ctnet["cmath_p_utterances"])
+    text = (results / "comparison.md").read_text()
+    assert "**CTNet** (reading)" in text
+    assert "| *paper, Table 3* | *62.00* | *60.50* | *77.40* |" in text
+    assert "a copy of the corpus with 36 utterances in test, where the paper's has 2610" in text
+    assert len(rows(results / "search.csv")) == 6
+    assert (results / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_holms_correction() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [0.03, 0.06, 0.06, 0.02]
+    assert holm([0.9, None, 0.7]) == [1.0, None, 1.0]
+
+
+def test_a_wrong_value_of_the_report_is_named(folder: Path) -> None:
+    write_params(folder, seeds=[1, 1])
+    with pytest.raises(ParamsError, match=r"paper/params.yaml: report.seeds = \[1, 1\]: must not name anything twice"):
+        load_report()
+
+
+def command(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "CMATH_CHECKPOINT_SECONDS": "0"}
+    environment["CMATH_CACHE"] = str(folder / "cache")
+    return subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment)
+
+
+def test_a_killed_run_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMATH_CACHE", str(folder / "elsewhere"))
+    made = run("cmath")
+    whole = {file.name: file.read_bytes() for file in made.iterdir() if file.suffix == ".csv"}
+    for file in made.iterdir():
+        file.unlink()
+    process, end = command(folder, "paper.train", "meld", "cmath"), time.monotonic() + 120
+    while len(list(folder.glob("cache/paper/*/seed*.json"))) < 2 or not any(folder.glob("cache/paper/*/seed*.pt")):
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {file: file.stat().st_mtime_ns for file in folder.glob("cache/paper/*/seed*.json")}
+    assert 2 <= len(done) < 4
+    assert not (made / "metrics.json").exists()
+    assert command(folder, "paper.train", "meld", "cmath").wait() == 0
+    assert {file.name: file.read_bytes() for file in made.iterdir() if file.suffix == ".csv"} == whole
+    assert {file: file.stat().st_mtime_ns for file in done} == done
+    assert len(list(folder.glob("cache/paper/*/seed*.json"))) == 4
+    assert not any(folder.glob("cache/paper/*/*.pt"))
