@@ -35,7 +35,7 @@ class Search(Section):
     """Of the network's dropout; every pair with a learning rate is tried."""
     seeds: Seeds
     epochs: Count
-    """At most so many, and never more than train.D.epochs."""
+    """At most so many, and never more than the reported trainings."""
 
     @model_validator(mode="after")
     def _check(self) -> "Search":
@@ -50,6 +50,8 @@ class Report(Section):
     corpora: Annotated[list[Corpus], Field(min_length=1)]
     models: Annotated[list[ModelName], Field(min_length=1)]
     seeds: Seeds
+    epochs: Count
+    """Of a training at most, and never more than train.D.epochs."""
     search: Search
 
     @model_validator(mode="after")

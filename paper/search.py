@@ -30,11 +30,12 @@ def grid(report: Report) -> list[Point]:
     return [Point(*pair) for pair in product(report.search.learning_rate, report.search.dropout)]
 
 
-def at_point(params: Params, corpus: str, model: str, point: Point) -> Params:
-    """The main parameters with `model`, whole, at a point of the search."""
+def at_point(params: Params, corpus: str, model: str, report: Report, point: Point) -> Params:
+    """The main parameters with `model`, whole, at a point of the search, and the report's limit of epochs."""
     key = "model.dropout" if model == "cmath" else f"baselines.{model}.dropout"
-    return changed(params, {"model.name": model, "model.ablate": "none", key: point.dropout,
-                            f"train.{corpus}.learning_rate": point.learning_rate})  # fmt: skip
+    changes = {"model.name": model, "model.ablate": "none", key: point.dropout}
+    train = {"learning_rate": point.learning_rate, "epochs": min(report.epochs, params.train[corpus].epochs)}
+    return changed(params, {**changes, **{f"train.{corpus}.{name}": value for name, value in train.items()}})
 
 
 def search_jobs(params: Params, corpus: str, model: str, report: Report, point: Point) -> list[Job]:
@@ -43,15 +44,15 @@ def search_jobs(params: Params, corpus: str, model: str, report: Report, point: 
     Those that go on for as long as the reported ones are of the reported ones, if the point is chosen: they keep their
     models.
     """
-    epochs = params.train[corpus].epochs
-    tried = changed(at_point(params, corpus, model, point),
-                    {f"train.{corpus}.epochs": min(epochs, report.search.epochs)})  # fmt: skip
+    whole = at_point(params, corpus, model, report, point)
+    epochs = whole.train[corpus].epochs
+    tried = changed(whole, {f"train.{corpus}.epochs": min(epochs, report.search.epochs)})
     return [Job(tried, seed, report.search.epochs >= epochs) for seed in report.search.seeds]
 
 
 def reported_jobs(params: Params, corpus: str, model: str, report: Report, point: Point) -> list[Job]:
     """The trainings at the chosen point."""
-    return [Job(at_point(params, corpus, model, point), seed, True) for seed in report.seeds]
+    return [Job(at_point(params, corpus, model, report, point), seed, True) for seed in report.seeds]
 
 
 def chosen(scores: dict[Point, float | None]) -> Point | None:

@@ -38,7 +38,13 @@ def write_params(folder: Path, **report: object) -> None:
     main["baselines"]["ctnet"] |= {"dim": 16, "hidden": 8}
     main["train"]["meld"] |= {"epochs": 4, "patience": 4}
     search = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0], "epochs": 2}
-    usual = {"corpora": ["meld"], "models": ["cmath", "ctnet", "multidag"], "seeds": [0, 1], "search": search}
+    usual = {
+        "corpora": ["meld"],
+        "models": ["cmath", "ctnet", "multidag"],
+        "seeds": [0, 1],
+        "epochs": 1000,
+        "search": search,
+    }
     (folder / "paper").mkdir(exist_ok=True)
     for file, content in (("params.yaml", main), ("paper/params.yaml", {"report": usual | report})):
         with (folder / file).open("w") as stream:
