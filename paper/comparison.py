@@ -10,22 +10,17 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from paper.names import NAMES
 from paper.params import load_report
 from paper.pictures import draw_comparison
 from paper.plan import duration
-from paper.published import published_scores, utterances_of_test
+from paper.published import published_scores, published_statistics
 from paper.significance import differences, in_words
 from pipeline.params import Params
 from pipeline.stage import StageError, log, start
 
 RESULTS = Path("paper/results")
 RUNS = Path("paper/runs")
-NAMES = {
-    "cmath": "CMATH", "sdt": "SDT", "dialogue_rnn": "DialogueRNN", "dialogue_gcn": "DialogueGCN", "mmgcn": "MMGCN",
-    "ctnet": "CTNet", "mm_dfn": "MM-DFN", "scmm": "SCMM", "cmcf_srnet": "CMCF-SRNet", "multidag": "MultiDAG",
-    "adaign": "AdaIGN",
-}  # fmt: skip
-"""As the publications write them."""
 
 
 LEGEND = (
@@ -70,7 +65,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     write_csv(found, RESULTS / "comparison.csv")
     (RESULTS / "comparison.md").write_text("\n".join(part for one in found for part in markdown(one)) + "\n", "utf-8")
     write_search(report.corpora, report.models, RESULTS / "search.csv")
-    draw_comparison(found, NAMES, RESULTS / "comparison.png")
+    draw_comparison(found, RESULTS / "comparison.png")
     for one in found:
         log.info("%s: %s", one.corpus, verdict(one))
 
@@ -135,8 +130,8 @@ def write_search(corpora: list, models: list, file: Path) -> None:
     file.write_text("\n".join(rows) + "\n", "utf-8")
 
 
-def markdown(one: Comparison) -> list[str]:
-    """The table of a corpus, with the sentences that say what it shows."""
+def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a corpus' table, as text."""
     head = [
         "model",
         "accuracy",
@@ -147,37 +142,43 @@ def markdown(one: Comparison) -> list[str]:
         "parameters",
         "time a seed",
     ]
-    lines = [f"## {one.corpus}", "", _line(head), _line(["---"] * len(head))]
+    rows = []
     for model, run in one.runs.items():
-        name = f"**{NAMES[model]}**" + (" (reading)" if run["reading"] else "")
-        lines.append(_line([
-            name, *(_spread(run, key) for key in ("accuracy", "weighted_f1")),
+        rows.append([
+            NAMES[model] + (" (reading)" if run["reading"] else ""),
+            *(spread(run, key) for key in ("accuracy", "weighted_f1")),
             *(f"{run['f1'][label]:.2f} ± {run['f1_std'][label]:.2f}" for label in one.classes),
-            _spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
+            spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
             "" if run["seconds"] is None else duration(run["seconds"]),
-        ]))  # fmt: skip
+        ])  # fmt: skip
         if model in one.published:
             row = one.published[model]
             values = [row["accuracy"], row["weighted_f1"], *(row["f1"][label] for label in one.classes)]
-            lines.append(_line([f"*paper, Table {one.table}*", *map(_printed, values), "", "", "", ""]))
+            printed = ("-" if value is None else f"{value:.2f}" for value in values)
+            rows.append([f"- paper, Table {one.table}", *printed, "", "", "", ""])
     constant = one.constant
     empty = [""] * (len(head) - 3)
-    lines.append(_line(["constant", f"{constant['accuracy']:.2f}", f"{constant['weighted_f1']:.2f}", *empty]))
-    some = next(iter(one.runs.values()))
-    counts = f"Test, {some['utterances']} utterances; percent, mean and deviation of {some['seeds']} seeds."
-    return [*lines, "", f"{counts} {LEGEND}", "", verdict(one), ""]
+    rows.append(["constant classifier", f"{constant['accuracy']:.2f}", f"{constant['weighted_f1']:.2f}", *empty])
+    return head, rows
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def counts(run: dict) -> str:
+    return f"Test, {run['utterances']} utterances; percent, mean and deviation of {run['seeds']} seeds."
 
 
-def _spread(run: dict, key: str) -> str:
+def markdown(one: Comparison) -> list[str]:
+    """The table of a corpus, with the sentences that say what it shows."""
+    said = f"{counts(next(iter(one.runs.values())))} {LEGEND}"
+    return [f"## {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), ""]
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def spread(run: dict, key: str) -> str:
+    """Mean and deviation over the seeds."""
     return f"{run[key]:.2f} ± {run[f'{key}_std']:.2f}"
-
-
-def _printed(value: float | None) -> str:
-    return "-" if value is None else f"*{value:.2f}*"
 
 
 def verdict(one: Comparison) -> str:
@@ -186,7 +187,7 @@ def verdict(one: Comparison) -> str:
     if "cmath" not in one.runs or rival is None:
         return "No comparison: it takes CMATH and a rival."
     ranked = sorted(one.runs, key=lambda model: -one.runs[model]["weighted_f1"])
-    ours, theirs = (_spread(one.runs[model], "weighted_f1") for model in ("cmath", rival))
+    ours, theirs = (spread(one.runs[model], "weighted_f1") for model in ("cmath", rival))
     said = (f"By weighted F1 CMATH ({ours}) is number {ranked.index('cmath') + 1} of {len(ranked)}; the best rival is "
             f"{NAMES[rival]} ({theirs}). CMATH less that: {in_words(one.against[rival])} (p-values after Holm, "
             f"{len(one.against)} rivals).")  # fmt: skip
@@ -196,7 +197,7 @@ def verdict(one: Comparison) -> str:
         gap = rows["cmath"] - rows[best]
         said += (f" The paper's Table {one.table} has CMATH {gap:+.2f} points from its best rival, {NAMES[best]}, in a "
                  "row copied from that model's publication.")  # fmt: skip
-        here, there = one.runs["cmath"]["utterances"], utterances_of_test(one.corpus)
+        here, there = one.runs["cmath"]["utterances"], (published_statistics(one.corpus) or [0] * 4)[3]
         if here != there:
             said += f" This is a copy of the corpus with {here} utterances in test, where the paper's has {there}."
     return said

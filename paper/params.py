@@ -4,7 +4,7 @@ python -m paper.params          checks it and says "ok"
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,11 +12,14 @@ from pipeline.params import (
     Corpus,
     Count,
     Dropout,
+    Modalities,
     ModelName,
+    NotNegative,
     Params,
     ParamsError,
     Positive,
     Section,
+    Share,
     checked,
     read_yaml,
     refuse_repetition,
@@ -44,6 +47,30 @@ class Search(Section):
         return self
 
 
+class Studies(Section):
+    """Of CMATH, at the point that its search chose."""
+
+    ablations: list[Literal["mr", "cma_t", "lld", "hld", "hd"]]
+    modalities: list[Modalities]
+    widths: list[Count]
+    gammas: list[NotNegative]
+    """Of gamma1 and gamma2: every pair is trained."""
+    gamma_seeds: Seeds
+
+    @model_validator(mode="after")
+    def _check(self) -> "Studies":
+        for key in ("ablations", "widths", "gammas", "gamma_seeds"):
+            refuse_repetition(self, key)
+        return self
+
+
+class Robustness(Section):
+    missing: list[Share]
+    """Shares of the test clips whose modality is dropped."""
+    noise: list[NotNegative]
+    """Deviations of noise on a modality's standardised features."""
+
+
 class Report(Section):
     """What is trained and reported."""
 
@@ -53,6 +80,8 @@ class Report(Section):
     epochs: Count
     """Of a training at most, and never more than train.D.epochs."""
     search: Search
+    studies: Studies
+    robustness: Robustness
 
     @model_validator(mode="after")
     def _check(self) -> "Report":

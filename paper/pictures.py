@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib import pyplot as plt
 
-from pipeline.pictures import ACCENT, COLOUR, save
+from paper.names import NAMES
+from pipeline.pictures import ACCENT, CLASS_COLOURS, COLOUR, save
 
 if TYPE_CHECKING:
     from paper.comparison import Comparison
 
 
-def draw_comparison(found: "Sequence[Comparison]", names: dict[str, str], file: Path) -> None:
+def draw_comparison(found: "Sequence[Comparison]", file: Path) -> None:
     """Weighted F1 a model, a panel a corpus: mean and deviation over the seeds, beside the paper's."""
     models = max(len(one.runs) for one in found)
     figure, panels = plt.subplots(len(found), 1, figsize=(7.2, 1.4 + len(found) * (0.8 + 0.36 * models)),
@@ -25,13 +27,104 @@ def draw_comparison(found: "Sequence[Comparison]", names: dict[str, str], file: 
             if model in one.published:
                 axes.plot(one.published[model]["weighted_f1"], height, "D", color="grey", markerfacecolor="none")
         constant = one.constant["weighted_f1"]
-        axes.axvline(constant, color="grey", linestyle="--")
-        axes.annotate(f"constant classifier {constant:.1f}", (constant, 0.02), xycoords=("data", "axes fraction"),
-                      xytext=(4, 0), textcoords="offset points", color="dimgrey")  # fmt: skip
-        axes.set_yticks(range(len(ranked)), [names[model] for model in ranked])
+        axes.axvline(constant, color="grey", linestyle="--", label=f"constant classifier {constant:.1f}")
+        axes.legend(loc="lower right")
+        axes.set_yticks(range(len(ranked)), [NAMES[model] for model in ranked])
         axes.set_xlabel("weighted F1 on test, %")
         seeds = next(iter(one.runs.values()))["seeds"]
         hollow = "; hollow: as the paper prints it" if one.published else ""
         axes.set_title(f"{one.corpus}: mean and deviation of {seeds} seeds{hollow}")
         axes.grid(axis="x", alpha=0.3)
+    save(figure, file)
+
+
+def draw_widths(runs: dict[int, dict], file: Path) -> None:
+    """Weighted F1 by width, mean and deviation over the seeds (Figure 4)."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    values, errors = ([run[key] for run in runs.values()] for key in ("weighted_f1", "weighted_f1_std"))
+    axes.errorbar(list(runs), values, yerr=errors, fmt="o-", color=ACCENT, capsize=4)
+    axes.set_xticks(list(runs))
+    axes.set_xlabel("width d")
+    axes.set_ylabel("weighted F1 on test, %")
+    axes.set_title("CMATH by width: mean and deviation over the seeds")
+    axes.grid(alpha=0.3)
+    save(figure, file)
+
+
+def draw_lengths(scores: dict[str, dict[str, list[float]]], utterances: dict[str, int], file: Path) -> None:
+    """Weighted F1 by length of the conversation (Figure 5): a bar a model, with its deviation over the seeds."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    for number, (model, groups) in enumerate(scores.items()):
+        places = np.arange(len(groups)) + 0.36 * number
+        errors = [np.std(values, ddof=1) if len(values) > 1 else 0 for values in groups.values()]
+        axes.bar(places, [np.mean(values) for values in groups.values()], 0.34, yerr=errors, capsize=4,
+                 color=(ACCENT, COLOUR)[number], label=NAMES[model])  # fmt: skip
+    labels = [f"{group} turns\n({count} utterances)" for group, count in utterances.items()]
+    axes.set_xticks(np.arange(len(labels)) + 0.18, labels)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("weighted F1 on test, %")
+    axes.legend()
+    save(figure, file)
+
+
+def draw_gammas(scores: np.ndarray, values: list[float], file: Path) -> None:
+    """Weighted F1 [gamma1, gamma2] as a map with its numbers (Figure 6)."""
+    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    picture = axes.imshow(scores, cmap="cividis", origin="lower")
+    middle = (scores.min() + scores.max()) / 2
+    for row, column in np.ndindex(scores.shape):
+        colour = "black" if scores[row, column] > middle else "white"
+        axes.text(column, row, f"{scores[row, column]:.1f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axes.set_yticks(range(len(values)), [f"{value:g}" for value in values])
+    axes.set_xlabel("γ2, weight of high-level distillation")
+    axes.set_ylabel("γ1, weight of low-level distillation")
+    figure.colorbar(picture, label="weighted F1 on test, %")
+    save(figure, file)
+
+
+def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file: Path) -> None:
+    """Weighted F1 by damage at test time, a panel a modality and kind; CMATH with its deviation over the seeds."""
+    models = list(dict.fromkeys(model for model, _, _, _ in scores))
+    modalities = list(dict.fromkeys(modality for _, modality, _, _ in scores))
+    kinds = list(dict.fromkeys(kind for _, _, kind, _ in scores))
+    figure, panels = plt.subplots(len(kinds), len(modalities), squeeze=False, sharey=True, layout="constrained",
+                                  figsize=(1.2 + 3 * len(modalities), 1.4 + 2.8 * len(kinds)))  # fmt: skip
+    for row, kind in enumerate(kinds):
+        for column, modality in enumerate(modalities):
+            axes = panels[row, column]
+            for number, model in enumerate(sorted(models, key="cmath".__eq__)):
+                points = sorted(
+                    (key[3], values) for key, values in scores.items() if key[:3] == (model, modality, kind)
+                )
+                levels = [100 * level if kind == "missing" else level for level, _ in points]
+                means = [float(np.mean(values)) for _, values in points]
+                if model == "cmath":
+                    errors = [float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for _, values in points]
+                    axes.errorbar(levels, means, yerr=errors, fmt="o-", color=ACCENT, capsize=3, label=NAMES[model])
+                else:
+                    colour = CLASS_COLOURS[number % (len(CLASS_COLOURS) - 1)]
+                    axes.plot(levels, means, color=colour, linestyle=("-", "--")[number // 6 % 2], label=NAMES[model])
+            axes.set_title(modality)
+            axes.set_xlabel("clips without it, %" if kind == "missing" else "noise, deviations of its features")
+            axes.grid(alpha=0.3)
+        panels[row, 0].set_ylabel("weighted F1 on test, %")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    save(figure, file)
+
+
+def draw_calibration(curves: dict[str, list[tuple[float, float, int]]], file: Path) -> None:
+    """Share of right answers by confidence: on the diagonal a model is as sure as it should be."""
+    figure, axes = plt.subplots(figsize=(5.6, 5.2), layout="constrained")
+    axes.plot([0, 100], [0, 100], color="grey", linestyle="--", label="as sure as right")
+    for number, (model, points) in enumerate(curves.items()):
+        confidence, right, counts = zip(*points, strict=True)
+        colour = (ACCENT, COLOUR)[number]
+        axes.plot(confidence, right, color=colour, label=NAMES[model])
+        axes.scatter(confidence, right, s=[10 + 190 * count / sum(counts) for count in counts], color=colour)
+    axes.set_xlabel("confidence, %")
+    axes.set_ylabel("right answers, %")
+    axes.set_title("All seeds; a dot's area is its share of the answers")
+    axes.legend()
     save(figure, file)

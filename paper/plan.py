@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from paper.params import Report, load_report
-from paper.search import Point, chosen, grid, reported_jobs, search_jobs
+from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
+from paper.studies import STUDIES
+from paper.studies import jobs as study_jobs
 from paper.trainings import Trained, Trainings
 from pipeline.params import Params, ParamsError, load_params
 from pipeline.stage import StageError
@@ -17,9 +19,9 @@ from pipeline.stage import StageError
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The trainings of one model on one corpus."""
+    """The trainings of one model, or of one study, on one corpus."""
 
-    model: str
+    name: str
     done: int
     left: int
     epochs_left: int
@@ -30,25 +32,37 @@ class Plan:
 
 def plan(trainings: Trainings, params: Params, model: str, report: Report) -> Plan:
     """What is done and left of `model`'s row of the comparison."""
-    corpus, known, left = trainings.name, [], []
-    scores: dict[Point, float | None] = {}
-    for tried in grid(report):
-        jobs = search_jobs(params, corpus, model, report, tried)
-        found = [trainings.found(job.params, job.seed, weights=job.weights) for job in jobs]
-        known += [one for one in found if one]
-        left += [job for job, one in zip(jobs, found, strict=True) if not one]
-        scores[tried] = mean_score(found)
-    point = chosen(scores)
-    if point and not left:
-        jobs = reported_jobs(params, corpus, model, report, point)
-        found = [trainings.found(job.params, job.seed, weights=True) for job in jobs]
-        known += [one for one in found if one]
-        left += [job for job, one in zip(jobs, found, strict=True) if not one]
-    elif left:  # which point it will be is not known yet; how many there will be, is
-        left += reported_jobs(params, corpus, model, report, grid(report)[0])
-    seconds = [one.seconds for one in known if one.seconds is not None]
-    epochs = sum(job.params.train[corpus].epochs for job in left)
-    return Plan(model, len(known), len(left), epochs, float(np.mean(seconds)) if seconds else None)
+    corpus = trainings.name
+    jobs = [job for point in grid(report) for job in search_jobs(params, corpus, model, report, point)]
+    point = point_of(trainings, params, model, report)
+    return planned(trainings, model, [*jobs, *reported_jobs(params, corpus, model, report, point)])
+
+
+def plan_of_study(trainings: Trainings, params: Params, report: Report, study: str) -> Plan:
+    point = point_of(trainings, params, "cmath", report)
+    settings = study_jobs(trainings, params, report, study, point)
+    return planned(trainings, study, [job for part in settings.values() for job in part])
+
+
+def point_of(trainings: Trainings, params: Params, model: str, report: Report) -> Point:
+    """The point that the search chose of those that are done; at first any, for the number of trainings is the same."""
+    jobs = {point: search_jobs(params, trainings.name, model, report, point) for point in grid(report)}
+    return chosen({point: mean_score(found_of(trainings, part)) for point, part in jobs.items()}) or grid(report)[0]
+
+
+def planned(trainings: Trainings, name: str, jobs: list[Job]) -> Plan:
+    """What is done and left of `jobs`; those that are the same training count once."""
+    single = {(trainings.folder(job.params), job.seed): job for job in jobs}
+    found = found_of(trainings, list(single.values()))
+    left = [job for job, one in zip(single.values(), found, strict=True) if not one]
+    seconds = [one.seconds for one in found if one and one.seconds is not None]
+    epochs = sum(job.params.train[trainings.name].epochs for job in left)
+    mean = float(np.mean(seconds)) if seconds else None
+    return Plan(name, len(single) - len(left), len(left), epochs, mean)
+
+
+def found_of(trainings: Trainings, jobs: list[Job]) -> list[Trained | None]:
+    return [trainings.found(job.params, job.seed, weights=job.weights) for job in jobs]
 
 
 def mean_score(found: list[Trained | None]) -> float | None:
@@ -85,11 +99,12 @@ def lines(params: Params, report: Report) -> Iterator[str]:
         try:
             trainings = Trainings(corpus)
             plans = [plan(trainings, params, model, report) for model in report.models]
+            plans += [plan_of_study(trainings, params, report, study) for study in STUDIES]
         except StageError as error:
             yield f"{corpus}: nothing is known yet ({error})"
             continue
         for one in plans:
-            yield f"{corpus}, {one.model}: {in_words([one])}"
+            yield f"{corpus}, {one.name}: {in_words([one])}"
         yield f"{corpus}: {in_words(plans)}"
 
 

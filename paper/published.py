@@ -22,7 +22,16 @@ def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[s
     return table["table"], rows
 
 
-def utterances_of_test(corpus: str, file: Path = FILE) -> int:
-    """Utterances in test of a corpus that the paper has (Table 1)."""
+def published_statistics(corpus: str, file: Path = FILE) -> list[float] | None:
+    """Table 1: conversations, utterances and utterances a conversation, each of train and validation and of test, and
+    the number of classes; None for a corpus that the paper does not have."""
     content: dict = read_yaml(file)  # type: ignore[assignment]
-    return int(content["statistics"]["rows"][corpus][3])
+    row: list[float] | None = content["statistics"]["rows"].get(corpus)
+    return row
+
+
+def published_study(study: str, corpus: str, file: Path = FILE) -> tuple[int, dict[str, list[float]]]:
+    """Number of the table of `ablations` or `modalities`, and accuracy and weighted F1 by setting; no rows for a corpus
+    that the paper does not have."""
+    content: dict = read_yaml(file)  # type: ignore[assignment]
+    return content[study]["table"], content[study]["rows"].get(corpus, {})

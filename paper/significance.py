@@ -2,20 +2,32 @@
 
 from pathlib import Path
 
-from pipeline.compare import compare, load
+from pipeline.compare import Predictions, compare, load
 
 LEVEL = 0.05
 
 
 def differences(ours: Path, others: dict[str, Path]) -> dict[str, dict]:
-    """The difference of weighted F1 between the run `ours` and each other, with what `pipeline.compare` says of it and
-    the p-values corrected for the number of `others`: `p_seeds_holm`, `p_utterances_holm`.
-
-    Args:
-        ours: a folder with predictions.csv, as each of `others`, by name.
-    """
+    """The difference of weighted F1 between the run `ours` and each other, by name: what `pipeline.compare` says of it,
+    `corrected`. Each is a folder with predictions.csv."""
     a = load(str(ours), None)
-    found = {name: compare(a, load(str(folder), None)) for name, folder in others.items()}
+    return corrected({name: compare(a, load(str(folder), None)) for name, folder in others.items()})
+
+
+def differences_by_group(ours: Path, other: Path, groups: dict[str, set[str]]) -> dict[str, dict]:
+    """The same between two runs, on each of some groups of utterances."""
+    a, b = load(str(ours), None), load(str(other), None)
+    return corrected({name: compare(_part(a, group), _part(b, group)) for name, group in groups.items()})
+
+
+def _part(run: Predictions, utterances: set[str]) -> Predictions:
+    kept = [place for place, name in enumerate(run.utterances) if name in utterances]
+    return Predictions([run.utterances[place] for place in kept], [run.labels[place] for place in kept],
+                       {seed: [said[place] for place in kept] for seed, said in run.by_seed.items()})  # fmt: skip
+
+
+def corrected(found: dict[str, dict]) -> dict[str, dict]:
+    """With `p_seeds_holm` and `p_utterances_holm`: the p-values, corrected for the number of comparisons in `found`."""
     for key in ("p_seeds", "p_utterances"):
         for one, value in zip(found.values(), holm([one[key] for one in found.values()]), strict=True):
             one[f"{key}_holm"] = value

@@ -81,7 +81,9 @@ def draw_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
     save(figure, file)
 
 
-def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, ...], file: Path) -> None:
+def draw_map(
+    representations: np.ndarray, label: np.ndarray, names: tuple[str, ...], file: Path, model: str = ""
+) -> None:
     """t-SNE of one seed's fused representations [utterances, d], coloured by annotation (Figure 3)."""
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     if len(label) > 3:
@@ -98,5 +100,5 @@ def draw_map(representations: np.ndarray, label: np.ndarray, names: tuple[str, .
         axes.legend()
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title("Fused representations of test (t-SNE, first seed)")
+    axes.set_title(f"{model} Fused representations of test (t-SNE, first seed)".lstrip())
     save(figure, file)

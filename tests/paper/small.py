@@ -44,6 +44,14 @@ def write_params(folder: Path, **report: object) -> None:
         "seeds": [0, 1],
         "epochs": 1000,
         "search": search,
+        "studies": {
+            "ablations": ["cma_t", "hd"],
+            "modalities": [["text"], ["text", "audio"]],
+            "widths": [20, 40],
+            "gammas": [0.5, 1.0],
+            "gamma_seeds": [0],
+        },
+        "robustness": {"missing": [0.0, 1.0], "noise": [0.0, 2.0]},
     }
     (folder / "paper").mkdir(exist_ok=True)
     for file, content in (("params.yaml", main), ("paper/params.yaml", {"report": usual | report})):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paper.comparison import NAMES
-from paper.published import FILE, published_scores
+from paper.names import NAMES
+from paper.published import FILE, published_scores, published_study
 from pipeline.params import read_yaml
 
 PROJECT = Path(__file__).parents[2]
@@ -43,3 +43,21 @@ def test_the_published_statistics_are_the_papers() -> None:
     lines = [line.strip() for line in PAPER.read_text(encoding="utf-8").splitlines()]
     for corpus, values in read_yaml(PROJECT / FILE)["statistics"]["rows"].items():
         assert "\t".join([corpus.upper(), *map(str, values)]) in lines
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not here")
+@pytest.mark.parametrize(
+    ("study", "printed_names"),
+    [
+        ("ablations", {"mr": "w/o MR", "cma_t": "w/o CMA-T", "lld": "w/o LLD", "hld": "w/o HLD", "hd": "w/o HD"}),
+        ("modalities", {"text": "Text", "audio": "Audio", "visual": "Visual", "text+audio": "Text+Audio",
+                        "text+visual": "Text+Visual", "audio+visual": "Audio+Visual"}),
+    ],
+)  # fmt: skip
+def test_the_published_studies_are_the_papers(study: str, printed_names: dict[str, str]) -> None:
+    there = {row[0]: row[1:5] for row in map(cells, PAPER.read_text(encoding="utf-8").splitlines()) if len(row) > 4}
+    _, iemocap = published_study(study, "iemocap", PROJECT / FILE)
+    _, meld = published_study(study, "meld", PROJECT / FILE)
+    assert set(iemocap) == set(meld) == set(printed_names)
+    for name, printed_name in printed_names.items():
+        assert [float(value) for value in there[printed_name]] == [*iemocap[name], *meld[name]]

@@ -1,0 +1,116 @@
+"""probe@D of paper/dvc.yaml: what only the models themselves can tell of test.
+
+How each model's weighted F1 falls when a modality of the test clips is missing or noisy (no model is trained for it),
+and how far apart the classes lie in the fused representations of CMATH and MultiDAG (Figure 3). Which clips lose a
+modality, and what noise they get, is the same for all models and seeds.
+
+Writes paper/probes/D/: robustness.csv, and representations of the first seed as tsne_M.png and silhouettes.json.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import silhouette_score
+
+from model.batching import Corpus
+from model.training import positions, prepare_torch
+from paper.names import NAMES
+from paper.params import Report, load_report
+from paper.plan import planned
+from paper.rows import trained
+from paper.search import Job, Point, reported_jobs
+from paper.trainings import Trainings
+from pipeline.evaluate import predict_seed
+from pipeline.params import Params
+from pipeline.pictures import draw_map
+from pipeline.scores import confusion, weighted_f1
+from pipeline.stage import log, parser, start
+
+MAPPED = ("cmath", "multidag")
+"""The models of Figure 3."""
+
+
+def run(args: argparse.Namespace, params: Params) -> None:
+    report = load_report()
+    prepare_torch()
+    trainings = Trainings(args.corpus)
+    folder = Path("paper/probes") / args.corpus
+    folder.mkdir(parents=True, exist_ok=True)
+    lines, silhouettes = [], {}
+    for model in report.models:
+        jobs = jobs_of(args.corpus, model, params, report)
+        for job in jobs:  # in the work cache, or trained again where that was emptied
+            trained(trainings, job, model, partial(planned, trainings, model, jobs))
+        lines += [{"model": model, **line} for line in robustness(trainings, jobs, report)]
+        log.info("%s on %s: probed", model, args.corpus)
+        if model in MAPPED:
+            silhouettes[model] = map_classes(trainings, jobs[0], folder / f"tsne_{model}.png")
+    with (folder / "robustness.csv").open("w", encoding="utf-8", newline="") as stream:
+        columns = ["model", "modality", "kind", "level", "seed", "weighted_f1"]
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    (folder / "silhouettes.json").write_text(json.dumps(silhouettes, indent=2) + "\n", "utf-8")
+
+
+def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job]:
+    """The reported trainings of a model, at the point that its run chose."""
+    found = json.loads((Path("paper/runs") / corpus / model / "metrics.json").read_text("utf-8"))
+    return reported_jobs(params, corpus, model, report, Point(found["learning_rate"], found["dropout"]))
+
+
+def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
+    """Weighted F1 on test by modality, kind of damage, its level and seed."""
+    corpus = trainings.corpus(jobs[0].params)
+    where = positions(corpus, "test")
+    label = corpus.label[where].numpy()
+    levels = [("missing", level) for level in report.robustness.missing]
+    levels += [("noise", level) for level in report.robustness.noise]
+    for modality in corpus.features:
+        for kind, level in levels:
+            damaged = (without if kind == "missing" else with_noise)(corpus, modality, level, where)
+            for job in jobs:
+                said = predict_seed(trainings.folder(job.params), job.seed, damaged).probabilities.argmax(1)
+                score = weighted_f1(confusion(label, said, len(trainings.labels)))
+                yield {"modality": modality, "kind": kind, "level": level, "seed": job.seed,
+                       "weighted_f1": round(score, 2)}  # fmt: skip
+
+
+def without(corpus: Corpus, modality: str, share: float, where: torch.Tensor) -> Corpus:
+    """The corpus with a `share` of the utterances at `where` without a modality; a larger share has the smaller's."""
+    order = torch.randperm(len(where), generator=torch.Generator().manual_seed(0))
+    lost = where[order[: round(share * len(where))]]
+    values, present = corpus.features[modality].clone(), corpus.present[modality].clone()
+    values[lost], present[lost] = 0, False
+    return replace(corpus, features={**corpus.features, modality: values},
+                   present={**corpus.present, modality: present})  # fmt: skip
+
+
+def with_noise(corpus: Corpus, modality: str, deviations: float, where: torch.Tensor) -> Corpus:
+    """The corpus with Gaussian noise on a modality of the utterances at `where` that have it."""
+    values = corpus.features[modality].clone()
+    noise = torch.randn(len(where), values.shape[1], generator=torch.Generator().manual_seed(0))
+    values[where] += deviations * noise * corpus.present[modality][where].unsqueeze(1)
+    return replace(corpus, features={**corpus.features, modality: values})
+
+
+def map_classes(trainings: Trainings, job: Job, file: Path) -> float | None:
+    """Draw the t-SNE map of a seed's representations of test; their silhouette by class, None of a single class."""
+    corpus = trainings.corpus(job.params)
+    label = corpus.label[positions(corpus, "test")].numpy()
+    representations = predict_seed(trainings.folder(job.params), job.seed, corpus).representations
+    draw_map(representations, label, trainings.labels, file, f"{NAMES[job.params.model.name]}:")
+    if not 1 < len(np.unique(label)) < len(label):
+        return None
+    return round(float(silhouette_score(representations, label)), 4)
+
+
+if __name__ == "__main__":
+    start(run, parser(__doc__))

@@ -1,0 +1,366 @@
+"""The sections of the report for one corpus: a table or a figure of the paper each, with what the paper claims and what
+our data say, in sentences written from them."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from paper import comparison, pictures
+from paper.comparison import RUNS, Comparison, counts, spread
+from paper.names import NAMES
+from paper.params import Report
+from paper.published import published_statistics, published_study
+from paper.significance import beyond_chance, differences, differences_by_group, in_words
+from paper.studies import settings
+from pipeline.compare import load
+from pipeline.evaluate import LENGTHS, length_groups
+from pipeline.params import MODALITIES
+from pipeline.pictures import draw_confusion
+from pipeline.scores import confusion, weighted_f1
+from pipeline.stage import StageError
+from pipeline.utterances import Utterance, read_index
+
+STUDIES = Path("paper/studies")
+PROBES = Path("paper/probes")
+BINS = 10
+"""Of the picture of calibration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    claim: str
+    """What the paper says; empty where the section is not the paper's."""
+    seen: list[str]
+    """What our data say, a sentence each."""
+    head: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
+    """Names of PNG files in the report's folder of figures."""
+
+
+def sections(corpus: str, report: Report, figures: Path) -> Iterator[Section]:
+    """All sections of a corpus; their figures are written into the folder `figures`.
+
+    Raises:
+        StageError: a run is missing.
+    """
+    rows = read_index(Path("data") / corpus / "index.csv")
+    one = comparison.read(corpus, list(report.models))
+    yield statistics(corpus, rows)
+    yield compared(one, figures)
+    yield ablations(one, report)
+    yield modality_sets(one, report)
+    yield maps(corpus, figures)
+    yield widths(one, report, figures)
+    if "multidag" in one.runs:
+        yield lengths(corpus, rows, figures)
+    yield gammas(one, report, figures)
+    yield confusions(one, figures)
+    yield robustness(corpus, figures)
+    yield calibration(one, figures)
+
+
+def statistics(corpus: str, rows: list[Utterance]) -> Section:
+    parts = [[row for row in rows if (row.split == "test") == test] for test in (False, True)]
+    dialogues = [len({row.dialogue_id for row in part}) for part in parts]
+    labels = len({row.label for row in rows})
+    here = [
+        *map(str, dialogues),
+        *(str(len(part)) for part in parts),
+        *(f"{len(part) / count:.2f}" for part, count in zip(parts, dialogues, strict=True)),
+        str(labels),
+    ]
+    there = published_statistics(corpus)
+    head = [
+        "",
+        "conversations, train + val",
+        "test",
+        "utterances, train + val",
+        "test",
+        "utterances a conversation, train + val",
+        "test",
+        "classes",
+    ]
+    table = [["here", *here]] + ([["- paper, Table 1", *(f"{value:g}" for value in there)]] if there else [])
+    seen = "The paper does not have this corpus."
+    if there:
+        same = [float(mine) == yours for mine, yours in zip(here, there, strict=True)]
+        seen = f"{sum(same)} of the {len(same)} numbers are the paper's."
+    return Section("Table 1: statistics", "", [seen], head, table)
+
+
+def compared(one: Comparison, figures: Path) -> Section:
+    name = f"{one.corpus}_comparison.png"
+    pictures.draw_comparison([one], figures / name)
+    gains = {model: run["oracle_weighted_f1"] - run["weighted_f1"] for model, run in one.runs.items()}
+    low, high = min(gains, key=lambda model: gains[model]), max(gains, key=lambda model: gains[model])
+    oracle = (
+        f"Choosing the epoch on test would have flattered every model, by {gains[low]:.2f} ({NAMES[low]}) to "
+        f"{gains[high]:.2f} points ({NAMES[high]})."
+    )
+    some = next(iter(one.runs.values()))
+    head, rows = comparison.table(one)
+    return Section(
+        "Tables 2 and 3: comparison",
+        "CMATH is better than every rival.",
+        [comparison.verdict(one), oracle, f"{counts(some)} {comparison.LEGEND}"],
+        head,
+        rows,
+        [name],
+    )
+
+
+def ablations(one: Comparison, report: Report) -> Section:
+    names = {
+        "mr": "without modality reconstruction",
+        "cma_t": "without the CMA-Transformer",
+        "lld": "without low-level distillation",
+        "hld": "without high-level distillation",
+        "hd": "without any distillation",
+    }
+    against, head, rows = _against(one, report, "ablations", names)
+    worst = max(against, key=lambda name: against[name]["difference"])
+    sure = [names[name] for name, found in against.items() if found["difference"] > 0 and beyond_chance(found)]
+    seen = [
+        f"Beyond chance CMATH is better than {len(sure)} of {len(against)} variants"
+        + (f": {', '.join(sure)}." if sure else "."),
+        f"Furthest behind CMATH is the model {names[worst]}: CMATH less that, {in_words(against[worst])}.",
+    ]
+    return Section("Table 4: ablations", "Every part helps: CMATH is better than each variant.", seen, head, rows)
+
+
+def modality_sets(one: Comparison, report: Report) -> Section:
+    against, head, rows = _against(one, report, "modalities", {})
+    scores = {name: found["b"] for name, found in against.items()}
+    best = max(scores, key=lambda name: scores[name])
+    single = [name for name in scores if "+" not in name]
+    seen = [
+        f"The best set but the whole is {best.replace('+', ' + ')} ({scores[best]:.2f}); "
+        f"the whole less that: {in_words(against[best])}."
+    ]
+    if len(single) > 1:
+        ranked = sorted(single, key=lambda name: -scores[name])
+        seen.append(f"Alone, {', then '.join(f'{name} ({scores[name]:.2f})' for name in ranked)}.")
+    claim = "Text tells most and the visual modality least; all three together are best."
+    return Section("Table 5: modality sets", claim, seen, head, rows)
+
+
+def _against(
+    one: Comparison, report: Report, study: str, names: dict[str, str]
+) -> tuple[dict, list[str], list[list[str]]]:
+    """CMATH less each setting of a study, and the table of both with the paper's values."""
+    folders = _folders(one.corpus, study, report)
+    against = differences(RUNS / one.corpus / "cmath", folders)
+    number, printed = published_study(study, one.corpus)
+    head = ["", "accuracy", "weighted F1", "CMATH less this", "p over seeds", "p over utterances"]
+    if printed:
+        head += [f"paper, Table {number}: accuracy", "weighted F1"]
+    whole = one.published.get("cmath", {})
+    rows = [["CMATH", *_scores(one.runs["cmath"]), "", "", ""]]
+    rows[0] += [f"{whole['accuracy']:.2f}", f"{whole['weighted_f1']:.2f}"] if printed else []
+    for name, folder in folders.items():
+        found = against[name]
+        p_seeds = "-" if found["p_seeds_holm"] is None else f"{found['p_seeds_holm']:.4f}"
+        rows.append(
+            [
+                names.get(name, name.replace("+", " + ")),
+                *_scores(_metrics(folder)),
+                f"{found['difference']:+.2f}",
+                p_seeds,
+                f"{found['p_utterances_holm']:.4f}",
+            ]
+        )
+        rows[-1] += [f"{value:.2f}" for value in printed.get(name, [])]
+    return against, head, rows
+
+
+def _folders(corpus: str, study: str, report: Report) -> dict[str, Path]:
+    """The folders of a study's settings; those with a modality that the corpus lacks were not trained."""
+    named = {name: STUDIES / corpus / study / name for name in settings(study, corpus, report, set(MODALITIES))}
+    there = {name: folder for name, folder in named.items() if (folder / "metrics.json").is_file()}
+    if not there:
+        raise StageError(f"{STUDIES / corpus / study}: has no results; `dvc repro paper/dvc.yaml` makes them")
+    return there
+
+
+def _metrics(folder: Path) -> dict:
+    found: dict = json.loads((folder / "metrics.json").read_text("utf-8"))
+    return found
+
+
+def _scores(run: dict) -> tuple[str, str]:
+    return spread(run, "accuracy"), spread(run, "weighted_f1")
+
+
+def maps(corpus: str, figures: Path) -> Section:
+    found: dict = json.loads((PROBES / corpus / "silhouettes.json").read_text("utf-8"))
+    names = []
+    for model in found:
+        names.append(f"{corpus}_tsne_{model}.png")
+        (figures / names[-1]).write_bytes((PROBES / corpus / f"tsne_{model}.png").read_bytes())
+    values = ", ".join(f"{NAMES[model]} {value:.3f}" for model, value in found.items() if value is not None)
+    seen = (
+        f"Silhouette of the classes in the fused representations themselves, -1 to 1, first seed: {values}. In the "
+        "order of the pictures; a map by t-SNE keeps neighbours and no distances, so it shows and does not prove."
+    )
+    return Section(
+        "Figure 3: maps of the representations",
+        "CMATH's classes lie apart more clearly than MultiDAG's.",
+        [seen],
+        figures=names,
+    )
+
+
+def widths(one: Comparison, report: Report, figures: Path) -> Section:
+    folders = _folders(one.corpus, "widths", report)
+    runs = {int(name): _metrics(folder) for name, folder in folders.items()}
+    name = f"{one.corpus}_widths.png"
+    pictures.draw_widths(runs, figures / name)
+    ranked = sorted(runs, key=lambda width: runs[width]["weighted_f1"])
+    rows = [[str(width), *_scores(run), f"{run['validation']['weighted_f1']:.2f}"] for width, run in runs.items()]
+    seen = f"Best on test is {ranked[-1]} ({spread(runs[ranked[-1]], 'weighted_f1')})"
+    if len(ranked) > 1:
+        others = {str(width): folders[str(width)] for width in ranked[:-1]}
+        against = differences(folders[str(ranked[-1])], others)
+        seen += f"; less the worst, {ranked[0]}: {in_words(against[str(ranked[0])])}"
+    claim = "Weighted F1 rises up to a width of 400 (MELD) or 500 (IEMOCAP) and falls beyond."
+    return Section(
+        "Figure 4: width", claim, [f"{seen}."], ["width d", "accuracy", "weighted F1", "on validation"], rows, [name]
+    )
+
+
+def lengths(corpus: str, rows: list[Utterance], figures: Path) -> Section:
+    tested = [row for row in rows if row.split == "test"]
+    groups: dict[str, set[str]] = {}
+    for row, group in zip(tested, length_groups(tested, LENGTHS[corpus]), strict=True):
+        groups.setdefault(group, set()).add(row.utterance_id)
+    groups = dict(sorted(groups.items()))
+    found = differences_by_group(RUNS / corpus / "cmath", RUNS / corpus / "multidag", groups)
+    scores = {
+        model: {group: _group_scores(model, corpus, group_of) for group, group_of in groups.items()}
+        for model in ("cmath", "multidag")
+    }
+    name = f"{corpus}_lengths.png"
+    pictures.draw_lengths(scores, {group: len(part) for group, part in groups.items()}, figures / name)
+    seen = [f"{group} utterances: CMATH less MultiDAG, {in_words(one)}." for group, one in found.items()]
+    return Section(
+        "Figure 5: length of the conversation", "CMATH is better than MultiDAG at every length.", seen, figures=[name]
+    )
+
+
+def _group_scores(model: str, corpus: str, utterances: set[str]) -> list[float]:
+    """Weighted F1 on some utterances, a value a seed."""
+    run = load(str(RUNS / corpus / model), None)
+    names = sorted({*run.labels, *(said for part in run.by_seed.values() for said in part)})
+    kept = [place for place, name in enumerate(run.utterances) if name in utterances]
+    label = np.array([names.index(run.labels[place]) for place in kept])
+    return [
+        weighted_f1(confusion(label, np.array([names.index(said[place]) for place in kept]), len(names)))
+        for said in run.by_seed.values()
+    ]
+
+
+def gammas(one: Comparison, report: Report, figures: Path) -> Section:
+    values = report.studies.gammas
+    runs = {name: _metrics(folder) for name, folder in _folders(one.corpus, "gammas", report).items()}
+    scores = np.array([[runs[f"{first:g}-{second:g}"]["weighted_f1"] for second in values] for first in values])
+    name = f"{one.corpus}_gammas.png"
+    pictures.draw_gammas(scores, values, figures / name)
+    first, second = np.unravel_index(scores.argmax(), scores.shape)
+    span, between = scores.max() - scores.min(), one.runs["cmath"]["weighted_f1_std"]
+    seen = (
+        f"Best on test is gamma1 = {values[first]:g}, gamma2 = {values[second]:g} ({scores.max():.2f}); best and worst "
+        f"of the {scores.size} lie {span:.2f} points apart, where the seeds of one setting deviate by {between:.2f}; "
+        f"seeds a setting: {len(report.studies.gamma_seeds)}."
+    )
+    claim = "Best with gamma1 = 1.0 and gamma2 = 1.8 (IEMOCAP) or 1.2 (MELD); high-level distillation matters more."
+    return Section("Figure 6: weights of the distillations", claim, [seen], figures=[name])
+
+
+def confusions(one: Comparison, figures: Path) -> Section:
+    run = load(str(RUNS / one.corpus / "cmath"), None)
+    classes = tuple(one.classes)
+    label = np.array([classes.index(name) for name in run.labels])
+    guesses = [np.array([classes.index(name) for name in said]) for said in run.by_seed.values()]
+    name = f"{one.corpus}_confusion.png"
+    draw_confusion(label, guesses, classes, figures / name)
+    wrong = Counter(
+        (was, said) for part in run.by_seed.values() for was, said in zip(run.labels, part, strict=True) if was != said
+    )
+    total = sum(wrong.values())
+    (was, said), count = wrong.most_common(1)[0] if wrong else (("", ""), 0)
+    goal, into = Counter(pair[1] for pair in wrong.elements()).most_common(1)[0] if wrong else ("", 0)
+    seen = (
+        f"The most frequent mistake is {was} taken for {said} ({100 * count / total:.0f} % of all mistakes); most "
+        f"mistakes fall into {goal} ({100 * into / total:.0f} %)."
+        if wrong
+        else "There are no mistakes."
+    )
+    claim = (
+        "Mistakes are between like classes: angry and frustrated, happy and excited; on MELD most fall into neutral."
+    )
+    return Section("Figure 7: confusions of CMATH", claim, [seen], figures=[name])
+
+
+def robustness(corpus: str, figures: Path) -> Section:
+    with (PROBES / corpus / "robustness.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    by_setting: dict[tuple[str, str, str, float], list[float]] = {}
+    for line in lines:
+        key = (line["model"], line["modality"], line["kind"], float(line["level"]))
+        by_setting.setdefault(key, []).append(float(line["weighted_f1"]))
+    name = f"{corpus}_robustness.png"
+    pictures.draw_robustness(by_setting, figures / name)
+    models = list(dict.fromkeys(line["model"] for line in lines))
+    seen = []
+    for kind, what in (("missing", "missing in {:.0f} % of the clips"), ("noise", "noisy by {:g} deviations")):
+        levels = sorted({key[3] for key in by_setting if key[2] == kind})
+        if len(levels) < 2:
+            continue
+        worst = what.format(100 * levels[-1] if kind == "missing" else levels[-1])
+        for modality in dict.fromkeys(line["modality"] for line in lines):
+            means = {
+                model: [np.mean(by_setting[model, modality, kind, level]) for level in (levels[0], levels[-1])]
+                for model in models
+            }
+            change = {model: last - first for model, (first, last) in means.items()}
+            low, high = (choose(change, key=lambda model: change[model]) for choose in (min, max))
+            cmath = f"by {change['cmath']:+.2f} points for CMATH, " if "cmath" in change else ""
+            seen.append(
+                f"With {modality} {worst}, weighted F1 changes {cmath}by {change[low]:+.2f} ({NAMES[low]}) to "
+                f"{change[high]:+.2f} ({NAMES[high]}) among all."
+            )
+    return Section("Missing and noisy modalities", "", seen, figures=[name])
+
+
+def calibration(one: Comparison, figures: Path) -> Section:
+    shown = ["cmath", *([one.best_rival] if one.best_rival else [])]
+    curves = {model: _reliability(RUNS / one.corpus / model / "predictions.csv") for model in shown}
+    name = f"{one.corpus}_calibration.png"
+    pictures.draw_calibration(curves, figures / name)
+    ranked = sorted(one.runs, key=lambda model: one.runs[model]["calibration_error"])
+    seen = (
+        f"Expected calibration error: CMATH {one.runs['cmath']['calibration_error']:.2f} %, number "
+        f"{ranked.index('cmath') + 1} of {len(ranked)}; best is {NAMES[ranked[0]]} "
+        f"({one.runs[ranked[0]]['calibration_error']:.2f} %)."
+    )
+    return Section("Calibration", "", [seen], figures=[name])
+
+
+def _reliability(file: Path) -> list[tuple[float, float, int]]:
+    """Mean confidence, share of right answers (percent) and count, by bins of confidence, all seeds together."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    confidence = np.array([float(row[row["prediction"]]) for row in rows])
+    right = np.array([row["prediction"] == row["label"] for row in rows])
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return [
+        (100 * confidence[bins == part].mean(), 100 * right[bins == part].mean(), int((bins == part).sum()))
+        for part in np.unique(bins)
+    ]

@@ -1,0 +1,46 @@
+"""study@D-S of paper/dvc.yaml: one of the paper's studies of CMATH on one corpus.
+
+`ablations` (Table 4), `modalities` (Table 5), `widths` (Figure 4) or `gammas` (Figure 6), each setting trained at the
+learning rate and the dropout that CMATH's search chose. A setting that is the comparison's own is not trained again.
+
+Writes paper/studies/D/S/<setting>/: history.csv, predictions.csv and metrics.json.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from model.training import prepare_torch
+from paper.params import load_report
+from paper.plan import in_words, planned
+from paper.rows import trained, write_row
+from paper.search import Point
+from paper.studies import STUDIES, jobs
+from paper.trainings import Trainings
+from pipeline.params import Params
+from pipeline.stage import log, parser, start
+
+
+def run(args: argparse.Namespace, params: Params) -> None:
+    report, study = load_report(), args.study
+    prepare_torch()
+    trainings = Trainings(args.corpus)
+    found = json.loads((Path("paper/runs") / args.corpus / "cmath" / "metrics.json").read_text("utf-8"))
+    point = Point(found["learning_rate"], found["dropout"])
+    settings = jobs(trainings, params, report, study, point)
+    left = partial(planned, trainings, study, [job for part in settings.values() for job in part])
+    log.info("%s on %s: %s", study, args.corpus, in_words([left()]))
+    folder = Path("paper/studies") / args.corpus / study
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in settings.items():
+        fits = [trained(trainings, job, f"{study}, {name}", left) for job in part]
+        scores = write_row(trainings, part, fits, point, folder / name)
+        log.info("%s, %s on %s: weighted F1 %.2f ± %.2f", study, name, args.corpus, scores["weighted_f1"],
+                 scores["weighted_f1_std"])  # fmt: skip
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("study", choices=STUDIES)
+    start(run, arguments)

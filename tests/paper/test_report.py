@@ -1,0 +1,88 @@
+"""The studies, the probes and the report on a small corpus of random features."""
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+
+from paper import probe, report, study, train
+from paper.trainings import Trainings
+from pipeline.params import load_params
+from pipeline.stage import StageError
+from tests.paper.small import PROJECT, write_features_of_meld, write_params
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project's folder in which every stage of paper/dvc.yaml has run."""
+    folder = tmp_path_factory.mktemp("paper")
+    write_features_of_meld(folder)
+    write_params(folder)
+    (folder / "paper/published.yaml").write_bytes((PROJECT / "paper/published.yaml").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CMATH_CACHE", str(folder / "cache"))
+        patch.setattr("pipeline.scores.RESAMPLES", 50)
+        for model in ("cmath", "ctnet", "multidag"):
+            train.run(Namespace(corpus="meld", model=model), load_params())
+        with pytest.raises(StageError, match="has no results"):
+            report.run(Namespace(), load_params())
+        for name in ("ablations", "modalities", "widths", "gammas"):
+            study.run(Namespace(corpus="meld", study=name), load_params())
+        probe.run(Namespace(corpus="meld"), load_params())
+        report.run(Namespace(), load_params())
+    return folder
+
+
+def test_a_setting_that_is_the_comparisons_own_is_not_trained_again(finished: Path) -> None:
+    # CMATH, CTNet and MultiDAG: two points and two seeds each. Two ablations, two sets and one width (the other one is
+    # the comparison's), two seeds each; four pairs of gammas with one.
+    assert len(list(finished.glob("cache/paper/*/seed*.json"))) == 3 * 4 + 5 * 2 + 4
+    same = "predictions.csv"
+    ours = (finished / "paper/runs/meld/cmath" / same).read_bytes()
+    assert (finished / "paper/studies/meld/widths/20" / same).read_bytes() == ours
+    assert (finished / "paper/studies/meld/widths/40" / same).read_bytes() != ours
+
+
+def test_the_report_has_every_table_and_figure(finished: Path) -> None:
+    html = (finished / "paper/results/report.html").read_text()
+    text = (finished / "paper/results/report.md").read_text()
+    titles = ["Table 1", "Tables 2 and 3", "Table 4", "Table 5", *(f"Figure {number}" for number in range(3, 8)),
+              "Missing and noisy", "Calibration"]  # fmt: skip
+    for title in titles:
+        assert f"<h3>{title}" in html
+        assert f"### {title}" in text
+    figures = list((finished / "paper/results/figures").glob("*.png"))
+    assert len(figures) == html.count('<img src="data:image/png;base64,iVBOR') == 9
+    assert all(f"](figures/{figure.name})" in text for figure in figures)
+    assert "http" not in html
+    assert "| without the CMA-Transformer |" in text
+    assert "67.86 | 66.69 |" in text
+    assert "beyond chance" in text
+
+
+def test_damage_at_level_zero_is_none(finished: Path) -> None:
+    with (finished / "paper/probes/meld/robustness.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3 * 3 * 4 * 2  # models, modalities, levels, seeds
+    whole = {(row["model"], row["seed"]): {r["weighted_f1"] for r in rows if float(r["level"]) == 0
+             and (r["model"], r["seed"]) == (row["model"], row["seed"])} for row in rows}  # fmt: skip
+    assert all(len(scores) == 1 for scores in whole.values())
+    assert {row["weighted_f1"] for row in rows if row["modality"] == "text"} != set.union(*whole.values())
+
+
+def test_what_is_missing_at_a_share_is_missing_at_a_larger_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    corpus = Trainings("meld").corpus(load_params())
+    where = torch.cat(corpus.dialogues["test"])
+    there = [probe.without(corpus, "audio", share, where).present["audio"] for share in (0.25, 0.5, 1.0)]
+    assert [int((~present).sum()) for present in there] == [9, 18, 36]
+    assert (there[0] | ~there[1]).all()
+    assert (there[1] | ~there[2]).all()
+    noisy = probe.with_noise(corpus, "audio", 2.0, where)
+    train_rows = torch.cat(corpus.dialogues["train"])
+    assert torch.equal(noisy.features["audio"][train_rows], corpus.features["audio"][train_rows])
+    moved = noisy.features["audio"][where] - corpus.features["audio"][where]
+    assert 1.5 < float(moved.std()) < 2.5
