@@ -19,15 +19,16 @@ import numpy as np
 import torch
 from sklearn.metrics import silhouette_score
 
+from extractors.device import device
 from model.batching import Corpus
-from model.training import positions, prepare_torch
+from model.training import positions, predict, prepare_torch
 from paper.names import NAMES
 from paper.params import Report, load_report
 from paper.plan import planned
 from paper.rows import trained
 from paper.search import Job, Point, reported_jobs
 from paper.trainings import Trainings
-from pipeline.evaluate import predict_seed
+from pipeline.evaluate import load_model, predict_seed
 from pipeline.params import Params
 from pipeline.pictures import draw_map
 from pipeline.scores import confusion, weighted_f1
@@ -73,14 +74,14 @@ def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterato
     label = corpus.label[where].numpy()
     levels = [("missing", level) for level in report.robustness.missing]
     levels += [("noise", level) for level in report.robustness.noise]
+    models = {job.seed: load_model(trainings.folder(job.params), job.seed, corpus)[0] for job in jobs}
     for modality in corpus.features:
         for kind, level in levels:
             damaged = (without if kind == "missing" else with_noise)(corpus, modality, level, where)
-            for job in jobs:
-                said = predict_seed(trainings.folder(job.params), job.seed, damaged).probabilities.argmax(1)
-                score = weighted_f1(confusion(label, said, len(trainings.labels)))
-                yield {"modality": modality, "kind": kind, "level": level, "seed": job.seed,
-                       "weighted_f1": round(score, 2)}  # fmt: skip
+            for seed, model in models.items():
+                said = predict(model, damaged, "test", device())[0].argmax(1).numpy()
+                score = round(weighted_f1(confusion(label, said, len(trainings.labels))), 2)
+                yield {"modality": modality, "kind": kind, "level": level, "seed": seed, "weighted_f1": score}
 
 
 def without(corpus: Corpus, modality: str, share: float, where: torch.Tensor) -> Corpus:

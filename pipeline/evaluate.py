@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from extractors.device import device
 from extractors.features import FeaturesError
 from model.batching import Corpus
+from model.interface import ErcModel
 from model.training import positions, predict, prepare_torch
 from pipeline.bundle import read_bundle
 from pipeline.corpora.labels import labels
@@ -90,15 +91,24 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     Raises:
         StageError: a file of the model is missing, or does not fit the features.
     """
+    model, guesses = load_model(folder, seed, corpus)
+    logits, representations = predict(model, corpus, "test", device())
+    return Seed(seed, logits.double().softmax(1).numpy(), representations.numpy(), guesses)
+
+
+def load_model(folder: Path, seed: int, corpus: Corpus) -> tuple[ErcModel, np.ndarray]:
+    """The model of `seed`, and its `Seed.guesses`.
+
+    Raises:
+        StageError: a file of the model is missing, or does not fit the features.
+    """
     bundle = read_bundle(folder)
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}
     if bundle.config["dims"] != dims:
         raise StageError(f"{folder}: was trained on features of widths {bundle.config['dims']}, not {dims}; "
                          "`dvc repro` trains anew")  # fmt: skip
-    guesses = load_file(folder / GUESSES)[f"seed{seed}"]
-    logits, representations = predict(bundle.network(seed).to(device()), corpus, "test", device())
-    probabilities = logits.double().softmax(1).numpy()
-    return Seed(seed, probabilities, representations.numpy(), guesses.long().numpy())
+    guesses = load_file(folder / GUESSES)[f"seed{seed}"].long().numpy()
+    return bundle.network(seed).to(device()), guesses
 
 
 def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:
