@@ -99,12 +99,12 @@ def test_the_search_looks_at_validation_alone(folder: Path) -> None:
 def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan.main()
     said = capsys.readouterr().out
-    assert "meld: 12 trainings, 0 of them done; how long the others take is told after the first" in said
+    assert "meld: 28 trainings, 0 of them done; how long the others take is told after the first" in said
     run("multidag")
     plan.main()
     said = capsys.readouterr().out.splitlines()
     assert "meld, multidag: 4 trainings, 4 of them done" in said
-    assert said[-1].startswith("meld: 12 trainings, 4 of them done; the other 8 take at most about ")
+    assert said[-1].startswith("meld: 28 trainings, 4 of them done; the other 24 take at most about ")
 
 
 def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) -> None:
