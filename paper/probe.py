@@ -28,7 +28,7 @@ from paper.plan import planned
 from paper.rows import trained
 from paper.search import Job, Point, reported_jobs
 from paper.trainings import Trainings
-from pipeline.evaluate import load_model, predict_seed
+from pipeline.evaluate import said_of_test
 from pipeline.params import Params
 from pipeline.pictures import draw_map
 from pipeline.scores import confusion, weighted_f1
@@ -74,7 +74,7 @@ def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterato
     label = corpus.label[where].numpy()
     levels = [("missing", level) for level in report.robustness.missing]
     levels += [("noise", level) for level in report.robustness.noise]
-    models = {job.seed: load_model(trainings.folder(job.params), job.seed, corpus)[0] for job in jobs}
+    models = {job.seed: trainings.model(job.params, job.seed)[0] for job in jobs}
     for modality in corpus.features:
         for kind, level in levels:
             damaged = (without if kind == "missing" else with_noise)(corpus, modality, level, where)
@@ -106,7 +106,7 @@ def map_classes(trainings: Trainings, job: Job, file: Path) -> float | None:
     """Draw the t-SNE map of a seed's representations of test; their silhouette by class, None of a single class."""
     corpus = trainings.corpus(job.params)
     label = corpus.label[positions(corpus, "test")].numpy()
-    representations = predict_seed(trainings.folder(job.params), job.seed, corpus).representations
+    representations = said_of_test(*trainings.model(job.params, job.seed), job.seed, corpus).representations
     draw_map(representations, label, trainings.labels, file, f"{NAMES[job.params.model.name]}:")
     if not 1 < len(np.unique(label)) < len(label):
         return None

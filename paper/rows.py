@@ -15,7 +15,7 @@ from model.training import positions
 from paper.plan import Plan, in_words
 from paper.search import Job, Point
 from paper.trainings import Trained, Trainings
-from pipeline.evaluate import metrics, predict_seed, validation_scores, write_predictions
+from pipeline.evaluate import metrics, said_of_test, validation_scores, write_predictions
 from pipeline.stage import StageError, log
 from pipeline.train import write_history
 
@@ -43,7 +43,7 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
     folder.mkdir(parents=True, exist_ok=True)
     write_history([row for fit in fits for row in fit.history], folder / "history.csv")
     corpus = trainings.corpus(params)
-    seeds = [predict_seed(trainings.folder(job.params), job.seed, corpus) for job in jobs]
+    seeds = [said_of_test(*trainings.model(job.params, job.seed), job.seed, corpus) for job in jobs]
     tested = [trainings.rows[place] for place in positions(corpus, "test").tolist()]
     train_labels = [row.label for row in trainings.rows if row.split == "train"]
     scores = metrics(seeds, tested, train_labels, trainings.labels)

@@ -1,7 +1,8 @@
 """The trainings behind every table and figure: each is done once, kept in the work cache, and found there again.
 
 A finished training is `.cache/paper/<identity>/seed<k>.json` (its history, time and number of parameters) and, where it
-is asked for, `seed<k>.safetensors`, the model as `train@D` writes it. One that was killed goes on at its checkpoint.
+is asked for, `seed<k>.safetensors`: the weights, and each epoch's unseen guesses on test. One that was killed goes on
+at its checkpoint.
 """
 
 import json
@@ -9,21 +10,25 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from extractors.cache import fingerprint
 from extractors.device import device
 from extractors.features import FeaturesError
 from model.batching import Corpus
+from model.interface import ErcModel
 from model.registry import make_model
-from model.scaling import Scaler
 from model.training import DivergenceError, fit
 from paper.identity import code_digest, digest
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
 from pipeline.stage import StageError, cache_folder, log
-from pipeline.train import CHECKPOINT_SECONDS, load_corpus, model_config, training_settings, write_models
+from pipeline.train import CHECKPOINT_SECONDS, load_corpus, model_config, training_settings
 from pipeline.utterances import read_index
+
+GUESSES = "test_guesses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +59,16 @@ class Trainings:
         self.name = corpus
         self.rows = read_index(Path("data") / corpus / "index.csv")
         self.labels = labels(corpus, [row.label for row in self.rows])
-        self._loaded: dict[tuple[str, ...], tuple[Corpus, dict[str, Scaler], str]] = {}
+        self._loaded: dict[tuple[str, ...], tuple[Corpus, str]] = {}
 
-    def _load(self, params: Params) -> tuple[Corpus, dict[str, Scaler], str]:
+    def _load(self, params: Params) -> tuple[Corpus, str]:
         wanted = tuple(params.model.modalities)
         if wanted not in self._loaded:
             try:
-                corpus, scalers = load_corpus(self.name, self.rows, list(wanted))
+                corpus, _ = load_corpus(self.name, self.rows, list(wanted))
             except FeaturesError as error:
                 raise StageError(str(error)) from None
-            self._loaded[wanted] = corpus, scalers, digest(corpus)
+            self._loaded[wanted] = corpus, digest(corpus)
         return self._loaded[wanted]
 
     def corpus(self, params: Params) -> Corpus:
@@ -72,7 +77,7 @@ class Trainings:
 
     def folder(self, params: Params) -> Path:
         """Where the trainings with these parameters are kept, a file a seed."""
-        corpus, _, content = self._load(params)
+        corpus, content = self._load(params)
         settings = params.train[self.name].model_dump(exclude={"seeds", "gamma1", "gamma2"})
         values = {
             "corpus": content,
@@ -100,7 +105,7 @@ class Trainings:
         known = self.found(params, seed, weights=weights)
         if known:
             return known
-        corpus, scalers, _ = self._load(params)
+        corpus = self.corpus(params)
         folder, name = self.folder(params), params.model.name
         config = model_config(params, self.name, corpus, self.labels)
         settings = training_settings(params.train[self.name], corpus, config["classes"])
@@ -118,13 +123,21 @@ class Trainings:
             seconds = round((time.monotonic() - begin) / now, 3) if now else None
             known = Trained(result.history, result.best_epoch, seconds, parameters)
             if weights:
-                half = folder / f"half{seed}"
-                write_models({seed: result}, scalers, name, config, half)
-                (half / f"seed{seed}.safetensors").replace(folder / f"seed{seed}.safetensors")
-                half.rmdir()
+                tensors = {key: value.contiguous() for key, value in result.weights.items()}
+                half = folder / f"seed{seed}.half.safetensors"
+                save_file({**tensors, GUESSES: result.test_guesses}, half)
+                half.replace(folder / f"seed{seed}.safetensors")
         _write(folder / f"seed{seed}.json", json.dumps(asdict(known)))
         checkpoint.unlink(missing_ok=True)
         return known
+
+    def model(self, params: Params, seed: int) -> tuple[ErcModel, np.ndarray]:
+        """The model of a finished training whose weights were kept, and its guesses as in pipeline.evaluate's Seed."""
+        tensors = load_file(self.folder(params) / f"seed{seed}.safetensors")
+        guesses = tensors.pop(GUESSES).long().numpy()
+        network = make_model(params.model.name, model_config(params, self.name, self.corpus(params), self.labels))
+        network.load_state_dict(tensors)
+        return network.to(device()), guesses
 
 
 def _write(file: Path, text: str) -> None:

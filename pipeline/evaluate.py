@@ -91,24 +91,19 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     Raises:
         StageError: a file of the model is missing, or does not fit the features.
     """
-    model, guesses = load_model(folder, seed, corpus)
-    logits, representations = predict(model, corpus, "test", device())
-    return Seed(seed, logits.double().softmax(1).numpy(), representations.numpy(), guesses)
-
-
-def load_model(folder: Path, seed: int, corpus: Corpus) -> tuple[ErcModel, np.ndarray]:
-    """The model of `seed`, and its `Seed.guesses`.
-
-    Raises:
-        StageError: a file of the model is missing, or does not fit the features.
-    """
     bundle = read_bundle(folder)
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}
     if bundle.config["dims"] != dims:
         raise StageError(f"{folder}: was trained on features of widths {bundle.config['dims']}, not {dims}; "
                          "`dvc repro` trains anew")  # fmt: skip
     guesses = load_file(folder / GUESSES)[f"seed{seed}"].long().numpy()
-    return bundle.network(seed).to(device()), guesses
+    return said_of_test(bundle.network(seed).to(device()), guesses, seed, corpus)
+
+
+def said_of_test(model: ErcModel, guesses: np.ndarray, seed: int, corpus: Corpus) -> Seed:
+    """What a trained `model` says of test; `guesses` as in Seed."""
+    logits, representations = predict(model, corpus, "test", device())
+    return Seed(seed, logits.double().softmax(1).numpy(), representations.numpy(), guesses)
 
 
 def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:
