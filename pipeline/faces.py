@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from extractors.faces import Box, crop, detector, steadiest
+from extractors.faces import Box, crop, detector, followed, steadiest
 from extractors.features import FeaturesError, read_features
 from extractors.media import ContentError, MediaError, frames, require_content
 from pipeline.params import Params, VisualOf
@@ -74,8 +74,8 @@ def sample(row: Utterance, raw: Path, settings: VisualOf) -> Sample:
         pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), LOOKED_AT))
     except MediaError as error:
         return Sample(row, [], [], [], str(error))
-    detect = detector(settings.detector, settings.min_face)
-    boxes = [detect(picture) for picture in pictures]
+    detect = detector(settings.detector, settings.min_face, settings.first_look)
+    boxes = [found for _, found in followed(pictures, detect, settings.detect_every)]
     with_face = [place for place, found in enumerate(boxes) if found]
     chosen: list[int | None] = [None] * len(pictures)
     if with_face:

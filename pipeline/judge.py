@@ -273,8 +273,9 @@ def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
 
 def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
     weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
-    names = ("fps", "detector", "min_face", "margin", "pooling")
-    settings = VisualOf.model_validate({name: origin[name] for name in names} | {"weights": weights})
+    names = ("fps", "detector", "min_face", "first_look", "detect_every", "margin", "pooling")
+    known = {"first_look": 0, "detect_every": 1, **origin}  # older bundles lack these; their version is refused in words
+    settings = VisualOf.model_validate({name: known[name] for name in names} | {"weights": weights})
     try:
         extractor = VisualExtractor(settings, Path("/"))
     except ExtractorError:

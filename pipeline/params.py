@@ -178,6 +178,11 @@ class VisualOf(Section):
     detector: Literal["mtcnn", "haar"]
     min_face: Annotated[int, Field(ge=12)]
     """Pixels: the smallest face looked for."""
+    first_look: Annotated[int, Field(ge=0)]
+    """Pixels: shorter side of the reduced picture that is looked at first, the whole one where it shows no face; 0: the
+    whole one at once."""
+    detect_every: Annotated[int, Field(ge=1, le=100)]
+    """Of so many sampled frames one is searched for faces, and those between where faces come, go or jump; 1: all."""
     margin: Share
     """Share of the face's longer side that is added around it."""
     weights: Annotated[str, Field(min_length=1)]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from extractors import denseface
-from extractors.faces import Box, Faces, crop, detector, faces_in, overlap, steadiest
+from extractors.faces import Box, Faces, crop, detector, faces_in, followed, overlap, steadiest
 from extractors.media import frames
+from pipeline.corpora import demo
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 
@@ -28,6 +29,80 @@ def test_a_crop_is_square_grey_and_repeats_the_edge_outside_the_picture() -> Non
     beyond = crop(picture, (80, 0, 40, 40), 0.0)
     assert (beyond[:, 40:] == 200).all()
     assert (beyond[:, :10] == 50).all()
+
+
+class Scene:
+    """A detector of pictures whose number stands in their first value; it counts which of them are searched."""
+
+    def __init__(self, boxes: list[list[Box]]) -> None:
+        self.boxes, self.searched = boxes, []
+        self.pictures = [np.full((4, 4, 3), number, np.uint8) for number in range(len(boxes))]
+
+    def __call__(self, picture: np.ndarray) -> list[Box]:
+        self.searched.append(int(picture[0, 0, 0]))
+        return self.boxes[self.searched[-1]]
+
+    def followed(self, every: int) -> list[list[Box]]:
+        seen = list(followed(iter(self.pictures), self, every))
+        assert [int(picture[0, 0, 0]) for picture, _ in seen] == list(range(len(self.boxes)))
+        assert len(set(self.searched)) == len(self.searched)
+        return [found for _, found in seen]
+
+
+def test_a_face_that_moves_is_followed_between_searched_pictures() -> None:
+    moving: list[list[Box]] = [[(n, n, 40 + n, 40), (80 - n, 60, 20, 20)] for n in range(12)]
+    for found in moving[::2]:
+        found.reverse()  # the order in which a detector names faces means nothing
+    scene = Scene(moving)
+    boxes = scene.followed(4)
+    assert sorted(scene.searched) == [0, 4, 8, 11]
+    assert [sorted(found) for found in boxes] == [sorted(found) for found in moving]
+
+
+@pytest.mark.parametrize("every", [1, 2, 4, 7])
+def test_no_face_is_lost_or_made_up_where_faces_come_go_or_jump(every: int) -> None:
+    here, there = (5, 5, 20, 20), (40, 40, 20, 20)
+    one_picture = [[here] if n == 5 else [] for n in range(12)]
+    cut = [[here] if n < 7 else [there] for n in range(15)]
+    comes_and_goes = [[here, there] if 3 <= n < 9 else [here] for n in range(10)]
+    for boxes in ([], [[]], [[here]], [[], [here]], one_picture, cut, comes_and_goes):
+        assert Scene(boxes).followed(every) == boxes
+
+
+@given(data=st.data())
+def test_each_picture_has_boxes_and_those_that_are_searched_have_the_detectors(data: st.DataObject) -> None:
+    place = st.integers(0, 30)
+    box = st.tuples(place, place, st.integers(1, 30), st.integers(1, 30))
+    scene = Scene(data.draw(st.lists(st.lists(box, max_size=3), max_size=20)))
+    boxes = scene.followed(data.draw(st.integers(1, 9)))
+    assert all(boxes[number] == scene.boxes[number] for number in scene.searched)
+    assert all(found for number, found in enumerate(boxes) if number not in scene.searched)
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """A picture of the synthetic corpus that shows a face, RGB uint8 [240, 320, 3]."""
+    turn = next(turn for turn in demo.script("train") if turn.frames > 10)
+    file = tmp_path_factory.mktemp("portrait") / "clip.mp4"
+    demo.write_clip(file, turn)
+    return next(frames(file, 1))
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "haar"])
+def test_a_first_look_at_a_reduced_picture_finds_the_face_where_it_is(name: str, portrait: np.ndarray) -> None:
+    large = np.repeat(np.repeat(portrait, 3, axis=0), 3, axis=1)
+    for picture in (large, portrait):  # reduced, and smaller than what it would be reduced to
+        expected, found = (max(detector(name, 40, edge)(picture), key=lambda box: box[2]) for edge in (0, 300))
+        assert overlap(expected, found) > 0.6
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "haar"])
+def test_a_small_face_is_found_though_the_first_look_misses_it(name: str, portrait: np.ndarray) -> None:
+    picture = np.full((900, 1200, 3), 90, np.uint8)
+    picture[300 : 300 + len(portrait), 500 : 500 + portrait.shape[1]] = portrait
+    small = picture[::6, ::6]
+    assert detector(name, 40)(np.ascontiguousarray(small)) == []
+    assert detector(name, 40, 150)(picture) == detector(name, 40)(picture) != []
 
 
 def faces_of(boxes: list[list[Box]]) -> Faces:
@@ -144,6 +219,22 @@ def test_real_talking_heads_have_a_face_in_every_frame() -> None:
     for file in files:
         faces = faces_in(frames(file, 3), detector("mtcnn", 40), 0.1)
         assert 0 < faces.frames == len(faces.crops), file.name
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs real clips")
+@pytest.mark.parametrize("name", ["1001_DFA_ANG_XX.flv", "bbaf2n.mpg"])
+def test_a_real_face_is_followed_to_where_a_search_finds_it(name: str) -> None:
+    pictures = list(frames(CLIPS / name, 5))
+    searched = []
+
+    def detect(picture: np.ndarray) -> list[Box]:
+        searched.append(0)
+        return detector("mtcnn", 40, 240)(picture)
+
+    boxes = [found for _, found in followed(pictures, detect, 5)]
+    assert len(searched) < 0.6 * len(pictures)
+    for picture, found in zip(pictures, boxes, strict=True):
+        assert overlap(detector("mtcnn", 40)(picture)[0], found[0]) > 0.6
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="needs real clips")

@@ -14,7 +14,8 @@ from extractors.visual import VisualExtractor, pooled
 from pipeline.params import VisualOf
 from pipeline.utterances import Utterance
 
-SETTINGS = VisualOf(fps=5.0, detector="mtcnn", min_face=40, margin=0.1, weights="random", pooling="mean")
+SETTINGS = VisualOf(fps=5.0, detector="mtcnn", min_face=40, first_look=0, detect_every=1, margin=0.1, weights="random",
+                    pooling="mean")  # fmt: skip
 
 
 def rows(*splits: str) -> dict[str, Utterance]:
@@ -94,6 +95,39 @@ def test_the_encoder_sees_whitened_faces() -> None:
     with torch.inference_mode():
         expected = denseface.untrained().network.pooled(torch.from_numpy((crops[:, None] - 100.0) / 50.0).float())
     np.testing.assert_allclose(extractor.encode(crops), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_face_has_the_same_bytes_in_any_company_and_with_any_number_of_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extractor = VisualExtractor(SETTINGS, Path("raw"))
+    crops = np.random.default_rng(0).integers(0, 256, (visual.BATCH["cpu"] * 2 + 3, 64, 64)).astype(np.uint8)
+    monkeypatch.setenv("CMATH_WORKERS", "1")
+    together = extractor.encode(crops)
+    for number in (0, 7, len(crops) - 1):
+        assert extractor.encode(crops[number : number + 1]).tobytes() == together[number].tobytes()
+    monkeypatch.setenv("CMATH_WORKERS", "2")
+    assert extractor.encode(crops[::-1]).tobytes() == together[::-1].tobytes()
+
+
+def test_clips_encoded_together_have_what_each_has_alone(
+    found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which = rows("test", "test", "test", "test", "test", "train")
+    extractor, together = extracted(SETTINGS, WorkCache(tmp_path), which)
+    monkeypatch.setattr(visual, "GROUP", 1)
+    parts = list(extractor.extract(which, {"hash4|None|None|"}))
+    assert [list(part) for part in parts] == [[f"hash{n}|None|None|"] for n in (0, 1, 2, 3, 5)]
+    alone = {key: result for part in parts for key, result in part.items()}
+    for key, result in zip(which, together, strict=True):
+        assert key == "hash4|None|None|" or result.to_bytes() == alone[key].to_bytes()
+
+
+def test_other_ways_to_look_for_faces_are_other_faces(found: list[str], tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    for change in ({}, {"first_look": 240}, {"detect_every": 5}):
+        extracted(SETTINGS.model_copy(update=change), cache, rows("train"))
+    assert found == ["0"] * 3
 
 
 def test_pooling() -> None:
