@@ -21,8 +21,9 @@ test: $(VENV)/ready-dev ## install what is needed and run lint, types and tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/ready ## time a training step of every model, CMATH's against the machine's matrix products
+bench: $(VENV)/ready ## time training steps and extraction against what the machine could do
 	$(BIN)/python -m bench.training
+	$(BIN)/python -m bench.extraction
 
 MODEL ?= models/demo
 app: $(VENV)/ready-app ## serve a local page that judges a recording by MODEL (models/demo); `make repro` trains it first

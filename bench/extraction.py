@@ -1,0 +1,332 @@
+"""How fast extraction is: every figure a ratio of two measurements in one run, for machines differ and have other work.
+
+    make bench
+
+On the development corpus `../shared/data/meld_mini` where it is, else on the synthetic one. What extractors are
+compared with runs in this process, in turns with them, and medians are taken; starting worker processes is not counted
+there. What a user waits for (a run on an unchanged corpus, on one changed clip) is timed as commands in a project of
+its own, which is thrown away. Prints a Markdown table, and to the standard error what it is at.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+import torch
+from ruamel.yaml import YAML
+from torch.utils.flop_counter import FlopCounterMode
+
+from extractors import denseface
+from extractors.audio import AudioExtractor, functionals
+from extractors.faces import EDGE, crop, detector, faces_of_clip, prepare
+from extractors.media import MediaError, frames, read_sound
+from extractors.result import Clip
+from extractors.text import TextExtractor, batches
+from extractors.visual import VisualExtractor
+from extractors.workers import AHEAD, spread
+from pipeline.corpora import demo
+from pipeline.params import MODALITIES, Params, load_params
+from pipeline.utterances import Utterance, read_index
+
+PROJECT = Path(__file__).parents[1]
+CORPUS = PROJECT.parent / "shared" / "data" / "meld_mini"
+CLIPS = 24
+"""Clips of a round."""
+WARM = 2 * AHEAD
+"""Clips before the clock starts: by then all workers run."""
+ROUNDS = 3
+GB = 1e9
+FREE_BOX = b"\0\0\0\x08free"
+"""An empty box at the end of an mp4 changes the file's content, and nothing that is in it."""
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def workers(number: int) -> Iterator[None]:
+    before = os.environ.get("CMATH_WORKERS")
+    os.environ["CMATH_WORKERS"] = str(number)
+    try:
+        yield
+    finally:
+        os.environ.pop("CMATH_WORKERS")
+        if before is not None:
+            os.environ["CMATH_WORKERS"] = before
+
+
+class Project:
+    """A copy of the code in a folder of its own, with one corpus in MELD's layout, everything small but extraction."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.raw = folder / "project", folder / "corpus"
+        for name in ("pipeline", "extractors", "model", ".dvc"):
+            ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+            shutil.copytree(PROJECT / name, self.folder / name, ignore=ignored)
+        for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+            shutil.copy(PROJECT / name, self.folder / name)
+        if CORPUS.is_dir():
+            shutil.copytree(CORPUS, self.raw)
+        else:
+            demo.make_demo(self.raw)
+        yaml = YAML()
+        content = yaml.load((self.folder / "params.yaml").read_text("utf-8"))
+        content["datasets"] = ["meld"]
+        content["index"]["meld"]["raw"] = str(self.raw)
+        content["text"]["meld"] |= {"model": "minilm", "finetune": False}
+        content["model"] |= {"name": "cmath", "dim": 20, "heads": 2}
+        content["train"]["meld"] |= {"epochs": 1, "seeds": [0]}
+        with (self.folder / "params.yaml").open("w", encoding="utf-8") as stream:
+            yaml.dump(content, stream)
+        self.params: Params = load_params(self.folder / "params.yaml")
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**os.environ, "PATH": programs, "CMATH_LOG": "WARNING", "PYTHONDONTWRITEBYTECODE": "1"}
+        for name in ("CMATH_CACHE", "DVC_ROOT"):
+            self.environment.pop(name, None)
+        self.run("git", "init", "-q")
+        self.run("git", "add", ".")
+        self.run("git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-qm", "start")
+        self.stage("raw")
+        self.stage("index")
+        self.rows = read_index(self.folder / "data" / "meld" / "index.csv")
+
+    def run(self, *command: str) -> float:
+        """Seconds that `command` takes; its output is shown if it fails."""
+        begin = time.perf_counter()
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        return time.perf_counter() - begin
+
+    def stage(self, name: str, *arguments: str) -> float:
+        return self.run(sys.executable, "-m", f"pipeline.{name}", "meld", *arguments)
+
+    def dvc(self, *arguments: str) -> float:
+        return self.run(sys.executable, "-m", "dvc", *arguments)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """What processes that this one starts take together at most, in bytes: memory that they share counts once."""
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.25):
+            together = 0
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    together += process.memory_full_info().pss
+                except psutil.Error:  # it ended in between
+                    continue
+            peak[0] = max(peak[0], together)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def sample(rows: list[Utterance], kind: str, number: int) -> list[Utterance]:
+    """Utterances with a medium of `kind`, spread evenly over the corpus."""
+    found = [row for row in rows if getattr(row, kind)]
+    places = np.linspace(0, len(found) - 1, min(number, len(found))).astype(int)
+    return [found[place] for place in places]
+
+
+def text(project: Project) -> list[str]:
+    extractor = TextExtractor(project.params.text["meld"], project.raw)
+    tokens = extractor.encoder.tokens([row.text for row in sample(project.rows, "text", 1000)])
+    cut = list(batches([len(ids) for ids in tokens]))
+
+    @torch.inference_mode()
+    def encode() -> None:
+        for batch in cut:
+            extractor.encoder.vectors([tokens[place] for place in batch])
+
+    with FlopCounterMode(display=False) as counter:
+        encode()
+    operations = counter.get_total_flops()
+    width = extractor.dim
+    left, right = torch.randn(2048, width), torch.randn(width, 4 * width)
+    products = round(operations / (2 * left.numel() * right.shape[1]))
+    encoding, limit = [], []
+    for _ in range(ROUNDS):
+        encoding.append(seconds_of(encode))
+        limit.append(seconds_of(lambda: [left @ right for _ in range(products)]))
+    seconds = median(encoding)
+    return [line("text encoding against the same operations as plain matrix products",
+                f"{len(tokens) / seconds:.0f} utterances a second, {operations / seconds / 1e9:.0f} GFLOP/s",
+                encoding, limit)]  # fmt: skip
+
+
+def audio(project: Project) -> list[str]:
+    settings = project.params.audio["meld"]
+    chosen = sample(project.rows, "audio", WARM + CLIPS)
+    extractor = AudioExtractor(settings, project.raw)
+    sounds = [
+        read_sound(project.raw / one.audio, one.audio_start, one.audio_end) for one in chosen[WARM:]
+    ]  # of the clips that are timed
+    length = sum(map(len, sounds)) / 16_000
+
+    def ours(number: int) -> float:
+        with workers(number):
+            results = extractor.extract({str(place): one for place, one in enumerate(chosen)}, set())
+            list(islice(results, WARM))
+            return seconds_of(lambda: list(results))
+
+    functionals(sounds[0], settings.set, settings.min_seconds)
+    alone, one, two = [], [], []
+    for _ in range(ROUNDS):
+        alone.append(seconds_of(lambda: [functionals(sound, settings.set, settings.min_seconds) for sound in sounds]))
+        one.append(ours(1))
+        two.append(ours(2))
+    return [
+        line(
+            "audio, one worker, against openSMILE alone", f"{length / median(one):.0f} s of sound a second", one, alone
+        ),
+        line(
+            "audio, two workers against one (at least 1.7)", f"{length / median(two):.0f} s of sound a second", two, one
+        ),
+    ]
+
+
+def visual(project: Project) -> list[str]:
+    settings = project.params.visual["meld"]
+    chosen = [
+        Clip(one.video, project.raw / one.video, one.video_hash, one.start, one.end, one.region)
+        for one in sample(project.rows, "video", WARM + CLIPS)
+    ]
+    timed = chosen[WARM:]
+    extractor = VisualExtractor(settings, project.raw)
+    network = denseface.load(PROJECT / settings.weights).network if settings.weights != "random" else (
+        denseface.untrained().network)  # fmt: skip
+    thorough = detector(settings.detector, settings.min_face)
+    pictures: list[np.ndarray] = []
+
+    def decode() -> None:
+        pictures.clear()
+        for clip in timed:
+            try:
+                pictures.extend(frames(clip.path, settings.fps, clip.start, clip.end, clip.region))
+            except MediaError:
+                continue
+
+    @torch.inference_mode()
+    def plain() -> None:
+        for clip in timed:
+            try:
+                for picture in list(frames(clip.path, settings.fps, clip.start, clip.end, clip.region)):
+                    boxes = thorough(picture)
+                    if boxes:
+                        face = crop(picture, max(boxes, key=lambda box: box[2] * box[3]), settings.margin)
+                        network.pooled((torch.from_numpy(face).float().view(1, 1, EDGE, EDGE) - 128) / 64)
+            except MediaError:
+                continue
+
+    def ours(number: int) -> float:
+        how = (settings.detector, settings.min_face, settings.first_look, settings.detect_every, settings.fps,
+               settings.margin)  # fmt: skip
+        with workers(number):
+            found = spread(faces_of_clip, chosen, prepare, *how)
+            list(islice(found, WARM))
+            return seconds_of(lambda: extractor.encode(np.concatenate([faces.crops for _, faces in found])))
+
+    decode()
+    extractor.encode(np.zeros((1, EDGE, EDGE), np.uint8))
+    loop, decoding, detection, one, two = [], [], [], [], []
+    for _ in range(ROUNDS):
+        loop.append(seconds_of(plain))
+        decoding.append(seconds_of(decode))
+        detection.append(seconds_of(lambda: [thorough(picture) for picture in pictures]))
+        one.append(ours(1))
+        two.append(ours(2))
+    said = f"{len(pictures) / median(two):.0f} frames a second"
+    return [
+        line("visual, two workers, against a plain loop over every sampled frame (at least 3)", said, two, loop),
+        line("visual, one worker, against that loop", f"{len(pictures) / median(one):.0f} frames a second", one, loop),
+        line("visual, two workers, against decoding alone", said, two, decoding),
+        line("visual, two workers, against detection on every sampled frame alone", said, two, detection),
+        line("visual, two workers against one (at least 1.7)", said, two, one),
+    ]
+
+
+def commands(project: Project) -> list[str]:
+    full, lines = 0.0, []
+    for modality in MODALITIES:
+        say(f"extracting {modality} of {len(project.rows)} utterances")
+        with peak_memory() as peak:
+            took = project.stage("extract", modality)
+        full += took
+        lines.append(
+            f"| {modality}: peak memory of its processes together (at most 1.5 GB) | {peak[0] / GB:.2f} GB | |"
+        )
+    say("one changed clip")
+    with (project.raw / sample(project.rows, "video", 3)[1].video).open("ab") as stream:
+        stream.write(FREE_BOX)
+    project.stage("index")
+    once = sum(project.stage("extract", modality) for modality in MODALITIES)
+    lines.insert(0, f"| one changed clip against all {len(project.rows)} utterances (at most 5 %) | "
+                    f"{once:.1f} s of {full:.1f} s | {100 * once / full:.1f} % |")  # fmt: skip
+    say("dvc repro, then again without a change")
+    project.dvc("repro")
+    repro, status = [], []
+    for _ in range(ROUNDS):
+        status.append(project.dvc("status"))
+        repro.append(project.dvc("repro"))
+    beyond = median(repro) - median(status)
+    lines.insert(1, f"| `dvc repro` with nothing to do, beyond `dvc status` (at most 2 s) | {median(repro):.1f} s, "
+                    f"{median(status):.1f} s | {beyond:+.1f} s |")  # fmt: skip
+    return lines
+
+
+def line(what: str, figure: str, ours: list[float], other: list[float]) -> str:
+    """A line of the table: how many times as fast as the `other` we are, the median of rounds."""
+    return f"| {what} | {figure} | {median(b / a for a, b in zip(ours, other, strict=True)):.2f} |"
+
+
+PARTS: dict[str, Callable[[Project], list[str]]] = {
+    "text": text, "audio": audio, "visual": visual, "commands": commands,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which of them (all)")
+    chosen = parser.parse_args().parts
+    with tempfile.TemporaryDirectory(prefix="cmath-bench-") as folder:
+        say(f"corpus: {CORPUS if CORPUS.is_dir() else 'the synthetic one'}")
+        project = Project(Path(folder))
+        lines = []
+        for name in chosen:
+            say(f"measuring: {name}")
+            lines += PARTS[name](project)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{len(project.rows)} utterances, {cores} cores, medians of {ROUNDS} rounds.\n")
+    print("| what | figure | ratio |\n|---|---|---|")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
