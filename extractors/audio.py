@@ -13,10 +13,10 @@ import numpy as np
 import opensmile
 from librosa.feature import rms
 
-from extractors.cache import WorkCache
+from extractors.cache import Cache
 from extractors.media import RATE, MediaError, read_sound, require_content
 from extractors.result import Clip, Result
-from extractors.workers import spread
+from extractors.workers import Lost, spread
 from pipeline.params import FUNCTIONALS, AudioOf
 from pipeline.utterances import Utterance
 
@@ -25,6 +25,8 @@ VERSION = 2
 SILENCE = 1e-3
 """Loudness (root mean square of a frame, of full scale 1) that a track must reach somewhere: -60 dB, far below the
 noise of any recording, and above the click that a codec may leave in digital silence."""
+FRAME, HOP, BLOCK = 2048, 512, 1024
+"""Samples of a frame and between two; frames looked at together (half a minute)."""
 
 
 class AudioExtractor:
@@ -43,8 +45,11 @@ class AudioExtractor:
             "librosa": version("librosa"),
         }
 
-    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
-        """Each utterance stands for itself."""
+    def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
+        return True  # each utterance stands for itself
+
+    def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
+        return [[key] for key in rows]
 
     def key(self, row: Utterance) -> str | None:
         return f"{row.audio_hash}|{row.audio_start}|{row.audio_end}" if row.audio else None
@@ -52,7 +57,7 @@ class AudioExtractor:
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         clips = [self._clip(key, row) for key, row in rows.items() if key not in known]
         for clip, result in spread(_functionals_of_clip, clips, _prepare, self.settings.set, self.settings.min_seconds):
-            yield {clip.key: result}
+            yield {clip.key: Result(None, result.reason, lasting=False) if isinstance(result, Lost) else result}
 
     def _clip(self, key: str, row: Utterance) -> Clip:
         return Clip(key, self.raw / row.audio, row.audio_hash, row.audio_start, row.audio_end)
@@ -72,9 +77,18 @@ def _functionals_of_clip(clip: Clip) -> Result:
         sound = read_sound(clip.path, clip.start, clip.end)
     except MediaError as error:
         return Result(None, str(error))
-    if not len(sound) or rms(y=sound).max() < SILENCE:
+    if not len(sound) or is_silent(sound):
         return Result(None, "silent")
     return Result(functionals(sound, _worker["name"], _worker["min_seconds"]), used=len(sound))
+
+
+def is_silent(sound: np.ndarray) -> bool:
+    """Whether no frame of `sound`, float32 [samples], reaches SILENCE; frames are looked at in blocks, so that a long
+    sound needs little memory."""
+    padded = np.pad(sound, FRAME // 2)
+    steps = range(0, len(sound) // HOP + 1, BLOCK)
+    blocks = (padded[step * HOP : (step + BLOCK - 1) * HOP + FRAME] for step in steps)
+    return all(rms(y=block, frame_length=FRAME, hop_length=HOP, center=False).max() < SILENCE for block in blocks)
 
 
 @cache

@@ -1,19 +1,37 @@
 """The work cache: results kept by what they were made from, so that a killed or changed run repeats nothing.
 
 A key is the content that went in (hashes, interval, region) together with the maker's fingerprint; a value is bytes.
-One SQLite file outside git's and DVC's sight serves several processes at once, and a kill leaves nothing half-written.
+One SQLite file outside git's and DVC's sight serves several processes of one machine at once, and a kill leaves nothing
+half-written.
+
+Processes of several machines that share the folder each append to a log of their own, for SQLite needs locks and shared
+memory, which network file systems do not keep; a file with a single writer, whose readers stop at the first record that
+is not whole, needs neither. The next process that opens the SQLite file takes the logs in.
 """
 
 import hashlib
 import json
+import os
+import platform
+import socket
 import sqlite3
-from collections.abc import Iterable, Mapping
+import struct
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 import numpy as np
 
 PARTS = 500
 """Keys asked for in one statement; SQLite limits the number of its variables."""
+DATABASE, LOGS = "work.sqlite", "shards"
+OPEN, SEALED = ".part", ".log"
+"""Endings of a log that may still grow (or whose process was killed), and of one that was closed."""
+HEAD = struct.Struct("<QI")
+"""Before each record of a log: its length and CRC-32."""
 
 
 class CacheError(Exception):
@@ -25,62 +43,279 @@ def fingerprint(values: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the cache has of one maker of results."""
+
+    fingerprint: str
+    identity: dict[str, object]
+    """Empty if it was not recorded."""
+    entries: int
+    bytes_: int
+
+
+class Cache(Protocol):
+    """What extractors ask of a work cache."""
+
+    def maker(self, identity: Mapping[str, object]) -> str:
+        """The fingerprint of a maker of results, whose identity is kept beside them so that people can read it.
+
+        The processor's kind goes into it: others compute other last bits.
+        """
+        ...
+
+    def known(self, fingerprint: str, keys: Iterable[str]) -> set[str]:
+        """Those of `keys` that are there, without reading their values."""
+        ...
+
+    def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """Those of `keys` that are there, with their values."""
+        ...
+
+    def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
+        """Keep `values`, all of them or, when the disk is full or the process dies, none.
+
+        Raises:
+            CacheError: they cannot be written; what was kept before is safe.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
 class WorkCache:
-    """Results by (fingerprint, key) in `folder`/work.sqlite."""
+    """The cache in `folder`/work.sqlite, for any number of processes of one machine."""
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / "work.sqlite"
+        self.file, self._logs = folder / DATABASE, folder / LOGS
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.file, timeout=60)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS result (fingerprint TEXT, key TEXT, value BLOB NOT NULL,"
-                " PRIMARY KEY (fingerprint, key)) WITHOUT ROWID"
-            )
+            with self._database:
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS result (fingerprint TEXT, key TEXT, value BLOB NOT NULL,"
+                    " PRIMARY KEY (fingerprint, key)) WITHOUT ROWID"
+                )
+                self._database.execute("CREATE TABLE IF NOT EXISTS maker (fingerprint TEXT PRIMARY KEY, identity TEXT)")
+                self._database.execute("CREATE TABLE IF NOT EXISTS taken (log TEXT PRIMARY KEY, until INTEGER)")
+            self._take_in()
         except (sqlite3.Error, OSError) as error:
             raise CacheError(f"{self.file}: the work cache cannot be opened ({error})") from None
 
     def close(self) -> None:
         self._database.close()
 
-    def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """Those of `keys` that are there, with their values."""
-        wanted = list(dict.fromkeys(keys))
-        found: dict[str, bytes] = {}
-        for begin in range(0, len(wanted), PARTS):
-            part = wanted[begin : begin + PARTS]
-            marks = ",".join("?" * len(part))
-            found.update(
-                self._database.execute(
-                    f"SELECT key, value FROM result WHERE fingerprint = ? AND key IN ({marks})", [fingerprint, *part]
-                )
-            )
-        return found
+    def maker(self, identity: Mapping[str, object]) -> str:
+        whole = _with_processor(identity)
+        name = fingerprint(whole)
+        self._write("INSERT OR IGNORE INTO maker VALUES (?, ?)", [(name, json.dumps(whole, sort_keys=True))])
+        return name
 
     def known(self, fingerprint: str, keys: Iterable[str]) -> set[str]:
-        """Those of `keys` that are there, without reading their values."""
-        wanted = list(dict.fromkeys(keys))
-        found: set[str] = set()
-        for begin in range(0, len(wanted), PARTS):
-            part = wanted[begin : begin + PARTS]
-            marks = ",".join("?" * len(part))
-            rows = self._database.execute(
-                f"SELECT key FROM result WHERE fingerprint = ? AND key IN ({marks})", [fingerprint, *part]
-            )
-            found.update(key for (key,) in rows)
+        return {key for (key,) in _asked(self._database, "key", fingerprint, keys)}
+
+    def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, bytes]:
+        return dict(_asked(self._database, "key, value", fingerprint, keys))
+
+    def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
+        rows = [(fingerprint, key, value) for key, value in values.items()]
+        self._write("INSERT OR REPLACE INTO result VALUES (?, ?, ?)", rows)
+
+    def contents(self) -> list[Made]:
+        """What there is, by maker, the largest first."""
+        rows = self._database.execute(
+            "SELECT result.fingerprint, identity, COUNT(*), SUM(LENGTH(value)) FROM result"
+            " LEFT JOIN maker ON maker.fingerprint = result.fingerprint GROUP BY result.fingerprint ORDER BY 4 DESC"
+        )
+        return [Made(name, json.loads(identity or "{}"), number, bytes_) for name, identity, number, bytes_ in rows]
+
+    def remove(self, fingerprints: Iterable[str]) -> None:
+        """Forget all results of these makers, and give their room back to the disk.
+
+        Raises:
+            CacheError: another process has the cache open, or the disk lacks room for the copy that this makes.
+        """
+        names = [(name,) for name in fingerprints]
+        for table in ("result", "maker"):
+            self._write(f"DELETE FROM {table} WHERE fingerprint = ?", names)
+        try:
+            self._database.execute("VACUUM")
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise CacheError(f"{self.file}: entries were deleted, but their room was not given back ({error}); say so "
+                             "again when no other process uses the cache") from None  # fmt: skip
+
+    def _write(self, statement: str, rows: list[tuple]) -> None:
+        try:
+            with self._database:
+                self._database.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise CacheError(_cannot_be_written(self.file, error)) from None
+
+    def _take_in(self) -> None:
+        """Copy what the logs have and the database has not, and delete logs that were closed."""
+        for log in sorted(self._logs.glob("*")):
+            taken = self._database.execute("SELECT until FROM taken WHERE log = ?", [log.stem]).fetchone()
+            try:
+                for header, values, until in _records(log, taken[0] if taken else 0):
+                    with self._database:
+                        if "identity" in header:
+                            identity = header["identity"]
+                            row = (fingerprint(identity), json.dumps(identity, sort_keys=True))
+                            self._database.execute("INSERT OR IGNORE INTO maker VALUES (?, ?)", row)
+                        else:
+                            rows = [(header["fingerprint"], key, value) for key, value in _parts(header, values)]
+                            self._database.executemany("INSERT OR IGNORE INTO result VALUES (?, ?, ?)", rows)
+                        self._database.execute("INSERT OR REPLACE INTO taken VALUES (?, ?)", (log.stem, until))
+            except FileNotFoundError:  # just closed by its process, or taken in by another: so the next time
+                continue
+            if log.suffix == SEALED:
+                log.unlink(missing_ok=True)
+                with self._database:
+                    self._database.execute("DELETE FROM taken WHERE log = ?", [log.stem])
+
+
+class ShardCache:
+    """The cache in a `folder` that several machines share: written to a log of this process' own.
+
+    What the logs and work.sqlite had when it was opened is known too.
+    """
+
+    def __init__(self, folder: Path, shard: str) -> None:
+        name = f"{shard}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self.file, self.database = folder / LOGS / f"{name}{OPEN}", folder / DATABASE
+        self._places: dict[tuple[str, str], tuple[IO[bytes], int, int]] = {}
+        self._read: list[IO[bytes]] = []
+        self._database: sqlite3.Connection | None = None
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            for log in sorted(self.file.parent.glob("*")):
+                self._look_into(log)
+            self.in_use = any(Path(f"{self.database}{ending}").exists() for ending in ("-wal", "-journal"))
+            if self.database.exists() and not self.in_use:
+                self._open_database()
+            self._log = self.file.open("x+b", buffering=0)
+        except OSError as error:
+            raise CacheError(f"{self.file}: the work cache cannot be opened ({error})") from None
+
+    def _open_database(self) -> None:
+        """Read it without locks, as may be done because nobody has it open: else it would have a -wal."""
+        try:
+            self._database = sqlite3.connect(f"{self.database.resolve().as_uri()}?immutable=1", uri=True)
+            self._database.execute("SELECT 1 FROM result LIMIT 1")
+        except sqlite3.Error:  # it is just being made
+            self._database, self.in_use = None, True
+
+    def _look_into(self, log: Path) -> None:
+        try:
+            stream = log.open("rb")
+        except FileNotFoundError:
+            return
+        self._read.append(stream)
+        for header, values, until in _records(log, 0):
+            begin = until - len(values)
+            for key, length in header.get("keys", {}).items():
+                self._places[header["fingerprint"], key] = (stream, begin, length)
+                begin += length
+
+    def close(self) -> None:
+        self._log.close()
+        if self.file.stat().st_size:
+            self.file.rename(self.file.with_suffix(SEALED))
+        else:
+            self.file.unlink()
+        for stream in self._read:
+            stream.close()
+        if self._database:
+            self._database.close()
+
+    def maker(self, identity: Mapping[str, object]) -> str:
+        whole = _with_processor(identity)
+        self._append({"identity": whole}, [])
+        return fingerprint(whole)
+
+    def known(self, fingerprint: str, keys: Iterable[str]) -> set[str]:
+        wanted = set(keys)
+        found = {key for key in wanted if (fingerprint, key) in self._places}
+        if self._database:
+            found |= {key for (key,) in _asked(self._database, "key", fingerprint, wanted - found)}
+        return found
+
+    def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, bytes]:
+        wanted = set(keys)
+        found: dict[str, bytes] = {}
+        for key in wanted:
+            if (fingerprint, key) in self._places:
+                stream, begin, length = self._places[fingerprint, key]
+                found[key] = os.pread(stream.fileno(), length, begin)
+        if self._database:
+            found |= dict(_asked(self._database, "key, value", fingerprint, wanted - set(found)))
         return found
 
     def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
-        """Keep `values`, all of them or, when the disk is full or the process dies, none."""
-        rows = [(fingerprint, key, value) for key, value in values.items()]
+        keys = {key: len(value) for key, value in values.items()}
+        self._append({"fingerprint": fingerprint, "keys": keys}, list(values.values()))
+
+    def _append(self, header: dict, values: list[bytes]) -> None:
+        body = json.dumps(header).encode() + b"\n" + b"".join(values)
         try:
-            with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO result VALUES (?, ?, ?)", rows)
+            begin = self._log.tell()
+            whole = HEAD.pack(len(body), zlib.crc32(body)) + body
+            if self._log.write(whole) != len(whole):
+                raise OSError("the disk is full")
+            os.fsync(self._log.fileno())
+        except OSError as error:
+            raise CacheError(_cannot_be_written(self.file, error)) from None
+        begin += len(whole) - sum(map(len, values))
+        for key, length in header.get("keys", {}).items():
+            self._places[header["fingerprint"], key] = (self._log, begin, length)
+            begin += length
+
+
+def _with_processor(identity: Mapping[str, object]) -> dict[str, object]:
+    return {**identity, "processor": platform.machine()}
+
+
+def _cannot_be_written(file: Path, error: Exception) -> str:
+    return (f"{file}: the work cache cannot be written ({error}); what was kept before is safe, and the same command "
+            "goes on from there. `python -m pipeline.cache --prune` makes room")  # fmt: skip
+
+
+def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: Iterable[str]) -> Iterator[tuple]:
+    wanted = list(dict.fromkeys(keys))
+    for begin in range(0, len(wanted), PARTS):
+        part = wanted[begin : begin + PARTS]
+        marks = ",".join("?" * len(part))
+        try:
+            yield from database.execute(
+                f"SELECT {columns} FROM result WHERE fingerprint = ? AND key IN ({marks})", [fingerprint, *part]
+            )
         except sqlite3.Error as error:
-            raise CacheError(f"{self.file}: the work cache cannot be written ({error}); what was kept before is "
-                             "safe, and the same command goes on from there") from None  # fmt: skip
+            raise CacheError(
+                f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it"
+            ) from None
+
+
+def _records(log: Path, begin: int) -> Iterator[tuple[dict, bytes, int]]:
+    """Header, values and end of each whole record of `log` from `begin` on; a kill leaves half a record at the end."""
+    with log.open("rb") as stream:
+        stream.seek(begin)
+        while len(head := stream.read(HEAD.size)) == HEAD.size:
+            length, check = HEAD.unpack(head)
+            body = stream.read(length) if length <= os.fstat(stream.fileno()).st_size else b""
+            if not body or len(body) < length or zlib.crc32(body) != check:
+                return
+            header, _, values = body.partition(b"\n")
+            yield json.loads(header), values, stream.tell()
+
+
+def _parts(header: dict, values: bytes) -> Iterator[tuple[str, bytes]]:
+    begin = 0
+    for key, length in header["keys"].items():
+        yield key, values[begin : begin + length]
+        begin += length
 
 
 def pack(array: np.ndarray) -> bytes:

@@ -36,13 +36,24 @@ class Origin:
 
 
 def write_features(features: Features, file: Path) -> None:
-    """Write the file; the same features give the same bytes."""
+    """Write the file, whole or not at all; the same features give the same bytes.
+
+    Raises:
+        FeaturesError: it cannot be written, for want of room for example.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
     # safetensors writes memory as it lies: the columns of a transposed matrix would come back as rows.
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
+    half = file.with_suffix(".half")
+    try:
+        save_file(tensors, half, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
+        half.replace(file)
+    except (OSError, SafetensorError) as error:
+        half.unlink(missing_ok=True)
+        raise FeaturesError(f"{file}: cannot be written ({error}); what was extracted is in the work cache, and the "
+                            "same command goes on from there") from None  # fmt: skip
 
 
 def read_features(file: Path, utterances: int) -> Features:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from extractors.cache import WorkCache, pack, unpack
+from extractors.cache import Cache, pack, unpack
 from pipeline.utterances import Utterance
 
 
@@ -25,6 +25,8 @@ class Result:
     """Why it is missing: `silent`, `no face`, or what the decoder said."""
     used: int = 0
     """Number of pieces (tokens, samples, faces) that the vector summarises."""
+    lasting: bool = True
+    """Whether it would be the same another time; if not (a worker process died), the work cache does not keep it."""
 
     def to_bytes(self) -> bytes:
         if self.vector is None:
@@ -57,15 +59,23 @@ class Extractor(Protocol):
     identity: dict[str, object]
     """All that decides the numbers: parameters, weights' checksums, versions. Its fingerprint is the cache's."""
 
-    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
+    def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
         """Do for all `rows` by key what must be known before the first vector; `identity` is whole afterwards.
 
-        What is costly is kept in `cache`, which stays open until the last result has come.
+        What is costly is kept in `cache`, which stays open until the last result has come. With a `share`, do it for
+        those keys alone.
+
+        Returns:
+            Whether it is done for all: if another share is not, there can be no vector yet.
         """
         ...
 
     def key(self, row: Utterance) -> str | None:
         """What of `row` goes into its vector, as a name for its content; None where the modality is missing."""
+        ...
+
+    def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
+        """All keys, in groups whose members' vectors depend, in their last bits, on each other's company."""
         ...
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:

@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
 
-from extractors.cache import WorkCache
+from extractors.cache import Cache
 from extractors.device import device
 from extractors.result import ExtractorError, Result
+from extractors.workers import Lost, engine, spread
 from pipeline.params import TextOf
 from pipeline.stage import root
 from pipeline.utterances import Utterance
@@ -35,7 +36,7 @@ FILES = ["*.json", "*.txt", "model*.safetensors"]
 OLD_WEIGHTS = "pytorch_model*.bin"
 """Weights of an encoder that has no safetensors: read with `weights_only`, which runs nothing that is in them."""
 BATCH_TOKENS = 4096
-"""Tokens a pass of the encoder, padding included."""
+"""Tokens a pass of the encoder, padding included; on CUDA as many as its memory has MiB, if that is more."""
 
 
 class Encoder:
@@ -71,7 +72,7 @@ class Encoder:
             raise ExtractorError(f"text's `layers` in params.yaml is 'last4', but the encoder {settings.model!r} has "
                                  f"only {config.num_hidden_layers}: use `last`")  # fmt: skip
         self.network.eval().to(device)
-        self.device, self.layers = device, settings.layers
+        self.folder, self.device, self.layers = folder, device, settings.layers
         self.dim = int(config.hidden_size)
         self.pooling = own_pooling(folder) if settings.pooling == "auto" else settings.pooling
         positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
@@ -87,7 +88,9 @@ class Encoder:
         """Pooled vectors of the texts with these `tokens`, float32 [texts, dim] on the device."""
         ids = pad_sequence([torch.tensor(text) for text in tokens], batch_first=True, padding_value=self.padding)
         mask = pad_sequence([torch.ones(len(text), dtype=torch.long) for text in tokens], batch_first=True)
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        if self.device.type == "cuda":
+            ids, mask = ids.pin_memory(), mask.pin_memory()
+        ids, mask = (part.to(self.device, non_blocking=True) for part in (ids, mask))
         faster = torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
         with faster:
             output = self.network(ids, attention_mask=mask, output_hidden_states=self.layers == "last4")
@@ -132,14 +135,20 @@ class TextExtractor:
             "device": self.device.type,
         }
 
-    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
-        """Each utterance stands for itself."""
+    def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
+        return True  # each utterance stands for itself
 
     def key(self, row: Utterance) -> str | None:
         if not row.text.strip():
             return None
         content = hashlib.sha256(row.text.encode()).hexdigest()
         return f"{content}|{self._fold(row)}" if self._is_cross_fitted(row) else content
+
+    def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
+        parts: dict[int | None, list[str]] = {}
+        for key, row in rows.items():
+            parts.setdefault(self._fold(row) if self._is_cross_fitted(row) else None, []).append(key)
+        return [list(batch) for keys in parts.values() for batch in self._batches(rows, keys)]
 
     def _is_cross_fitted(self, row: Utterance) -> bool:
         return len(self.folders) > 1 and row.split == "train"
@@ -164,30 +173,56 @@ class TextExtractor:
             if len(self.folders) == 1:
                 yield from self._encoded(rows, shared, known)
             elif waiting:
-                for part in self._encoded(rows, shared, set()):
+                for part in self._encoded(rows, shared, known):
                     for key, result in part.items():
                         sums[key] = result.vector + sums.get(key, 0)
                     if number + 1 == len(self.folders):
                         yield {
                             key: Result(sums[key] / np.float32(len(self.folders)), used=result.used)
                             for key, result in part.items()
-                            if key not in known
                         }
 
-    @torch.inference_mode()
     def _encoded(self, rows: Mapping[str, Utterance], keys: list[str], known: set[str]) -> Iterator[dict[str, Result]]:
         """Results of this moment's encoder for `keys`, batch by batch."""
-        tokens = self.encoder.tokens([rows[key].text for key in keys]) if keys else []
         # Batches are cut from all rows, known or not: a run that was killed then goes on with the very batches, and so
         # the very last bits, of one that was not.
-        for batch in batches([len(ids) for ids in tokens]):
-            left = [place for place in batch if keys[place] not in known]
-            if left:
-                vectors = self.encoder.vectors([tokens[place] for place in left]).cpu()
-                yield {
-                    keys[place]: Result(vector.numpy(), used=len(tokens[place]))
-                    for place, vector in zip(left, vectors, strict=True)
-                }
+        left = [{key: ids for key, ids in batch.items() if key not in known} for batch in self._batches(rows, keys)]
+        for batch, vectors in self._vectors([batch for batch in left if batch]):
+            yield {
+                key: Result(vector.numpy(), used=len(ids))
+                for (key, ids), vector in zip(batch.items(), vectors, strict=True)
+            }
+
+    def _batches(self, rows: Mapping[str, Utterance], keys: list[str]) -> list[dict[str, list[int]]]:
+        """The tokens of `keys`, a batch a pass of the encoder."""
+        tokens = self.encoder.tokens([rows[key].text for key in keys]) if keys else []
+        cut = batches([len(ids) for ids in tokens], most_tokens(self.device))
+        return [{keys[place]: tokens[place] for place in batch} for batch in cut]
+
+    @torch.inference_mode()
+    def _vectors(self, batches: list[dict[str, list[int]]]) -> Iterator[tuple[dict[str, list[int]], Tensor]]:
+        """Batches with their vectors; a cluster shares the work, unless a GPU is here to do it."""
+        if engine() != "ray" or self.device.type != "cpu":
+            for batch in batches:
+                yield batch, self.encoder.vectors(list(batch.values())).cpu()
+            return
+        for batch, vectors in spread(_vectors_of_batch, batches, _prepare, self.encoder.folder, self.settings):
+            if isinstance(vectors, Lost):
+                raise ExtractorError(f"text: a batch could not be encoded: {vectors.reason}; what was finished is kept")
+            yield batch, torch.from_numpy(vectors)
+
+
+_worker: dict = {}
+
+
+def _prepare(folder: Path, settings: TextOf) -> None:
+    _worker["encoder"] = Encoder(folder, settings, torch.device("cpu"))
+
+
+@torch.inference_mode()
+def _vectors_of_batch(batch: dict[str, list[int]]) -> np.ndarray:
+    vectors: np.ndarray = _worker["encoder"].vectors(list(batch.values())).numpy()
+    return vectors
 
 
 def encoder_folder(name: str) -> Path:
@@ -263,11 +298,18 @@ def checksum(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Places of `lengths` in batches of at most BATCH_TOKENS tokens, the longest first, so that little is padded."""
+def most_tokens(device: torch.device) -> int:
+    """Tokens a pass on `device`."""
+    if device.type != "cuda":
+        return BATCH_TOKENS
+    return max(BATCH_TOKENS, torch.cuda.get_device_properties(device).total_memory // 2**20)
+
+
+def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]:
+    """Places of `lengths` in batches of at most `most` tokens, the longest first, so that little is padded."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > BATCH_TOKENS:
+        if batch and lengths[batch[0]] * (len(batch) + 1) > most:
             yield batch
             batch = []
         batch.append(place)

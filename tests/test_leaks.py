@@ -37,7 +37,7 @@ def text_files(folder: Path, model: Path, relabel: Callable[[Utterance], str], *
         write_text_corpus(folder / "data/meld/index.csv", relabel)
         params = params_with(model, crossfit=2, **recipe)
         finetune_text.run(Namespace(corpus="meld"), params)
-        extract.run(Namespace(corpus="meld", modality="text"), params)
+        extract.run(extract.arguments().parse_args(["meld", "text"]), params)
     files = (*folder.glob("data/meld/encoder/**/*"), *folder.glob("data/meld/features/*"))
     return {str(file.relative_to(folder)): file.read_bytes() for file in files if file.is_file()}
 

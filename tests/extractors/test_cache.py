@@ -1,6 +1,8 @@
 """The work cache: what went in comes out, for its maker alone, and to several processes at once."""
 
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.cache import CacheError, WorkCache, fingerprint, pack, unpack
+from extractors.cache import CacheError, ShardCache, WorkCache, fingerprint, pack, unpack
+
+PROJECT = Path(__file__).parents[2]
 
 
 def test_results_belong_to_their_maker(tmp_path: Path) -> None:
@@ -25,17 +29,106 @@ def test_results_outlive_the_process_and_are_found_in_large_numbers(tmp_path: Pa
     assert len(WorkCache(tmp_path).get("one", map(str, range(1300)))) == 1234
 
 
-def test_several_writers_lose_nothing(tmp_path: Path) -> None:
-    def write(part: int) -> None:
-        cache = WorkCache(tmp_path)
-        for number in range(50):
-            cache.put("one", {f"{part}-{number}": b"x"})
-        cache.close()
+WRITER = """
+import sys
+from pathlib import Path
+from extractors.cache import ShardCache, WorkCache
+folder, part = Path(sys.argv[1]), sys.argv[2]
+cache = ShardCache(folder, part) if part.startswith("shard") else WorkCache(folder)
+name = cache.maker({"modality": "one"})
+for number in range(50):
+    cache.put(name, {f"{part}-{number}": b"x" * 5000})
+cache.close()
+"""
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(4)))
-    keys = [f"{part}-{number}" for part in range(4) for number in range(50)]
-    assert len(WorkCache(tmp_path).get("one", keys)) == 200
+
+def test_several_processes_lose_nothing_with_and_without_logs_of_their_own(tmp_path: Path) -> None:
+    parts = ("a", "b", "shard-c", "shard-d")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), part], cwd=PROJECT) for part in parts]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    keys = [f"{part}-{number}" for part in parts for number in range(50)]
+    cache = WorkCache(tmp_path)
+    assert len(cache.get(cache.maker({"modality": "one"}), keys)) == 200
+    assert not list((tmp_path / "shards").iterdir())  # taken in
+
+
+def test_a_shard_sees_what_was_there_before_and_others_see_what_it_adds(tmp_path: Path) -> None:
+    before = WorkCache(tmp_path)
+    one = before.maker({"modality": "one"})
+    before.put(one, {"a": b"1"})
+    before.close()
+    shards = [ShardCache(tmp_path, f"{number}-of-2") for number in (1, 2)]
+    shards[0].put(one, {"b": b"22", "c": b""})
+    shards[0].put("other", {"b": b"333"})
+    assert shards[0].known(one, "abcd") == {"a", "b", "c"}
+    assert shards[0].get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
+    assert shards[1].known(one, "abcd") == {"a"}  # what was there when it was opened
+    late = ShardCache(tmp_path, "1-of-2")
+    assert late.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
+    shards[1].maker({"modality": "two"})
+    for shard in (*shards, late):
+        shard.close()
+    after = WorkCache(tmp_path)
+    assert after.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
+    assert after.get("other", "b") == {"b": b"333"}
+
+
+def test_a_log_that_breaks_off_gives_its_whole_records_and_goes_on_being_read(tmp_path: Path) -> None:
+    shard = ShardCache(tmp_path, "1-of-1")
+    for key in "abc":
+        shard.put("one", {key: key.encode() * 100})
+    whole = shard.file.read_bytes()
+    for kept in range(0, len(whole), 13):
+        shard.file.write_bytes(whole[:kept])
+        other = ShardCache(tmp_path, "other")
+        number = kept * 3 // len(whole)
+        assert other.known("one", "abc") == set("abc"[:number])
+        other.close()
+        cache = WorkCache(tmp_path)
+        assert cache.get("one", "abc") == {key: key.encode() * 100 for key in "abc"[:number]}
+        cache.close()
+    shard.file.write_bytes(whole[:-1] + b"?")
+    assert WorkCache(tmp_path).known("one", "abc") == set("ab")
+    shard.file.write_bytes(whole)
+    assert WorkCache(tmp_path).known("one", "abc") == set("abc")
+    assert shard.file.exists()  # it may still grow
+
+
+def test_a_shard_leaves_a_database_alone_that_is_open(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": b"1"})
+    shard = ShardCache(tmp_path, "1-of-1")
+    assert shard.in_use
+    assert shard.known("one", "a") == set()
+    cache.close()
+    assert not ShardCache(tmp_path, "1-of-1").in_use
+
+
+def test_a_full_disk_is_said_and_what_was_kept_before_is_safe(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": b"1"})
+    cache._database.execute("PRAGMA max_page_count = 10")
+    with pytest.raises(CacheError, match=r"database or disk is full.*what was kept before is safe"):
+        cache.put("one", {"b": b"2", "c": bytes(100_000)})
+    assert cache.known("one", "abc") == {"a"}
+
+
+def test_the_cache_can_say_what_it_has_and_forget_it(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    small, large = (cache.maker({"modality": name}) for name in ("small", "large"))
+    cache.put(small, {"a": b"1"})
+    cache.put(large, {str(number): bytes(1000) for number in range(1000)})
+    cache.put("unknown", {"b": b"22"})
+    said = {made.fingerprint: made for made in cache.contents()}
+    assert [(said[name].entries, said[name].bytes_) for name in (small, large, "unknown")] == [
+        (1, 1), (1000, 1_000_000), (1, 2),
+    ]  # fmt: skip
+    assert said[large].identity["modality"] == "large"
+    assert said["unknown"].identity == {}
+    cache.remove([large])
+    assert [made.fingerprint for made in cache.contents()] == ["unknown", small]
+    assert cache.file.stat().st_size < 100_000
+    assert sqlite3.connect(cache.file).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @given(st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.booleans())))

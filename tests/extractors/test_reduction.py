@@ -127,7 +127,7 @@ def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
             raw.run(Namespace(corpus="meld"), params)
             index.run(Namespace(corpus="meld"), params)
         with caplog.at_level(logging.INFO, "cmath"):
-            extract.run(Namespace(corpus="meld", modality="audio"), params)
+            extract.run(extract.arguments().parse_args(["meld", "audio"]), params)
         return {name: value.copy() for name, value in load_file(file).items()}  # the file is written over
 
     whole = extracted(reduce="none", dim=5)

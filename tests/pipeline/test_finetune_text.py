@@ -48,7 +48,7 @@ def corpus(tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch) 
 def run(model: Path, crossfit: int, **recipe: object) -> None:
     params = params_with(model, crossfit, **recipe)
     finetune_text.run(Namespace(corpus="meld"), params)
-    extract.run(Namespace(corpus="meld", modality="text"), params)
+    extract.run(extract.arguments().parse_args(["meld", "text"]), params)
 
 
 def test_cross_fitting_gives_each_dialogue_of_train_features_of_an_encoder_that_has_not_seen_it(

@@ -1,0 +1,35 @@
+"""Work that kills its process, for the tests of extractors.workers: spawned processes import it from here."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+_folder: list[Path] = []
+
+
+def prepare(folder: Path) -> None:
+    _folder[:] = [folder]
+
+
+def work(item: str) -> str:
+    """The item in capitals, unless it is one of those that kill; each leaves its process' id behind."""
+    (_folder[0] / f"{os.getpid()}.pid").touch()
+    if item.startswith("kills always") or (item == "kills once" and not (_folder[0] / "once").exists()):
+        (_folder[0] / "once").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "eats":
+        raise MemoryError
+    if item == "fails":
+        raise ValueError("of the item's own")
+    if item == "sleeps":
+        time.sleep(600)
+    return item.upper()
+
+
+if __name__ == "__main__":
+    import sys
+
+    from extractors.workers import spread
+
+    list(spread(work, ["sleeps", "sleeps"], prepare, Path(sys.argv[1])))
