@@ -46,12 +46,9 @@ def write_features(features: Features, file: Path) -> None:
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
     # safetensors writes memory as it lies: the columns of a transposed matrix would come back as rows.
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    half = file.with_suffix(".half")
     try:
-        save_file(tensors, half, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
-        half.replace(file)
+        save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
     except (OSError, SafetensorError) as error:
-        half.unlink(missing_ok=True)
         raise FeaturesError(f"{file}: cannot be written ({error}); what was extracted is in the work cache, and the "
                             "same command goes on from there") from None  # fmt: skip
 

@@ -19,7 +19,7 @@ import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoModel, AutoTokenizer, logging
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
 
 from extractors.cache import Cache
 from extractors.device import device
@@ -75,8 +75,7 @@ class Encoder:
         self.folder, self.device, self.layers = folder, device, settings.layers
         self.dim = int(config.hidden_size)
         self.pooling = own_pooling(folder) if settings.pooling == "auto" else settings.pooling
-        positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
-        self.max_tokens = min(settings.max_tokens, positions)
+        self.max_tokens = _max_tokens(config, settings)
         self.padding = config.pad_token_id or 0
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
@@ -122,16 +121,11 @@ class TextExtractor:
         self.folders, self.folds = fine_tuned(fitted) if settings.finetune else ([encoder_folder(settings.model)], {})
         self.encoder = Encoder(self.folders[0], settings, self.device)
         self.dim = self.encoder.dim
-        self.identity: dict[str, object] = {
-            "modality": "text",
-            "version": VERSION,
+        self.identity = {
+            **_always(settings),
             "encoders": [checksum(folder) for folder in self.folders],
             "pooling": self.encoder.pooling,
-            "layers": settings.layers,
             "max_tokens": self.encoder.max_tokens,
-            "torch": version("torch"),
-            "transformers": version("transformers"),
-            "tokenizers": version("tokenizers"),
             "device": self.device.type,
         }
 
@@ -212,6 +206,39 @@ class TextExtractor:
             yield batch, torch.from_numpy(vectors)
 
 
+def _always(settings: TextOf) -> dict[str, object]:
+    """What of an extractor's identity can be told without its encoder."""
+    return {
+        "modality": "text",
+        "version": VERSION,
+        "layers": settings.layers,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "tokenizers": version("tokenizers"),
+    }
+
+
+def _max_tokens(config: PretrainedConfig, settings: TextOf) -> int:
+    positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
+    return int(min(settings.max_tokens, positions))
+
+
+def identity_of(settings: TextOf, fitted: Path) -> dict[str, object]:
+    """The identity that an extractor with these settings would have, as far as this machine can tell: an encoder that
+    is not here may be any. None is loaded, or fetched from the hub."""
+    try:
+        folders = fine_tuned(fitted)[0] if settings.finetune else [encoder_folder(settings.model, fetch=False)]
+        config = AutoConfig.from_pretrained(folders[0])
+    except (ExtractorError, OSError, ValueError):
+        return _always(settings)
+    return {
+        **_always(settings),
+        "encoders": [checksum(folder) for folder in folders],
+        "pooling": own_pooling(folders[0]) if settings.pooling == "auto" else settings.pooling,
+        "max_tokens": _max_tokens(config, settings),
+    }
+
+
 _worker: dict = {}
 
 
@@ -225,8 +252,8 @@ def _vectors_of_batch(batch: dict[str, list[int]]) -> np.ndarray:
     return vectors
 
 
-def encoder_folder(name: str) -> Path:
-    """The folder with the encoder that `name` means: `minilm`, a folder, or a name of the hub.
+def encoder_folder(name: str, fetch: bool = True) -> Path:
+    """The folder with the encoder that `name` means: `minilm`, a folder, or a name of the hub (asked if `fetch`).
 
     Raises:
         ExtractorError: there is no such folder and the hub does not give it.
@@ -240,9 +267,10 @@ def encoder_folder(name: str) -> Path:
     if (root() / name / "config.json").is_file():
         return root() / name
     try:
-        folder = Path(snapshot_download(name, allow_patterns=FILES))
+        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not fetch))
         if not any(folder.glob("model*.safetensors")):
-            folder = Path(snapshot_download(name, allow_patterns=[*FILES, OLD_WEIGHTS]))
+            patterns = [*FILES, OLD_WEIGHTS]
+            folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not fetch))
         return folder
     except Exception as error:  # the hub's client has a dozen kinds, from bad names to no network
         local = f"corpora/encoders/{Path(name).name}"

@@ -16,11 +16,15 @@ import random
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.corpora.labels import labels
-from pipeline.params import Params, TextOf
+from pipeline.params import Params, Recipe, TextOf
 from pipeline.stage import StageError, cache_folder, log, parser, start
 from pipeline.utterances import Utterance, read_index
+
+if TYPE_CHECKING:
+    from extractors.text_training import Labelled
 
 CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "300"))
 """Between two checkpoints, which are thrice as large as the encoder: what a kill may cost."""
@@ -52,24 +56,18 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, fo
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(True)
-    recipe = settings.recipe.minilm if settings.model == "minilm" else settings.recipe.other
+    recipe = recipe_of(settings)
     folds = folds_of(rows, settings.crossfit, recipe.seed)
-    spoken = [row for row in rows if row.text.strip()]
-    validation = [row for row in spoken if row.split == "validation"]
     judged = [row for row in rows if row.split != "train"]
     shares = torch.zeros(len(judged), len(order))
     fits = []
     for number in range(settings.crossfit):
-        train = [row for row in spoken if row.split == "train" and folds.get(row.dialogue_id) != number]
-        if not train or not validation:
+        data, chosen_on = lesson(rows, order, folds, number)
+        if not data.texts or not chosen_on.texts:
             raise StageError("text's `finetune` in params.yaml is true, but there is no text to train on, or none to "
                              "choose the epoch on; set it to false")  # fmt: skip
         log.info("text: encoder %d of %d, %s, on %d utterances, on %s",
-                 number + 1, settings.crossfit, settings.model, len(train), device())  # fmt: skip
-        data, chosen_on = (
-            text_training.Labelled([row.text for row in part], [order.index(row.label) for row in part])
-            for part in (train, validation)
-        )
+                 number + 1, settings.crossfit, settings.model, len(data.texts), device())  # fmt: skip
         try:
             published = encoder_folder(settings.model)
             what = text_training.identity(published, settings, recipe, data, chosen_on, len(order), device())
@@ -88,6 +86,25 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, fo
                  number + 1, len(fits), len(fit.history), fit.best_epoch, fit.best_score)  # fmt: skip
     write_card({"fine_tuned": True, "encoders": [asdict(fit) for fit in fits], "folds": folds}, folder)
     write_guesses(judged, shares.tolist(), order, folder)
+
+
+def recipe_of(settings: TextOf) -> Recipe:
+    return settings.recipe.minilm if settings.model == "minilm" else settings.recipe.other
+
+
+def lesson(
+    rows: list[Utterance], order: tuple[str, ...], folds: dict[str, int], number: int
+) -> "tuple[Labelled, Labelled]":
+    """What the encoder `number` is trained on, and what its epoch is chosen on."""
+    from extractors.text_training import Labelled
+
+    spoken = [row for row in rows if row.text.strip()]
+    train = [row for row in spoken if row.split == "train" and folds.get(row.dialogue_id) != number]
+    validation = [row for row in spoken if row.split == "validation"]
+    data, chosen_on = (
+        Labelled([row.text for row in part], [order.index(row.label) for row in part]) for part in (train, validation)
+    )
+    return data, chosen_on
 
 
 def folds_of(rows: list[Utterance], number: int, seed: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from extractors.cache import WorkCache, fingerprint
+from extractors.cache import WorkCache
 from extractors.media import Probe, probe
 from pipeline.census import as_table, census, write_census
 from pipeline.corpora import custom, iemocap, meld
@@ -26,7 +26,8 @@ from pipeline.params import IemocapIndexOf, Params
 from pipeline.stage import StageError, cache_folder, log, parser, require_raw_folder, start
 from pipeline.utterances import SPLITS, Utterance, write_index
 
-PROBE = fingerprint({"what": "probe", "version": 1})
+PROBE: dict[str, object] = {"what": "probe", "version": 1}
+"""Identity of what is remembered of a clip: its hash, and whether it can be decoded."""
 KEPT_TOGETHER = 256
 """Clips looked at between two writes to the work cache."""
 SHOWN = 20
@@ -108,7 +109,8 @@ def looked_at(files: list[Path]) -> Iterator[tuple[str, Probe]]:
     """SHA-256 and probe of each file, opened only if it is new or was changed since it was last looked at."""
     cache = WorkCache(cache_folder())
     keys = [_memory_key(file) for file in files]
-    known = cache.get(PROBE, keys)
+    name = cache.maker(PROBE)
+    known = cache.get(name, keys)
     new = {key: file for key, file in zip(keys, files, strict=True) if key not in known}
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -116,7 +118,7 @@ def looked_at(files: list[Path]) -> Iterator[tuple[str, Probe]]:
     ):
         for keys_of_part in batched(new, KEPT_TOGETHER):
             part = dict(zip(keys_of_part, pool.map(_look, (new[key] for key in keys_of_part)), strict=True))
-            cache.put(PROBE, part)
+            cache.put(name, part)
             known |= part
             progress.update(len(part))
     cache.close()

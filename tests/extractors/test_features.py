@@ -1,5 +1,6 @@
 """The feature file: deterministic bytes, and errors that name it."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,15 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     write_features(Features(np.full((3, 2), np.nan, np.float32), some().present, {}), file)
     with pytest.raises(FeaturesError, match="not finite"):
         read_features(file, 3)
+
+
+def test_a_file_that_cannot_be_written_is_said_and_leaves_no_half(tmp_path: Path) -> None:
+    many = Features(np.zeros((1000, 100)), np.ones(1000, bool), {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk would, the system refuses the rest
+    try:
+        with pytest.raises(FeaturesError, match=r"audio.safetensors: cannot be written .*is in the work cache"):
+            write_features(many, tmp_path / "audio.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []

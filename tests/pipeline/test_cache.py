@@ -1,0 +1,151 @@
+"""`python -m pipeline.cache`: what it lists, what it deletes, and what it leaves alone."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from extractors import text_training
+from extractors.audio import AudioExtractor
+from extractors.cache import ShardCache, WorkCache
+from extractors.device import device
+from extractors.text import TextExtractor, encoder_folder
+from extractors.visual import VisualExtractor
+from pipeline import cache, finetune_text
+from pipeline.corpora.labels import labels
+from pipeline.params import Params, load_params
+from pipeline.stage import StageError
+from tests.pipeline.small import write_params, write_text_corpus
+
+
+@pytest.fixture
+def params(tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """Of a corpus in the current folder whose text encoder is to be fine-tuned."""
+    monkeypatch.chdir(tmp_path)
+    project = Path(cache.__file__).parents[1]
+    (tmp_path / "extractors").symlink_to(project / "extractors")
+    text = (project / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("model: roberta-large", "model: minilm"))  # which is here
+    write_params(tmp_path / "fine_tuned.yaml", tiny_roberta, crossfit=2)
+    return load_params()
+
+
+@pytest.fixture
+def filled(params: Params, tmp_path: Path) -> dict[str, str]:
+    """Fingerprints of makers in the work cache: some that `params` can use, some that they cannot."""
+    audio = AudioExtractor(params.audio["meld"], tmp_path).identity
+    text = TextExtractor(params.text["demo"], tmp_path).identity
+    visual = VisualExtractor(params.visual["meld"], tmp_path)
+    work = WorkCache(tmp_path / "cache")
+    makers: dict[str, dict] = {
+        "audio": audio,
+        "audio of old code": {**audio, "version": 0},
+        "audio of an experiment": {**audio, "set": "ComParE_2016"},
+        "text": text,
+        "text on a GPU": {**text, "device": "cuda"},
+        "text by another encoder": {**text, "encoders": ["0" * 64], "max_tokens": 3},
+        "faces": visual.faces_identity,
+        "faces of another rate": {**visual.faces_identity, "fps": 1.5},
+        "visual": {**visual.identity, "whitening": [100.0, 50.0]},
+        "visual of old weights": {**visual.identity, "weights": "0" * 64},
+    }
+    names = {name: work.maker(identity) for name, identity in makers.items()}
+    for name in names.values():
+        work.put(name, {"a": bytes(50_000)})
+    work.put("?", {"a": b"x"})
+    work.close()
+    return names | {"unknown": "?"}
+
+
+STAY = {"audio", "text", "text on a GPU", "faces", "visual"}
+
+
+def run(params: Params, *arguments: str) -> None:
+    cache.run(cache.arguments().parse_args(list(arguments)), params)
+
+
+def left(names: dict[str, str], folder: Path) -> set[str]:
+    there = {made.fingerprint for made in WorkCache(folder / "cache").contents()}
+    return {name for name, fingerprint in names.items() if fingerprint in there}
+
+
+def test_the_list_says_who_uses_what_and_how_makers_differ(
+    filled: dict[str, str], params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(params)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["entries", "MB", "used", "by", "what"]
+    [of_meld] = [line for line in lines if "audio" in line and "set=IS13 " in line and "version=2" in line]
+    assert "meld" in of_meld
+    [old] = [line for line in lines if "audio" in line and "version=0" in line]
+    assert " - " in old
+    assert "opensmile=" not in old  # the same in all of them
+    assert any("unknown" in line for line in lines)
+    assert "of which no current parameters can use 0.3 MB" in lines[-1]
+
+
+def test_prune_deletes_what_no_parameters_can_use_and_nothing_before_it_is_told_to(
+    filled: dict[str, str], params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = set(filled)
+    size = (tmp_path / "cache/work.sqlite").stat().st_size
+    run(params, "--prune", "--dry-run")
+    assert "version=0" in capsys.readouterr().out
+    with pytest.raises(StageError, match="say --yes"):
+        run(params, "--prune")
+    assert left(filled, tmp_path) == everything
+    experiment = tmp_path / "experiment.yaml"
+    experiment.write_text(Path("params.yaml").read_text().replace("set: IS13", "set: ComParE_2016"))
+    run(params, "--prune", "--yes", "--params", str(experiment))
+    assert left(filled, tmp_path) == STAY | {"audio of an experiment"}
+    run(params, "--prune", "--yes")
+    assert left(filled, tmp_path) == STAY
+    assert (tmp_path / "cache/work.sqlite").stat().st_size < size
+    run(params, "--prune", "--yes")  # nothing to do
+
+
+def aged(path: Path) -> Path:
+    """`path`, last written to a day ago."""
+    for file in (path, *path.rglob("*")):
+        os.utime(file, (file.stat().st_atime - 86_400, file.stat().st_mtime - 86_400))
+    return path
+
+
+def test_results_of_an_encoder_that_may_be_on_another_machine_stay(
+    filled: dict[str, str], params: Params, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text(Path("params.yaml").read_text().replace("model: minilm", "model: nobody/has-this", 1))
+    run(params, "--prune", "--yes", "--params", str(elsewhere))
+    assert left(filled, tmp_path) == STAY | {"text by another encoder"}
+
+
+def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
+    params: Params, tmp_path: Path, tiny_roberta: Path
+) -> None:
+    def make(name: str) -> Path:
+        (tmp_path / "cache" / name).mkdir(parents=True)
+        (tmp_path / "cache" / name / "weights").write_bytes(bytes(1000))
+        return tmp_path / "cache" / name
+
+    rows = write_text_corpus(tmp_path / "data/meld/index.csv")
+    tuned = load_params(tmp_path / "fine_tuned.yaml")
+    settings = tuned.text["meld"]
+    recipe, order = finetune_text.recipe_of(settings), labels("meld", [row.label for row in rows])
+    lesson = finetune_text.lesson(rows, order, finetune_text.folds_of(rows, 2, recipe.seed), 1)
+    name = text_training.identity(encoder_folder(str(tiny_roberta)), settings, recipe, *lesson, len(order), device())
+    current, old = aged(make(f"finetune_text/{name}")), aged(make("finetune_text/old"))
+    running, killed = make("train/running"), aged(make("train/killed"))
+    shards = [ShardCache(tmp_path / "cache", shard) for shard in ("killed", "running")]
+    for shard in shards:
+        shard.put("?", {shard.file.name: b"x"})
+    aged(shards[0].file)
+    run(tuned, "--prune", "--yes")
+    assert current.exists()
+    assert running.exists()
+    assert shards[1].file.exists()
+    assert not old.exists()
+    assert not killed.exists()
+    assert not shards[0].file.exists()
+    run(params, "--prune", "--yes")  # which fine-tune nothing
+    assert not current.exists()
