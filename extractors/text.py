@@ -183,8 +183,7 @@ class TextExtractor:
         left = [{key: ids for key, ids in batch.items() if key not in known} for batch in self._batches(rows, keys)]
         for batch, vectors in self._vectors([batch for batch in left if batch]):
             yield {
-                key: Result(vector.numpy(), used=len(ids))
-                for (key, ids), vector in zip(batch.items(), vectors, strict=True)
+                key: Result(vector, used=len(ids)) for (key, ids), vector in zip(batch.items(), vectors, strict=True)
             }
 
     def _batches(self, rows: Mapping[str, Utterance], keys: list[str]) -> list[dict[str, list[int]]]:
@@ -194,16 +193,16 @@ class TextExtractor:
         return [{keys[place]: tokens[place] for place in batch} for batch in cut]
 
     @torch.inference_mode()
-    def _vectors(self, batches: list[dict[str, list[int]]]) -> Iterator[tuple[dict[str, list[int]], Tensor]]:
+    def _vectors(self, batches: list[dict[str, list[int]]]) -> Iterator[tuple[dict[str, list[int]], np.ndarray]]:
         """Batches with their vectors; a cluster shares the work, unless a GPU is here to do it."""
         if engine() != "ray" or self.device.type != "cpu":
             for batch in batches:
-                yield batch, self.encoder.vectors(list(batch.values())).cpu()
+                yield batch, self.encoder.vectors(list(batch.values())).cpu().numpy()
             return
         for batch, vectors in spread(_vectors_of_batch, batches, _prepare, self.encoder.folder, self.settings):
             if isinstance(vectors, Lost):
                 raise ExtractorError(f"text: a batch could not be encoded: {vectors.reason}; what was finished is kept")
-            yield batch, torch.from_numpy(vectors)
+            yield batch, vectors
 
 
 def _always(settings: TextOf) -> dict[str, object]:
