@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from extractors import denseface
 from extractors.audio import AudioExtractor, functionals
-from extractors.faces import EDGE, crop, detector, faces_of_clip, prepare
+from extractors.faces import EDGE, Faces, crop, detector, faces_of_clip, prepare
 from extractors.media import MediaError, frames, read_sound
 from extractors.result import Clip
 from extractors.text import TextExtractor, batches
@@ -251,7 +251,11 @@ def visual(project: Project) -> list[str]:
         with workers(number):
             found = spread(faces_of_clip, chosen, prepare, *how)
             list(islice(found, WARM))
-            return seconds_of(lambda: extractor.encode(np.concatenate([faces.crops for _, faces in found])))
+            return seconds_of(
+                lambda: extractor.encode(
+                    np.concatenate([faces.crops for _, faces in found if isinstance(faces, Faces)])
+                )
+            )
 
     decode()
     extractor.encode(np.zeros((1, EDGE, EDGE), np.uint8))

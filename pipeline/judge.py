@@ -131,7 +131,7 @@ class Predictor:
         if any(getattr(row, KIND[modality]) for row in rows):
             extractor = self._extractor(modality)
             keys = [extractor.key(row) for row in rows]
-            results = extract(extractor, by_key(keys, rows), modality)
+            results, _ = extract(extractor, by_key(keys, rows), modality)
             made = as_features(extractor, keys, results)
             values, there = made.values, made.present
             if modality == "audio" and self.bundle.reduction:
@@ -274,7 +274,8 @@ def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
 def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
     weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
     names = ("fps", "detector", "min_face", "first_look", "detect_every", "margin", "pooling")
-    known = {"first_look": 0, "detect_every": 1, **origin}  # older bundles lack these; their version is refused in words
+    # A bundle of an earlier version lacks the two; it is refused in words, by its version.
+    known = {"first_look": 0, "detect_every": 1, **origin}
     settings = VisualOf.model_validate({name: known[name] for name in names} | {"weights": weights})
     try:
         extractor = VisualExtractor(settings, Path("/"))
