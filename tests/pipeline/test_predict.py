@@ -275,7 +275,7 @@ def test_a_fine_tuned_encoder_travels_in_the_bundle(
     stage = Namespace(corpus="meld")
     finetune_text.run(stage, params)
     for modality in ("text", "audio", "visual"):
-        extract.run(Namespace(corpus="meld", modality=modality), params)
+        extract.run(extract.arguments().parse_args(["meld", modality]), params)
     train.run(stage, params)
     evaluate.run(stage, params)
     with Path("results/meld/predictions.csv").open() as stream:

@@ -53,7 +53,7 @@ def train_small(folder: Path, corpus: str, raw: Path, change: Callable[[dict], N
         index.run(stage, params)
         finetune_text.run(stage, params)
         for modality in MODALITIES:
-            extract.run(Namespace(corpus=corpus, modality=modality), params)
+            extract.run(extract.arguments().parse_args([corpus, modality]), params)
         train.run(stage, params)
         evaluate.run(stage, params)
     return folder
