@@ -75,7 +75,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: sig
         os.killpg(started.pid, how)
     else:
         started.kill()
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate(timeout=240)
     assert started.returncode != 0
     assert said.count("KeyboardInterrupt") <= 1  # of the process itself
     assert "ForkProcess" not in said
