@@ -1,6 +1,7 @@
 """Media and corpora made on the spot: the tests need neither data nor network."""
 
 import csv
+import signal
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,8 @@ from hypothesis import settings
 
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("project")
+# A shell starts what runs in its background deaf to Ctrl-C, and processes that the tests start would be so too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MELD_COLUMNS = [
     "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode",
