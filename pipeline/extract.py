@@ -27,6 +27,8 @@ from pipeline.params import MODALITIES, AudioOf, Params
 from pipeline.stage import StageError, cache_folder, log, parser, raw_folder, start
 from pipeline.utterances import Utterance, read_index
 
+KIND = {"text": "text", "audio": "audio", "visual": "video"}
+"""The column of the index that a modality is made of."""
 WHOLE = (1, 1)
 """The share of a run that is no shard."""
 MISSING = {"silent": "silent", "no face": "without a face"}
@@ -39,8 +41,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     data = Path("data") / args.corpus
     rows = read_index(data / "index.csv")
     file = data / "features" / f"{args.modality}.safetensors"
-    kind = {"text": "text", "audio": "audio", "visual": "video"}[args.modality]
-    if not any(getattr(row, kind) for row in rows):
+    if not any(getattr(row, KIND[args.modality]) for row in rows):
         log.info("%s: the index has none; nothing to extract", args.modality)
         if args.shard == WHOLE:
             write(Features(np.zeros((len(rows), 0)), np.zeros(len(rows), bool), {}), file)

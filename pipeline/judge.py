@@ -14,29 +14,26 @@ import torch
 from torch import Tensor
 
 from extractors import reduction
-from extractors.audio import AudioExtractor
 from extractors.cache import CacheError, WorkCache
 from extractors.device import device
 from extractors.faces import Faces
 from extractors.media import ContentError
 from extractors.result import Extractor, ExtractorError, Result
-from extractors.text import TextExtractor
 from extractors.visual import VisualExtractor
 from model.batching import Corpus
 from model.cmath import Cmath
 from model.interface import ErcModel
 from model.training import predict, prepare_torch
-from pipeline.bundle import FACE_ENCODER, TEXT_ENCODERS, Bundle, read_bundle
-from pipeline.extract import as_features, by_key, extract
-from pipeline.params import FUNCTIONALS, MODALITIES, AudioOf, TextOf, VisualOf
+from pipeline.bundle import read_bundle
+from pipeline.bundle_extractors import make_extractor
+from pipeline.extract import KIND, as_features, by_key, extract
+from pipeline.params import MODALITIES
 from pipeline.recordings import MEDIA, Recording, read_recording
 from pipeline.report import write_report
 from pipeline.stage import StageError, cache_folder, log
 from pipeline.transcripts import SUFFIXES, Transcript, read_transcript
 from pipeline.utterances import Utterance
 
-KIND = {"text": "text", "audio": "audio", "visual": "video"}
-LIBRARIES = ("torch", "transformers", "tokenizers", "opensmile", "librosa", "av", "opencv", "mtcnn")
 TOGETHER = 64
 """Utterances of a folder's recordings extracted together: worker processes take seconds to start."""
 THUMBNAILS = 6
@@ -209,86 +206,6 @@ def _show_faces(
             places = np.linspace(0, len(crops) - 1, min(THUMBNAILS, len(crops))).round().astype(int)
             judgement.crops, judgement.faces = crops[places], len(crops)
     cache.close()
-
-
-def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Extractor:
-    """The extractor that made the bundle's features.
-
-    Raises:
-        StageError: its encoder is missing or another one, or its code is of another version.
-    """
-    origin = bundle.origins[modality]
-    made = {"text": _text, "audio": _audio, "visual": _visual}[modality](bundle, origin, text_encoder)
-    for name in ("version", "faces"):
-        if origin.get(name) != made.identity.get(name):
-            raise StageError(f"{bundle.folder}: its {modality} features are of version {origin.get(name)}, and this "
-                             f"project makes version {made.identity.get(name)}: train anew with `dvc repro`"
-                             )  # fmt: skip
-    others = [
-        f"{name} {origin[name]}, here {made.identity[name]}"
-        for name in LIBRARIES
-        if name in origin and origin[name] != made.identity.get(name)
-    ]
-    if others:
-        log.warning("%s: the model was trained with %s; probabilities may differ a little", modality, "; ".join(others))
-    return made
-
-
-def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
-    name = text_encoder or bundle.text_encoder
-    settings = TextOf.model_construct(  # without a recipe, which only training needs
-        model=name,
-        pooling=origin["pooling"],
-        layers=origin["layers"],
-        max_tokens=origin["max_tokens"],
-        finetune=bundle.fine_tuned,
-    )
-    try:
-        extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS)
-    except ExtractorError as error:
-        if bundle.fine_tuned:
-            raise StageError(f"{bundle.folder}: its text encoder is missing or broken ({error})") from None
-        raise StageError(f"the model needs the text encoder {name!r}, which is not here: it is no folder, and cannot "
-                         f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "
-                         "--local-dir FOLDER`; then `--text-encoder FOLDER`") from None  # fmt: skip
-    if extractor.identity["encoders"] != origin["encoders"]:
-        if bundle.fine_tuned:
-            raise StageError(f"{bundle.folder / TEXT_ENCODERS}: is not what the model was trained with (its checksum "
-                             "differs); copy the bundle anew")  # fmt: skip
-        raise StageError(f"the text encoder {name!r} is another one than the model was trained with (its checksum "
-                         "differs): its features would mean nothing to the model; `--text-encoder FOLDER` names the "
-                         "right one")  # fmt: skip
-    return extractor
-
-
-def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
-    learnt = origin.get("reduction", [reduction.VERSION])[0]
-    if learnt != reduction.VERSION:
-        raise StageError(f"{bundle.folder}: its audio reduction is of version {learnt}, and this project has version "
-                         f"{reduction.VERSION}: train anew with `dvc repro`")  # fmt: skip
-    # The work cache keeps all columns; the bundle's own reduction follows.
-    settings = {"set": origin["set"], "min_seconds": origin["min_seconds"], "reduce": "none"}
-    return AudioExtractor(AudioOf.model_validate({**settings, "dim": FUNCTIONALS[origin["set"]]}), Path("/"))
-
-
-def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
-    weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
-    names = ("fps", "detector", "min_face", "first_look", "detect_every", "margin", "pooling")
-    # A bundle of an earlier version lacks the two; it is refused in words, by its version.
-    known = {"first_look": 0, "detect_every": 1, **origin}
-    settings = VisualOf.model_validate({name: known[name] for name in names} | {"weights": weights})
-    try:
-        extractor = VisualExtractor(settings, Path("/"))
-    except ExtractorError:
-        raise StageError(f"{bundle.folder / FACE_ENCODER}: the face encoder is missing or broken; copy the bundle "
-                         "anew") from None  # fmt: skip
-    if extractor.identity["weights"] != origin["weights"]:
-        raise StageError(f"{bundle.folder / FACE_ENCODER}: is another face encoder than the model was trained with "
-                         "(its checksum differs); copy the bundle anew")  # fmt: skip
-    mean, deviation = origin.get("whitening", (0.0, 0.0))
-    if deviation:  # of the corpus that the model knows: a recording's own light is no part of it
-        extractor.whitening = (mean, deviation)
-    return extractor
 
 
 def write_results(recording: Recording, found: list[Judgement], predictor: Predictor, out: Path) -> None:

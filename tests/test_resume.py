@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from extractors.cache import WorkCache
-from extractors.features import Features, write_features
-from pipeline.utterances import Utterance, write_index
 from tests.pipeline.small import write_params, write_text_corpus
+from tests.random_features import write_features_of_meld
 
 PROJECT = Path(__file__).parents[1]
-LABELS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 
 
 def command(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -45,21 +42,8 @@ def kill_when(process: subprocess.Popen[bytes], happened: Callable[[], bool], se
 
 @pytest.fixture
 def features(tmp_path: Path) -> Path:
-    """A folder in which train@meld can run: an index and three feature files of random numbers."""
-    draw = np.random.default_rng(0)
-    rows = [
-        Utterance(utterance_id=f"{split}{d}_{turn}", dialogue_id=f"{split}{d}", turn=turn, speaker=turn % 2,
-                  split=split, text="x", label=LABELS[draw.integers(7)])
-        for split in ("train", "validation", "test") for d in range(8) for turn in range(1 + d)
-    ]  # fmt: skip
-    data = tmp_path / "data" / "meld"
-    write_index(rows, data / "index.csv")
-    for modality, width in (("text", 24), ("audio", 16), ("visual", 8)):
-        values = draw.normal(size=(len(rows), width)).astype(np.float32)
-        write_features(
-            Features(values, np.ones(len(rows), bool), {"weights": "random"}),
-            data / "features" / f"{modality}.safetensors",
-        )
+    """A folder in which train@meld can run."""
+    write_features_of_meld(tmp_path)
     text = (PROJECT / "params.yaml").read_text()
     for old, new in (("dim: 400", "dim: 60"), ("patience: 10", "patience: 30"), ("epochs: 50", "epochs: 30")):
         text = text.replace(old, new)

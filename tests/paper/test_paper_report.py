@@ -12,7 +12,8 @@ from paper.params import load_report
 from paper.trainings import Trainings
 from pipeline.params import load_params
 from pipeline.stage import StageError
-from tests.paper.small import PROJECT, write_features_of_meld, write_params
+from tests.paper.small import PROJECT, write_params
+from tests.random_features import write_features_of_meld
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.paper.small import PROJECT, write_features_of_meld, write_params
+from tests.paper.small import PROJECT, write_params
+from tests.random_features import write_features_of_meld
 
 
 def test_dvc_runs_it_when_it_is_named_and_not_otherwise(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from paper.significance import holm
 from pipeline.params import ParamsError, load_params
 from pipeline.stage import StageError
 from pipeline.utterances import read_index, write_index
-from tests.paper.small import PROJECT, write_features_of_meld, write_params
+from tests.paper.small import PROJECT, write_params
+from tests.random_features import write_features_of_meld
 
 
 @pytest.fixture
