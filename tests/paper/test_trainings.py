@@ -17,6 +17,7 @@ import pytest
 from model import training
 from paper import comparison, plan, train, trainings
 from paper.params import load_report
+from paper.search import Point, chosen
 from paper.significance import holm
 from pipeline.params import ParamsError, load_params
 from pipeline.stage import StageError
@@ -96,6 +97,12 @@ def test_the_search_looks_at_validation_alone(folder: Path) -> None:
     )
     run("multidag")
     assert ((made / "search.csv").read_bytes(), (made / "history.csv").read_bytes()) == before
+
+
+def test_the_search_takes_the_best_point_the_first_of_equal_ones_and_none_that_failed() -> None:
+    worse, best, equal, failed = (Point(rate, 0.2) for rate in (0.1, 0.2, 0.3, 0.4))
+    assert chosen({worse: 40.0, best: 50.0, equal: 50.0, failed: None}) == best
+    assert chosen({failed: None}) is None
 
 
 def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
