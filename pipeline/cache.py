@@ -135,6 +135,8 @@ def left_behind(folder: Path, sets: list[Params]) -> Iterator[Line]:
         yield _line("checkpoints of a training", path, path.name in current)
     for path in sorted((folder / "face").glob("*")):
         yield _line("checkpoint of the face encoder", path, trains_faces)
+    if (folder / "paper").is_dir():  # whose parameters are in paper/params.yaml: it goes by hand
+        yield _line("trainings of paper/dvc.yaml, in the folder", folder / "paper", True)
     for path in sorted((folder / LOGS).glob(f"*{OPEN}")):
         yield _line("log of a shard that was killed, taken in", path, False)
 

@@ -121,7 +121,7 @@ def test_results_of_an_encoder_that_may_be_on_another_machine_stay(
 
 
 def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
-    params: Params, tmp_path: Path, tiny_roberta: Path
+    params: Params, tmp_path: Path, tiny_roberta: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def make(name: str) -> Path:
         (tmp_path / "cache" / name).mkdir(parents=True)
@@ -135,14 +135,17 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     lesson = finetune_text.lesson(rows, order, finetune_text.folds_of(rows, 2, recipe.seed), 1)
     name = text_training.identity(encoder_folder(str(tiny_roberta)), settings, recipe, *lesson, len(order), device())
     current, old = aged(make(f"finetune_text/{name}")), aged(make("finetune_text/old"))
-    running, killed = make("train/running"), aged(make("train/killed"))
+    running, killed, report = make("train/running"), aged(make("train/killed")), aged(make("paper/identity"))
     shards = [ShardCache(tmp_path / "cache", shard) for shard in ("killed", "running")]
     for shard in shards:
         shard.put("?", {shard.file.name: b"x"})
     aged(shards[0].file)
+    run(tuned)
+    assert "trainings of paper/dvc.yaml" in capsys.readouterr().out
     run(tuned, "--prune", "--yes")
     assert current.exists()
     assert running.exists()
+    assert report.exists()
     assert shards[1].file.exists()
     assert not old.exists()
     assert not killed.exists()
