@@ -15,6 +15,7 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 
 RATE = 16_000
 """Hz: sampling rate of all sound."""
@@ -147,6 +148,7 @@ def frames(
     begin = start or 0.0
     box = [int(value) for value in region.split(",")] if region else None
     given = 0
+    colours = VideoReformatter()
     with _open(path) as container:
         for number, frame in enumerate(_frames(container, "video", begin)):
             time = frame.time if frame.time is not None else number / 25
@@ -154,7 +156,7 @@ def frames(
                 break
             if time < begin + given / fps - 1e-6:
                 continue
-            picture = frame.to_ndarray(format="rgb24")
+            picture = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()  # else threads anew a picture
             if box:
                 left, top, width, height = box
                 picture = np.ascontiguousarray(picture[top : top + height, left : left + width])
