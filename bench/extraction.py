@@ -31,10 +31,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from extractors import denseface
 from extractors.audio import AudioExtractor, functionals
+from extractors.encoder import batches
 from extractors.faces import EDGE, Faces, crop, detector, faces_of_clip, prepare
 from extractors.media import MediaError, frames, read_sound
 from extractors.result import Clip
-from extractors.text import TextExtractor, batches
+from extractors.text import TextExtractor
 from extractors.visual import GROUP, VisualExtractor
 from extractors.workers import AHEAD, spread
 from pipeline.corpora import demo

@@ -1,6 +1,5 @@
 """DenseNet-BC for faces: growth 12, depth 100, compression 0.5, grey 64x64 in, 342 pooled values out."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,15 @@ class DenseFace(nn.Module):
         """Whitened grey faces [N, 1, 64, 64] -> [N, 342]: the mean over the last feature map, before the classifier."""
         return torch.relu(self.features(faces)).mean(dim=(2, 3))
 
+    @torch.inference_mode()
+    def of_grey(self, mean: float, deviation: float, crops: np.ndarray) -> Tensor:
+        """Grey faces, uint8 [N, 1, 64, 64], whitened -> float32 [N, 342] on the network's device, without gradients."""
+        faces, on = torch.from_numpy(crops), self.classifier.weight.device
+        if on.type == "cuda":
+            faces = faces.pin_memory()
+        whitened = (faces.to(on, non_blocking=True).float() - mean) / deviation
+        return self.pooled(whitened.contiguous(memory_format=torch.channels_last)).float()
+
     def forward(self, faces: Tensor) -> Tensor:
         """Whitened grey faces [N, 1, 64, 64] -> class scores [N, classes]."""
         return self.classifier(self.pooled(faces))
@@ -63,15 +71,6 @@ class Trained:
     mean: float
     """Mean and standard deviation of the grey levels of the training faces, by which they were whitened."""
     deviation: float
-    checksum: str
-    """SHA-256 of the file, or what tells untrained weights from others."""
-
-
-def whitening(levels: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of grey levels, of which `levels` [256] says how often each comes."""
-    pixels = int(levels.sum())
-    mean = float(levels @ np.arange(256)) / pixels
-    return mean, float(levels @ (np.arange(256) - mean) ** 2 / pixels) ** 0.5
 
 
 def untrained() -> Trained:
@@ -80,7 +79,7 @@ def untrained() -> Trained:
     torch.manual_seed(SEED)
     network = DenseFace()
     torch.random.set_rng_state(state)
-    return Trained(network.eval(), (), 128.0, 64.0, f"random-{SEED}")
+    return Trained(network.eval(), (), 128.0, 64.0)
 
 
 def save(weights: dict[str, Tensor], classes: tuple[str, ...], mean: float, deviation: float, file: Path) -> None:
@@ -112,4 +111,4 @@ def load(file: Path) -> Trained:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"holds no weights of this network: {str(error).splitlines()[1].strip()}") from None
-    return Trained(network.eval(), classes, mean, deviation, hashlib.sha256(file.read_bytes()).hexdigest())
+    return Trained(network.eval(), classes, mean, deviation)

@@ -227,6 +227,13 @@ def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float, ev
     return Faces(np.stack([of_picture[place] for of_picture, place in zip(crops, chosen, strict=True)]), looked_at)
 
 
+def grey_levels(counts: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of grey levels, of which `counts` [256] says how often each comes."""
+    pixels = int(counts.sum())
+    mean = float(counts @ np.arange(256)) / pixels
+    return mean, float(counts @ (np.arange(256) - mean) ** 2 / pixels) ** 0.5
+
+
 _worker: dict = {}
 
 

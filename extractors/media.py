@@ -156,7 +156,9 @@ def frames(
                 break
             if time < begin + given / fps - 1e-6:
                 continue
-            picture = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()  # else threads anew a picture
+            picture: np.ndarray = colours.reformat(
+                frame, format="rgb24", threads=1
+            ).to_ndarray()  # else threads anew a picture
             if box:
                 left, top, width, height = box
                 picture = np.ascontiguousarray(picture[top : top + height, left : left + width])

@@ -55,9 +55,13 @@ class Clip:
 class Extractor(Protocol):
     """One modality's way from utterances to vectors."""
 
-    dim: int
     identity: dict[str, object]
     """All that decides the numbers: parameters, weights' checksums, versions. Its fingerprint is the cache's."""
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector; to tell it an encoder may have to be loaded."""
+        ...
 
     def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
         """Do for all `rows` by key what must be known before the first vector; `identity` is whole afterwards.

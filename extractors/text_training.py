@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from extractors import text
 from extractors.cache import fingerprint
+from extractors.encoder import Encoder, batches
+from extractors.encoder_folders import checksum
 from extractors.result import ExtractorError
-from extractors.text import Encoder, batches
+from extractors.text import VERSION as TEXT_VERSION
 from pipeline.params import Recipe, TextOf
 
 VERSION = 1
@@ -121,8 +122,8 @@ def identity(
     """A name for all that decides the weights: nothing of the test split is in it."""
     return fingerprint(
         {
-            "version": [VERSION, text.VERSION],
-            "encoder": text.checksum(published),
+            "version": [VERSION, TEXT_VERSION],
+            "encoder": checksum(published),
             "pooling": settings.pooling,
             "max_tokens": settings.max_tokens,
             "recipe": recipe.model_dump(),

@@ -7,19 +7,20 @@ Faces are encoded across clips in batches of one set form, the last one filled u
 its company nor on the number of workers.
 """
 
+import hashlib
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from extractors import denseface
 from extractors.cache import Cache
-from extractors.device import device
-from extractors.faces import EDGE, Faces, faces_of_clip, prepare
+from extractors.device import device, device_type
+from extractors.faces import EDGE, Faces, faces_of_clip, grey_levels, prepare
 from extractors.progress import Progress
 from extractors.result import Clip, ExtractorError, Result
 from extractors.workers import Lost, number_of_workers, spread
@@ -27,10 +28,15 @@ from pipeline.params import VisualOf
 from pipeline.stage import log, root
 from pipeline.utterances import Utterance
 
+if TYPE_CHECKING:
+    from extractors.denseface import DenseFace, Trained
+
 FACES_VERSION = 3
 """To be raised with every change of faces.py or media.py that changes a crop."""
 VERSION = 3
 """To be raised with every change of this module that changes a number."""
+UNTRAINED = "random-342"
+"""In place of a checksum, for weights that nobody trained."""
 BATCH = {"cpu": 16, "cuda": 256}
 """Faces a pass of the network: what a processor's own memory holds; about 1 GB of a graphics card's. A number that
 followed from the free memory would change the last bits with it."""
@@ -43,19 +49,15 @@ class VisualExtractor:
 
     def __init__(self, settings: VisualOf, raw: Path) -> None:
         self.settings, self.raw = settings, raw
-        self.device = device()
-        self.dim = denseface.DIM * (2 if settings.pooling == "mean_deviation" else 1)
+        self.weights = root() / settings.weights
         if settings.weights == "random":
             log.warning("visual: the face encoder is UNTRAINED (seeded random weights); its features say little")
-            trained = denseface.untrained()
+            checksum = UNTRAINED
         else:
-            file = root() / settings.weights
             try:
-                trained = denseface.load(file)
-            except ValueError as error:
-                raise ExtractorError(f"{file} (`weights` of section visual in params.yaml): {error}") from None
-        self.network = denseface.fused(trained.network).to(self.device).to(memory_format=torch.channels_last)
-        self.whitening = (trained.mean, trained.deviation)  # until `prepare` has seen the corpus' own faces
+                checksum = hashlib.sha256(self.weights.read_bytes()).hexdigest()
+            except OSError as error:
+                raise self._unfit(f"cannot be read ({error.strerror})") from None
         self.faces_identity: dict[str, object] = {
             "faces": FACES_VERSION,
             "fps": settings.fps,
@@ -73,10 +75,49 @@ class VisualExtractor:
             "modality": "visual",
             "version": VERSION,
             "pooling": settings.pooling,
-            "weights": trained.checksum,
+            "weights": checksum,
             "torch": version("torch"),
-            "device": self.device.type,
+            "device": device_type(),
         }
+
+    def _unfit(self, why: object) -> ExtractorError:
+        return ExtractorError(f"{self.weights} (`weights` of section visual in params.yaml): {why}")
+
+    @cached_property
+    def trained(self) -> "Trained":
+        """The encoder as trained; it and its libraries take seconds to load, and serve only where faces are encoded.
+
+        Raises:
+            ExtractorError: the file of weights is none.
+        """
+        from extractors import denseface
+
+        if self.settings.weights == "random":
+            return denseface.untrained()
+        try:
+            return denseface.load(self.weights)
+        except ValueError as error:
+            raise self._unfit(error) from None
+
+    @cached_property
+    def network(self) -> "DenseFace":
+        """The encoder on the device."""
+        import torch
+
+        from extractors.denseface import fused
+
+        return fused(self.trained.network).to(device()).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def whitening(self) -> tuple[float, float]:
+        """Mean and deviation of grey levels: the encoder's own, until `prepare` has seen the corpus' faces."""
+        return self.trained.mean, self.trained.deviation
+
+    @property
+    def dim(self) -> int:
+        from extractors.denseface import DIM
+
+        return DIM * (2 if self.settings.pooling == "mean_deviation" else 1)
 
     def key(self, row: Utterance) -> str | None:
         return f"{row.video_hash}|{row.start}|{row.end}|{row.region}" if row.video else None
@@ -97,6 +138,8 @@ class VisualExtractor:
         chosen = self.settings
         how = (chosen.detector, chosen.min_face, chosen.first_look, chosen.detect_every, chosen.fps, chosen.margin)
         log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
+        if clips and share is None:  # the encoder loads while other processes look for faces
+            threading.Thread(target=lambda: self.network, daemon=True).start()
         total = len(clips) + len(known)
         with Progress(total=total, initial=len(known), what="faces", unit="clip") as progress:
             for clip, faces in spread(faces_of_clip, clips, prepare, *how):
@@ -113,7 +156,7 @@ class VisualExtractor:
                 levels += np.bincount(self._faces(key).crops.ravel(), minlength=256)
         if levels.any():
             # Rounded to whole levels, which no feature feels: so one clip more in train need not change all features.
-            mean, deviation = denseface.whitening(levels)
+            mean, deviation = grey_levels(levels)
             self.whitening = (float(round(mean)), float(max(1, round(deviation))))
         self.identity["whitening"] = list(self.whitening)
         return True
@@ -151,26 +194,20 @@ class VisualExtractor:
 
     def encode(self, crops: np.ndarray) -> np.ndarray:
         """Grey crops, uint8 [faces, 64, 64] -> float32 [faces, 342]."""
-        many = BATCH.get(self.device.type, BATCH["cpu"])
+        import torch
+
+        on = device().type
+        many = BATCH.get(on, BATCH["cpu"])
         lacking = -len(crops) % many
         batches = np.pad(crops, ((0, lacking), (0, 0), (0, 0))).reshape(-1, many, 1, EDGE, EDGE)
-        if self.device.type == "cpu":
+        whiten_and_encode = partial(self.network.of_grey, *self.whitening)
+        if on == "cpu":
             # A batch a core: that is faster than several cores a batch, and the numbers do not depend on their count.
             with ThreadPoolExecutor(number_of_workers(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                values = list(pool.map(self._batch, batches))
+                values = list(pool.map(whiten_and_encode, batches))
         else:
-            values = [self._batch(batch) for batch in batches]
+            values = [whiten_and_encode(batch) for batch in batches]
         return torch.cat(values)[: len(crops)].cpu().numpy()
-
-    @torch.inference_mode()
-    def _batch(self, crops: np.ndarray) -> Tensor:
-        """Grey crops, uint8 [batch, 1, 64, 64] -> float32 [batch, 342] on the device."""
-        faces = torch.from_numpy(crops)
-        if self.device.type == "cuda":
-            faces = faces.pin_memory()
-        mean, deviation = self.whitening
-        whitened = (faces.to(self.device, non_blocking=True).float() - mean) / deviation
-        return self.network.pooled(whitened.contiguous(memory_format=torch.channels_last)).float()
 
 
 def pooled(values: np.ndarray, pooling: str) -> np.ndarray:

@@ -49,6 +49,7 @@ def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
     )
     try:
         extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS)
+        extractor.encoder  # noqa: B018 (loaded at once: a bundle that is broken says so before work begins)
     except ExtractorError as error:
         if bundle.fine_tuned:
             raise StageError(f"{bundle.folder}: its text encoder is missing or broken ({error})") from None
@@ -83,6 +84,7 @@ def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
     settings = VisualOf.model_validate({name: known[name] for name in names} | {"weights": weights})
     try:
         extractor = VisualExtractor(settings, Path("/"))
+        extractor.network  # noqa: B018 (as above)
     except ExtractorError:
         raise StageError(f"{bundle.folder / FACE_ENCODER}: the face encoder is missing or broken; copy the bundle "
                          "anew") from None  # fmt: skip

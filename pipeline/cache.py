@@ -152,8 +152,8 @@ def fine_tunings(corpus: str, params: Params) -> list[str]:
         return []
     from extractors import text_training
     from extractors.device import device
+    from extractors.encoder_folders import encoder_folder
     from extractors.result import ExtractorError
-    from extractors.text import encoder_folder
     from pipeline.finetune_text import folds_of, lesson, recipe_of
 
     rows, recipe = read_index(_index(corpus)), recipe_of(settings)

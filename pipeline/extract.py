@@ -148,12 +148,12 @@ def write(features: Features, file: Path) -> None:
 
 def as_features(extractor: Extractor, keys: list[str | None], results: dict[str, Result]) -> Features:
     """The matrix in index order."""
-    values = np.zeros((len(keys), extractor.dim), np.float32)
-    present = np.zeros(len(keys), bool)
-    for place, key in enumerate(keys):
-        vector = results[key].vector if key else None
-        if vector is not None:
-            values[place], present[place] = vector, True
+    vectors = [results[key].vector if key else None for key in keys]
+    present = np.array([vector is not None for vector in vectors])
+    width = next((len(vector) for vector in vectors if vector is not None), None) or extractor.dim
+    values = np.zeros((len(keys), width), np.float32)
+    for place in np.flatnonzero(present):
+        values[place] = vectors[place]
     return Features(values, present, dict(extractor.identity))
 
 

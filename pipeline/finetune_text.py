@@ -50,8 +50,8 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, fo
 
     from extractors import text_training
     from extractors.device import device
+    from extractors.encoder_folders import encoder_folder
     from extractors.result import ExtractorError
-    from extractors.text import encoder_folder
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)

@@ -23,9 +23,10 @@ from sklearn.model_selection import train_test_split
 
 from extractors import face_training
 from extractors.cache import fingerprint
-from extractors.denseface import Trained, load, save, whitening
+from extractors.denseface import Trained, load, save
 from extractors.device import device
 from extractors.face_training import Recipe, probabilities, train
+from extractors.faces import grey_levels
 from pipeline.corpora import fer2013
 from pipeline.params import Face, Params
 from pipeline.stage import StageError, cache_folder, log, root, start
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         stratify=data.train.targets.argmax(axis=1),
     )
     pixels, targets = torch.from_numpy(data.train.pixels), torch.from_numpy(data.train.targets)
-    mean, deviation = whitening(np.bincount(data.train.pixels[fitted].ravel(), minlength=256))
+    mean, deviation = grey_levels(np.bincount(data.train.pixels[fitted].ravel(), minlength=256))
     white = ((pixels.float() - mean) / deviation).unsqueeze(1)
     checkpoint = cache_folder() / "face" / f"{identity(settings, data)}.pt"
     state = train(

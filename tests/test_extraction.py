@@ -284,9 +284,9 @@ def test_shards_of_text_and_of_pictures_give_the_plain_runs_bytes(
     modality: str, corpus: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if modality == "text":
-        from extractors import text
+        from extractors import encoder
 
-        monkeypatch.setattr(text, "BATCH_TOKENS", 12)  # several batches, whose company decides the last bits
+        monkeypatch.setattr(encoder, "BATCH_TOKENS", 12)  # several batches, whose company decides the last bits
     with caplog.at_level("INFO", "cmath"):
         for _ in range(2 if modality == "visual" else 1):  # faces, then their encoding
             for number in (1, 2, 3):

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import RobertaConfig, RobertaModel
 
+from extractors.encoder import BATCH_TOKENS, batches
+from extractors.encoder_folders import encoder_folder
 from extractors.result import ExtractorError
-from extractors.text import BATCH_TOKENS, TextExtractor, batches, encoder_folder
+from extractors.text import TextExtractor
 from pipeline.utterances import Utterance
 from tests.extractors.encoders import LINES, text_settings, write_roberta
 
@@ -64,7 +66,7 @@ def test_last4_is_the_mean_of_the_last_four_layers(tiny_roberta: Path, tmp_path:
     torch.testing.assert_close(extractor.encoder.encode([LINES[0]])[0], sum(layers[1:])[0, 0] / 4)
     assert extractor.identity != TextExtractor(text_settings(tiny_roberta), Path()).identity
     with pytest.raises(ExtractorError, match=r"'last4', but the encoder .* has only 2"):
-        TextExtractor(text_settings(write_roberta(tmp_path / "flat", layers=2), layers="last4"), Path())
+        TextExtractor(text_settings(write_roberta(tmp_path / "flat", layers=2), layers="last4"), Path()).encoder  # noqa: B018
 
 
 def as_old_checkpoint(folder: Path, target: Path) -> Path:
@@ -98,7 +100,7 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_runs_nothing(tiny_roberta: 
     folder, ran = as_old_checkpoint(tiny_roberta, tmp_path / "bad"), tmp_path / "ran"
     torch.save({"embeddings": Payload(ran)}, folder / "pytorch_model.bin", pickle_module=pickle)
     with pytest.raises(ExtractorError, match="is no encoder that transformers can load"):
-        TextExtractor(text_settings(folder), Path())
+        TextExtractor(text_settings(folder), Path()).encoder  # noqa: B018
     assert not ran.exists()
 
 
@@ -210,4 +212,4 @@ def test_an_encoder_that_cannot_be_had_names_the_key_and_the_remedy(
         assert said in str(caught.value)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ExtractorError, match="is no encoder that transformers can load"):
-        TextExtractor(text_settings(tmp_path), Path())
+        TextExtractor(text_settings(tmp_path), Path()).encoder  # noqa: B018

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
+from extractors.encoder_folders import encoder_folder, own_pooling
 from extractors.result import ExtractorError
-from extractors.text import TextExtractor, encoder_folder, own_pooling
+from extractors.text import TextExtractor
 from extractors.text_training import (
     Labelled,
     State,

@@ -9,7 +9,8 @@ from extractors import text_training
 from extractors.audio import AudioExtractor
 from extractors.cache import ShardCache, WorkCache
 from extractors.device import device
-from extractors.text import TextExtractor, encoder_folder
+from extractors.encoder_folders import encoder_folder
+from extractors.text import TextExtractor
 from extractors.visual import VisualExtractor
 from pipeline import cache, finetune_text
 from pipeline.corpora.labels import labels

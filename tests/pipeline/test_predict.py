@@ -209,7 +209,7 @@ def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 def test_another_bundle_is_refused_in_words(
     carried: Callable[..., Path], tmp_path: Path, changes: dict, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extractors.text.snapshot_download", _no_network)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _no_network)
     (tmp_path / "chat.txt").write_text(CHAT)
     with pytest.raises(StageError, match=words.replace("(", r"\(")):
         predict("--transcript", tmp_path / "chat.txt", "--model", carried(**changes), "--out", tmp_path / "out")
@@ -220,7 +220,7 @@ def _no_network(*_: object, **__: object) -> None:
 
 
 def test_a_copy_of_the_text_encoder_can_lie_anywhere(carried: Callable[..., Path], tmp_path: Path) -> None:
-    from extractors.text import encoder_folder
+    from extractors.encoder_folders import encoder_folder
 
     (tmp_path / "chat.txt").write_text(CHAT)
     predict("--transcript", tmp_path / "chat.txt", "--model", carried(text_encoder="some/encoder"),

