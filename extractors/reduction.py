@@ -1,11 +1,15 @@
 """Reduction of a modality's features to fewer columns, fitted on the training split alone."""
 
+import hashlib
+import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.svm import LinearSVC
+from safetensors.numpy import load, save
+
+from extractors.cache import Cache
 
 VERSION = 1
 """To be raised with every change of this module that changes a number."""
@@ -30,7 +34,30 @@ class Reduction:
         return white @ self.tensors["components"].T
 
 
-def fit(values: np.ndarray, labels: list[str], kind: Literal["pca", "svm"], dim: int) -> Reduction:
+Kind = Literal["pca", "svm"]
+
+
+def identity(kind: Kind, dim: int) -> dict[str, object]:
+    """Of a maker of reductions, in the work cache."""
+    return {"what": "audio reduction", "version": VERSION, "reduce": kind, "dim": dim,
+            "sklearn": version("scikit-learn")}  # fmt: skip
+
+
+def learnt(values: np.ndarray, labels: list[str], kind: Kind, dim: int, cache: Cache) -> Reduction:
+    """What `fit` learns, or learnt from the same values and labels before."""
+    name = cache.maker(identity(kind, dim))
+    content = hashlib.sha256(values.tobytes())
+    content.update(json.dumps([values.shape, labels if kind == "svm" else []]).encode())
+    key = content.hexdigest()
+    kept = cache.get(name, [key])
+    if kept:
+        return Reduction(load(kept[key]))
+    found = fit(values, labels, kind, dim)
+    cache.put(name, {key: save(found.tensors)})
+    return found
+
+
+def fit(values: np.ndarray, labels: list[str], kind: Kind, dim: int) -> Reduction:
     """Learn to reduce `values`, float32 [N, F] of the training split, to `dim` columns, or to as many as it allows.
 
     `pca` keeps the directions of most variance, of which N utterances, at least 2, have at most N - 1. `svm` keeps the
@@ -41,9 +68,13 @@ def fit(values: np.ndarray, labels: list[str], kind: Literal["pca", "svm"], dim:
     standard = {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
     white = np.clip((values - standard["mean"]) / standard["deviation"], -LIMIT, LIMIT)
     if kind == "pca":
+        from sklearn.decomposition import PCA
+
         # Its own centring is left out of the reduction: a constant, which the model's standardisation takes away.
         projection = PCA(min(dim, len(values) - 1, values.shape[1]), random_state=0).fit(white)
-        return Reduction({**standard, "components": projection.components_.astype(np.float32)})
+        return Reduction({**standard, "components": np.ascontiguousarray(projection.components_, np.float32)})
+    from sklearn.svm import LinearSVC
+
     # The primal form, and no last digit: a ranking needs neither more, and thousands of columns cost minutes as it is.
     machine = LinearSVC(C=PENALTY, dual=False, tol=1e-2).fit(white, labels)
     weight = np.linalg.norm(machine.coef_, axis=0)

@@ -79,6 +79,7 @@ def results(contents: list[Made], sets: list[Params]) -> list[Line]:
 
 def identities(corpus: str, params: Params) -> Iterator[dict]:
     """What extractors with `params` of `corpus` would be, as far as it does not depend on data and machine."""
+    from extractors import reduction
     from extractors.audio import AudioExtractor
     from extractors.result import ExtractorError
     from extractors.text import identity_of
@@ -87,7 +88,10 @@ def identities(corpus: str, params: Params) -> Iterator[dict]:
 
     yield PROBE
     raw = raw_folder(corpus, params)
-    yield AudioExtractor(params.audio[corpus], raw).identity
+    audio = params.audio[corpus]
+    yield AudioExtractor(audio, raw).identity
+    if audio.reduce != "none":
+        yield reduction.identity(audio.reduce, audio.dim)
     yield identity_of(params.text[corpus], Path("data") / corpus / "encoder" / "text")
     try:
         visual = VisualExtractor(params.visual[corpus], raw)

@@ -174,7 +174,9 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioOf) -> Fea
     if settings.reduce == "svm" and len(set(labels)) < 2:
         raise StageError(f"audio's `reduce` in params.yaml is 'svm', but train knows only the label {labels[0]}: "
                          "use pca or none")  # fmt: skip
-    learnt = reduction.fit(features.values[fitted], labels, settings.reduce, settings.dim)
+    cache = WorkCache(cache_folder())
+    learnt = reduction.learnt(features.values[fitted], labels, settings.reduce, settings.dim, cache)
+    cache.close()
     values = np.where(features.present[:, None], learnt(features.values), np.float32(0))
     log.info("audio: %d columns reduced to %d by %s, fitted on %d utterances of train",
              before, values.shape[1], settings.reduce, len(fitted))  # fmt: skip

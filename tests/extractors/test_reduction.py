@@ -11,8 +11,10 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
 import extractors.audio
+from extractors import reduction
+from extractors.cache import WorkCache
 from extractors.features import Features, read_features
-from extractors.reduction import LIMIT, fit
+from extractors.reduction import LIMIT, fit, learnt
 from pipeline import extract, index, raw
 from pipeline.extract import reduced
 from pipeline.params import AudioOf, load_params
@@ -55,6 +57,28 @@ def test_pca_keeps_the_directions_of_most_variance_whatever_the_scales() -> None
     np.testing.assert_allclose(components @ components.T, np.eye(2), atol=1e-4)
     white = (values - learnt.tensors["mean"]) / learnt.tensors["deviation"]
     np.testing.assert_allclose(learnt(values) @ components, white, atol=1e-2)  # two directions tell it all
+
+
+@pytest.mark.parametrize("kind", ["pca", "svm"])
+def test_what_was_learnt_before_is_found_again_and_nothing_else_is(
+    kind: reduction.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, labels = hidden(60)
+    cache = WorkCache(tmp_path)
+    first = learnt(values, labels, kind, 3, cache)
+    fitted: list[str] = []
+    monkeypatch.setattr(reduction, "fit", lambda *given: fitted.append("") or fit(*given))
+    again = learnt(values.copy(), list(labels), kind, 3, cache)
+    assert not fitted
+    assert {name: part.tobytes() for name, part in again.tensors.items()} == {
+        name: part.tobytes() for name, part in first.tensors.items()
+    }
+    np.testing.assert_array_equal(again(values), first(values))
+    learnt(values, labels[::-1], kind, 3, cache)
+    assert len(fitted) == (kind == "svm")  # pca looks at no label
+    learnt(values, labels, kind, 2, cache)
+    learnt(values[1:], labels[1:], kind, 3, cache)
+    assert len(fitted) == 2 + (kind == "svm")
 
 
 def test_a_value_millions_of_deviations_away_is_cut() -> None:
