@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import opensmile
 
 from extractors.cache import Cache
 from extractors.media import RATE, MediaError, read_sound, require_content
@@ -18,6 +18,9 @@ from extractors.result import Clip, Result
 from extractors.workers import Lost, spread
 from pipeline.params import FUNCTIONALS, AudioOf
 from pipeline.utterances import Utterance
+
+if TYPE_CHECKING:
+    import opensmile
 
 VERSION = 2
 """To be raised with every change of this module or of media.py that changes a number."""
@@ -95,7 +98,9 @@ def is_silent(sound: np.ndarray) -> bool:
 
 
 @cache
-def _smile(name: str) -> opensmile.Smile:
+def _smile(name: str) -> "opensmile.Smile":
+    import opensmile  # by worker processes alone; the one that starts them need not wait for it
+
     return opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
 
 

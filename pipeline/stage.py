@@ -1,6 +1,7 @@
 """How a stage starts and how it fails: the one entrance that every module of the graph shares."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -57,9 +58,14 @@ def command(work: Callable[[], None]) -> None:
     """Do `work` as a command does: log to the terminal; the user's errors end as one line and status 1."""
     level = os.environ.get("CMATH_LOG", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    # Torch and its like are a million objects that never go: searching them for garbage while they load, and once more
+    # at the end, takes a third of a short command's time.
+    gc.set_threshold(100_000, 50, 100)
     try:
         work()
     except (StageError, ParamsError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("interrupted; what was finished is kept: the same command goes on from there") from None
+    finally:
+        gc.freeze()
