@@ -56,6 +56,8 @@ class Studies(Section):
     gammas: list[NotNegative]
     """Of gamma1 and gamma2: every pair is trained."""
     gamma_seeds: Seeds
+    text: bool
+    """Whether to compare text features of the encoder as published and fine-tuned; the main pipeline makes but one."""
 
     @model_validator(mode="after")
     def _check(self) -> "Studies":

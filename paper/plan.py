@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paper.features import other_text
 from paper.params import Report, load_report
 from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
 from paper.studies import STUDIES
@@ -52,13 +53,15 @@ def point_of(trainings: Trainings, params: Params, model: str, report: Report) -
 
 def planned(trainings: Trainings, name: str, jobs: list[Job]) -> Plan:
     """What is done and left of `jobs`; those that are the same training count once."""
-    single = {(trainings.folder(job.params), job.seed): job for job in jobs}
+    ready = [job for job in jobs if trainings.has_features(job.params)]
+    single = {(trainings.folder(job.params), job.seed): job for job in ready}
     found = found_of(trainings, list(single.values()))
     left = [job for job, one in zip(single.values(), found, strict=True) if not one]
+    left += [job for job in jobs if not trainings.has_features(job.params)]
     seconds = [one.seconds for one in found if one and one.seconds is not None]
     epochs = sum(job.params.train[trainings.name].epochs for job in left)
     mean = float(np.mean(seconds)) if seconds else None
-    return Plan(name, len(single) - len(left), len(left), epochs, mean)
+    return Plan(name, sum(one is not None for one in found), len(left), epochs, mean)
 
 
 def found_of(trainings: Trainings, jobs: list[Job]) -> list[Trained | None]:
@@ -97,7 +100,7 @@ def duration(seconds: float) -> str:
 def lines(params: Params, report: Report) -> Iterator[str]:
     for corpus in report.corpora:
         try:
-            trainings = Trainings(corpus)
+            trainings = Trainings(corpus, params)
             plans = [plan(trainings, params, model, report) for model in report.models]
             plans += [plan_of_study(trainings, params, report, study) for study in STUDIES]
         except StageError as error:
@@ -105,7 +108,18 @@ def lines(params: Params, report: Report) -> Iterator[str]:
             continue
         for one in plans:
             yield f"{corpus}, {one.name}: {in_words([one])}"
+        if report.studies.text and not other_text(corpus).is_file():
+            yield f"{corpus}: {_before(trainings)}"
         yield f"{corpus}: {in_words(plans)}"
+
+
+def _before(trainings: Trainings) -> str:
+    """What must be done before the study `text`, and is in no count of trainings."""
+    if trainings.fine_tuned:
+        return "before the study text, features of the published text encoder are to be made"
+    number = sum(row.split == "train" for row in trainings.rows)
+    return (f"before the study text, the text encoder is to be fine-tuned on {number} utterances, unless the work "
+            "cache has it; the time below leaves that out")  # fmt: skip
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ MAPPED = ("cmath", "multidag")
 def run(args: argparse.Namespace, params: Params) -> None:
     report = load_report()
     prepare_torch()
-    trainings = Trainings(args.corpus)
+    trainings = Trainings(args.corpus, params)
     folder = Path("paper/probes") / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
     lines, silhouettes = [], {}

@@ -4,6 +4,7 @@ Its folder has history.csv, predictions.csv and metrics.json as the main pipelin
 model's form and `seconds`, the mean time of a training. The time is the one value that another machine will not repeat.
 """
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 
 from model.registry import MODELS
 from model.training import positions
+from paper.features import FOLDER
 from paper.plan import Plan, in_words
 from paper.search import Job, Point
 from paper.trainings import Trained, Trainings
-from pipeline.evaluate import metrics, said_of_test, validation_scores, write_predictions
+from pipeline.evaluate import Seed, metrics, said_of_test, text_encoder_scores, validation_scores, write_predictions
 from pipeline.stage import StageError, log
 from pipeline.train import write_history
 
@@ -59,3 +61,26 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
     (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, trainings.labels, folder / "predictions.csv")
     return scores
+
+
+def write_encoder_row(trainings: Trainings, folder: Path) -> None:
+    """Look at test with the fine-tuned text encoder alone, an utterance at a time.
+
+    Writes predictions.csv, and metrics.json with `accuracy`, `weighted_f1` and `validation_weighted_f1`.
+
+    Raises:
+        StageError: what the encoder said is missing.
+    """
+    home = Path("data") / trainings.name if trainings.fine_tuned else FOLDER / trainings.name
+    file, order = home / "encoder" / "text_guesses.csv", trainings.labels
+    scores = text_encoder_scores(file, trainings.rows, order).get("text_encoder")
+    if scores is None:
+        raise StageError(f"{file}: is of an encoder that is used as published; `dvc repro` makes it anew")
+    with file.open(encoding="utf-8", newline="") as stream:
+        said = {line["utterance_id"]: [float(line[name]) for name in order] for line in csv.DictReader(stream)}
+    tested = [row for row in trainings.rows if row.split == "test"]
+    probabilities = np.array([said[row.utterance_id] for row in tested])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
+    only = Seed(0, probabilities, np.empty((len(tested), 0)), probabilities.argmax(1)[None])
+    write_predictions([only], tested, order, folder / "predictions.csv")

@@ -62,6 +62,8 @@ def sections(corpus: str, report: Report, figures: Path) -> Iterator[Section]:
         yield lengths(corpus, rows, figures)
     yield gammas(one, report, figures)
     yield confusions(one, figures)
+    if (STUDIES / corpus / "text" / "encoder").is_dir():
+        yield text_encoder(one)
     yield robustness(corpus, figures)
     yield calibration(one, figures)
 
@@ -165,19 +167,15 @@ def _against(
     rows = [["CMATH", *_scores(one.runs["cmath"]), "", "", ""]]
     rows[0] += [f"{whole['accuracy']:.2f}", f"{whole['weighted_f1']:.2f}"] if printed else []
     for name, folder in folders.items():
-        found = against[name]
-        p_seeds = "-" if found["p_seeds_holm"] is None else f"{found['p_seeds_holm']:.4f}"
-        rows.append(
-            [
-                names.get(name, name.replace("+", " + ")),
-                *_scores(_metrics(folder)),
-                f"{found['difference']:+.2f}",
-                p_seeds,
-                f"{found['p_utterances_holm']:.4f}",
-            ]
-        )
+        rows.append([names.get(name, name.replace("+", " + ")), *_scores(_metrics(folder)), *_tested(against[name])])
         rows[-1] += [f"{value:.2f}" for value in printed.get(name, [])]
     return against, head, rows
+
+
+def _tested(found: dict) -> tuple[str, str, str]:
+    """A difference and its p-values over seeds and over utterances, as cells."""
+    p_seeds = "-" if found["p_seeds_holm"] is None else f"{found['p_seeds_holm']:.4f}"
+    return f"{found['difference']:+.2f}", p_seeds, f"{found['p_utterances_holm']:.4f}"
 
 
 def _folders(corpus: str, study: str, report: Report) -> dict[str, Path]:
@@ -306,6 +304,29 @@ def confusions(one: Comparison, figures: Path) -> Section:
         "Mistakes are between like classes: angry and frustrated, happy and excited; on MELD most fall into neutral."
     )
     return Section("Figure 7: confusions of CMATH", claim, [seen], figures=[name])
+
+
+def text_encoder(one: Comparison) -> Section:
+    """CMATH on features of the fine-tuned encoder, against those of the published one and that encoder alone."""
+    home = STUDIES / one.corpus / "text"
+    others = {"frozen": home / "frozen", "alone": home / "encoder"}
+    against = differences(home / "fine-tuned", others)
+    tuned, frozen, alone = (_metrics(folder) for folder in (home / "fine-tuned", *others.values()))
+    rows = [
+        ["CMATH, encoder fine-tuned", *_scores(tuned), f"{tuned['validation']['weighted_f1']:.2f}", "", "", ""],
+        ["CMATH, encoder as published", *_scores(frozen), f"{frozen['validation']['weighted_f1']:.2f}",
+         *_tested(against["frozen"])],
+        ["fine-tuned encoder alone", f"{alone['accuracy']:.2f}", f"{alone['weighted_f1']:.2f}",
+         f"{alone['validation_weighted_f1']:.2f}", *_tested(against["alone"])],
+    ]  # fmt: skip
+    seen = [
+        f"Fine-tuning the encoder on train changes CMATH by {in_words(against['frozen'])}.",
+        "CMATH with all its modalities less the fine-tuned encoder alone, which judges an utterance at a time: "
+        f"{in_words(against['alone'])}.",
+    ]
+    head = ["", "accuracy", "weighted F1", "on validation", "CMATH, fine-tuned, less this", "p over seeds",
+            "p over utterances"]  # fmt: skip
+    return Section("Text encoder: as published and fine-tuned", "", seen, head, rows)
 
 
 def robustness(corpus: str, figures: Path) -> Section:

@@ -1,5 +1,5 @@
-"""The paper's studies of CMATH: Table 4, Table 5, Figures 4 and 6, each a list of settings that differ from the chosen
-one in one thing."""
+"""The studies of CMATH, each a list of settings that differ from the chosen one in one thing: the paper's Table 4,
+Table 5, Figures 4 and 6, and the text encoder as published and fine-tuned."""
 
 from itertools import product
 
@@ -8,7 +8,7 @@ from paper.search import Job, Point, at_point
 from paper.trainings import Trainings
 from pipeline.params import MODALITIES, Params
 
-STUDIES = ("ablations", "modalities", "widths", "gammas")
+STUDIES = ("ablations", "modalities", "widths", "gammas", "text")
 
 
 def settings(study: str, corpus: str, report: Report, present: set[str]) -> dict[str, dict[str, object]]:
@@ -23,6 +23,9 @@ def settings(study: str, corpus: str, report: Report, present: set[str]) -> dict
     if study == "modalities":
         sets = [[name for name in MODALITIES if name in some] for some in chosen.modalities if set(some) <= present]
         return {"+".join(some): {"model.modalities": some} for some in sets}
+    if study == "text":
+        encoders = {"frozen": False, "fine-tuned": True} if chosen.text and "text" in present else {}
+        return {name: {f"text.{corpus}.finetune": tuned} for name, tuned in encoders.items()}
     if study == "widths":
         return {str(width): {"model.dim": width} for width in chosen.widths}
     return {

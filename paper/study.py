@@ -1,9 +1,11 @@
-"""study@D-S of paper/dvc.yaml: one of the paper's studies of CMATH on one corpus.
+"""study@D-S and text_study@D of paper/dvc.yaml: one of the studies of CMATH on one corpus.
 
-`ablations` (Table 4), `modalities` (Table 5), `widths` (Figure 4) or `gammas` (Figure 6), each setting trained at the
-learning rate and the dropout that CMATH's search chose. A setting that is the comparison's own is not trained again.
+`ablations` (Table 4), `modalities` (Table 5), `widths` (Figure 4), `gammas` (Figure 6), or `text` (the text encoder as
+published and fine-tuned), each setting trained at the learning rate and the dropout that CMATH's search chose. A
+setting that is the comparison's own is not trained again.
 
-Writes paper/studies/D/S/<setting>/: history.csv, predictions.csv and metrics.json.
+Writes paper/studies/D/S/<setting>/: history.csv, predictions.csv and metrics.json. `text` also has encoder/: what the
+fine-tuned encoder alone says of test.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from pathlib import Path
 from model.training import prepare_torch
 from paper.params import load_report
 from paper.plan import in_words, planned
-from paper.rows import trained, write_row
+from paper.rows import trained, write_encoder_row, write_row
 from paper.search import Point
 from paper.studies import STUDIES, jobs
 from paper.trainings import Trainings
@@ -25,7 +27,7 @@ from pipeline.stage import log, parser, start
 def run(args: argparse.Namespace, params: Params) -> None:
     report, study = load_report(), args.study
     prepare_torch()
-    trainings = Trainings(args.corpus)
+    trainings = Trainings(args.corpus, params)
     found = json.loads((Path("paper/runs") / args.corpus / "cmath" / "metrics.json").read_text("utf-8"))
     point = Point(found["learning_rate"], found["dropout"])
     settings = jobs(trainings, params, report, study, point)
@@ -33,6 +35,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     log.info("%s on %s: %s", study, args.corpus, in_words([left()]))
     folder = Path("paper/studies") / args.corpus / study
     folder.mkdir(parents=True, exist_ok=True)
+    if study == "text" and settings:
+        write_encoder_row(trainings, folder / "encoder")
     for name, part in settings.items():
         fits = [trained(trainings, job, f"{study}, {name}", left) for job in part]
         scores = write_row(trainings, part, fits, point, folder / name)

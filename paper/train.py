@@ -25,7 +25,7 @@ from pipeline.stage import StageError, log, parser, start
 def run(args: argparse.Namespace, params: Params) -> None:
     report, model = load_report(), args.model
     prepare_torch()
-    trainings = Trainings(args.corpus)
+    trainings = Trainings(args.corpus, params)
     left = partial(plan, trainings, params, model, report)
     log.info("%s on %s: %s", model, args.corpus, in_words([left()]))
     say_what_is_left(trainings, params, report)

@@ -21,6 +21,7 @@ from model.batching import Corpus
 from model.interface import ErcModel
 from model.registry import make_model
 from model.training import DivergenceError, fit
+from paper.features import other_text
 from paper.identity import code_digest, digest
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
@@ -51,25 +52,39 @@ class Trained:
 class Trainings:
     """The trainings on one corpus.
 
+    A training has the main pipeline's features, unless its parameters want the other text encoder, fine-tuned or not.
+
+    Args:
+        params: those of the main pipeline.
+
     Raises:
         StageError: index or features are missing or do not fit.
     """
 
-    def __init__(self, corpus: str) -> None:
+    def __init__(self, corpus: str, params: Params) -> None:
         self.name = corpus
+        self.fine_tuned = params.text[corpus].finetune
         self.rows = read_index(Path("data") / corpus / "index.csv")
         self.labels = labels(corpus, [row.label for row in self.rows])
-        self._loaded: dict[tuple[str, ...], tuple[Corpus, str]] = {}
+        self._loaded: dict[tuple[tuple[str, ...], bool], tuple[Corpus, str]] = {}
 
     def _load(self, params: Params) -> tuple[Corpus, str]:
-        wanted = tuple(params.model.modalities)
+        wanted = tuple(params.model.modalities), self._has_other_text(params)
         if wanted not in self._loaded:
+            files = {"text": other_text(self.name)} if wanted[1] else {}
             try:
-                corpus, _ = load_corpus(self.name, self.rows, list(wanted))
+                corpus, _ = load_corpus(self.name, self.rows, list(wanted[0]), files)
             except FeaturesError as error:
                 raise StageError(str(error)) from None
             self._loaded[wanted] = corpus, digest(corpus)
         return self._loaded[wanted]
+
+    def _has_other_text(self, params: Params) -> bool:
+        return params.text[self.name].finetune != self.fine_tuned
+
+    def has_features(self, params: Params) -> bool:
+        """Whether the text features that `params` want are made: those of the main pipeline are."""
+        return not self._has_other_text(params) or other_text(self.name).is_file()
 
     def corpus(self, params: Params) -> Corpus:
         """The standardised features of the modalities that `params` names."""

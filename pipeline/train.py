@@ -68,8 +68,13 @@ def run(args: argparse.Namespace, params: Params) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def load_corpus(name: str, rows: list[Utterance], modalities: list[str]) -> tuple[Corpus, dict[str, Scaler]]:
+def load_corpus(
+    name: str, rows: list[Utterance], modalities: list[str], files: dict[str, Path] | None = None
+) -> tuple[Corpus, dict[str, Scaler]]:
     """Standardised features of the modalities that the training split has, and the statistics used.
+
+    Args:
+        files: feature files, by modality, that stand in for those of data/D/features.
 
     Raises:
         FeaturesError: a feature file cannot be used.
@@ -78,7 +83,8 @@ def load_corpus(name: str, rows: list[Utterance], modalities: list[str]) -> tupl
     train = torch.tensor([row.split == "train" for row in rows])
     features, present, scalers = {}, {}, {}
     for modality in [name for name in MODALITIES if name in modalities]:  # one order, however they were listed
-        read = read_features(Path("data") / name / "features" / f"{modality}.safetensors", len(rows))
+        own = Path("data") / name / "features" / f"{modality}.safetensors"
+        read = read_features((files or {}).get(modality, own), len(rows))
         there = torch.from_numpy(read.present)
         if not (there & train).any():
             log.warning("%s: %s is missing in all of the training split, and left out", name, modality)

@@ -7,12 +7,13 @@ from ruamel.yaml import YAML
 PROJECT = Path(__file__).parents[2]
 
 
-def write_params(folder: Path, **report: object) -> None:
-    """Both params.yaml, with small models, few epochs, and changes of the report's section."""
+def write_params(folder: Path, text: dict | None = None, **report: object) -> None:
+    """Both params.yaml, with small models, few epochs, and changes of meld's text encoder and of the report."""
     main = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     main["model"] |= {"dim": 20, "heads": 2}
     main["baselines"]["multidag"] |= {"hidden": 10, "layers": 2}
     main["baselines"]["ctnet"] |= {"dim": 16, "hidden": 8}
+    main["text"]["meld"] |= text or {}
     main["train"]["meld"] |= {"epochs": 4, "patience": 4}
     search = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0], "epochs": 2}
     usual = {
@@ -27,6 +28,7 @@ def write_params(folder: Path, **report: object) -> None:
             "widths": [20, 40],
             "gammas": [0.5, 1.0],
             "gamma_seeds": [0],
+            "text": False,
         },
         "robustness": {"missing": [0.0, 1.0], "noise": [0.0, 2.0]},
     }

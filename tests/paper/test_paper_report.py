@@ -77,7 +77,7 @@ def test_damage_at_level_zero_is_none(finished: Path) -> None:
 
 def test_what_is_missing_at_a_share_is_missing_at_a_larger_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
-    corpus = Trainings("meld").corpus(load_params())
+    corpus = Trainings("meld", load_params()).corpus(load_params())
     where = torch.cat(corpus.dialogues["test"])
     there = [probe.without(corpus, "audio", share, where).present["audio"] for share in (0.25, 0.5, 1.0)]
     assert [int((~present).sum()) for present in there] == [9, 18, 36]
