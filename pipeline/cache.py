@@ -47,6 +47,7 @@ class Line:
 
 def run(args: argparse.Namespace, params: Params) -> None:
     sets = [params, *(load_params(file) for file in args.params)]
+    sets += [with_other_text(one) for one in sets]
     folder = cache_folder()
     try:
         cache = WorkCache(folder)
@@ -63,6 +64,17 @@ def run(args: argparse.Namespace, params: Params) -> None:
         cache.close()
     except CacheError as error:
         raise StageError(str(error)) from None
+
+
+def with_other_text(params: Params) -> Params:
+    """The parameters with text encoders fine-tuned where they are not, and the reverse: what paper/dvc.yaml compares
+    with them, of the corpora for which it did so."""
+    text = {
+        corpus: params.text[corpus].model_copy(update={"finetune": not params.text[corpus].finetune})
+        for corpus in CORPORA
+        if (Path("paper/features") / corpus / "text.safetensors").is_file()
+    }
+    return params.model_copy(update={"text": params.text.model_copy(update=text)})
 
 
 def results(contents: list[Made], sets: list[Params]) -> list[Line]:

@@ -6,10 +6,13 @@ import pytest
 
 from paper.names import NAMES
 from paper.published import FILE, published_scores, published_study
+from paper.sections import statistics
+from pipeline.corpora import meld
 from pipeline.params import read_yaml
 
 PROJECT = Path(__file__).parents[2]
 PAPER = PROJECT.parent / "shared" / "paper" / "cmath.txt"
+ANNOTATIONS = PROJECT.parent / "shared" / "data" / "meld_csv"
 
 
 def cells(line: str) -> list[str]:
@@ -61,3 +64,18 @@ def test_the_published_studies_are_the_papers(study: str, printed_names: dict[st
     assert set(iemocap) == set(meld) == set(printed_names)
     for name, printed_name in printed_names.items():
         assert [float(value) for value in there[printed_name]] == [*iemocap[name], *meld[name]]
+
+
+@pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="MELD's annotations are not here")
+def test_melds_own_statistics_differ_from_the_papers_by_the_dialogue_without_utterances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    rows = meld.read(ANNOTATIONS, ["text"]).rows
+    part = statistics("meld", rows)
+    assert part.rows[0] == ["here", "1152", "280", "11098", "2610", "9.63", "9.32", "7"]
+    assert part.rows[1][1:] == ["1153", "280", "11098", "2610", "9.62", "9.32", "7"]
+    assert part.seen[0] == "5 of the 7 numbers are the paper's."
+    assert "number 60 has no utterance in any published copy" in part.seen[1]
+    part = statistics("meld", rows[::2])
+    assert "a copy of the corpus with 6854 utterances, where the paper's has 13708" in part.seen[1]

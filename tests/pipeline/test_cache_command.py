@@ -153,3 +153,21 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     assert not shards[0].file.exists()
     run(params, "--prune", "--yes")  # which fine-tune nothing
     assert not current.exists()
+
+
+def test_the_encoder_that_the_report_compares_with_stays(params: Params, tmp_path: Path) -> None:
+    write_text_corpus(tmp_path / "data/meld/index.csv")
+    text = params.text.model_copy(update={"meld": params.text["meld"].model_copy(update={"finetune": True})})
+    [name] = cache.fine_tunings("meld", params.model_copy(update={"text": text}))
+    encoder = tmp_path / "cache/finetune_text" / name
+    encoder.mkdir(parents=True)
+    (encoder / "model.safetensors").write_bytes(bytes(1000))
+    aged(encoder)
+    features = tmp_path / "paper/features/meld/text.safetensors"
+    features.parent.mkdir(parents=True)
+    features.touch()
+    run(params, "--prune", "--yes")
+    assert encoder.is_dir()
+    features.unlink()
+    run(params, "--prune", "--yes")
+    assert not encoder.is_dir()
