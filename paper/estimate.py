@@ -1,0 +1,163 @@
+"""What the whole report would take on a GPU that is not here: an estimate from counted operations, measured nowhere.
+
+python -m paper.estimate
+
+By the current params.yaml and paper/params.yaml, for each corpus of the report that the paper has. No corpus is needed:
+the dialogues are random ones, in the number and of the mean length that the paper's Table 1 prints. A step's time is
+the longer of two: its floating-point operations (matrix products, forward and backward) at a share of the GPU's peak,
+or its calls of the GPU, for small models wait for these. Every training is taken to last for all the epochs that it
+may, and the encoders (extraction, fine-tuning) are left out: docs/paper.md has those.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.batching import Batch
+from model.registry import make_model
+from paper.params import Report, changed, load_report
+from paper.plan import duration
+from paper.published import published_statistics
+from paper.search import at_point, grid
+from paper.studies import STUDIES, settings
+from pipeline.params import MODALITIES, Params, ParamsError, load_params
+
+TEXT, VISUAL = 1024, 342
+"""Widths of RoBERTa-Large and of the DenseNet."""
+AUDIO = {"IS10": 1582, "IS13": 6373, "ComParE_2016": 6373, "eGeMAPSv02": 88}
+SPEAKERS = {"iemocap": 2, "meld": 9}
+"""At most in a dialogue."""
+HELD_OUT = {"iemocap": 0.2, "meld": 0.1}
+"""Share of the dialogues of train and validation that are validation."""
+BATCHES = 3
+"""That are counted of each model: the dialogues of each are of other lengths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of training, mean of some batches."""
+
+    operations: float
+    calls: float
+    parameters: int
+
+    def seconds(self, rate: float, call: float) -> float:
+        """At `rate` operations and `call` seconds a call."""
+        return max(self.operations / rate, self.calls * call)
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operations that are called; views take no call of the GPU, but are few beside the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.number += 1
+        return function(*args, **(kwargs or {}))
+
+
+def form(corpus: str, params: Params) -> dict:
+    """Widths, speakers and classes, as pipeline.train's model_config has them of the features."""
+    audio = params.audio[corpus]
+    widths = {"text": TEXT, "audio": AUDIO[audio.set] if audio.reduce == "none" else audio.dim, "visual": VISUAL}
+    printed = published_statistics(corpus)
+    assert printed
+    found = {"dims": {name: widths[name] for name in MODALITIES if name in params.model.modalities},
+             "speakers": SPEAKERS[corpus], "classes": int(printed[6])}  # fmt: skip
+    if params.model.name != "cmath":
+        return found | params.baselines[params.model.name].model_dump()
+    weights = {"gamma1": params.train[corpus].gamma1, "gamma2": params.train[corpus].gamma2}
+    return found | weights | params.model.model_dump(exclude={"name", "modalities"})
+
+
+def random_batch(config: dict, dialogues: int, mean: float, seed: int) -> Batch:
+    """Dialogues of 1 to twice the mean turns, each length as likely."""
+    torch.manual_seed(seed)
+    lengths = torch.randint(1, round(2 * mean), (dialogues,))
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    values = {name: torch.randn(*mask.shape, width) * mask[..., None] for name, width in config["dims"].items()}
+    label = torch.where(mask, torch.randint(config["classes"], mask.shape), -1)
+    speaker = torch.randint(config["speakers"], mask.shape) * mask
+    return Batch(values, dict.fromkeys(values, mask), speaker, mask, label)
+
+
+def counted(corpus: str, params: Params) -> Step:
+    """What a step of params.model takes."""
+    config, mean = form(corpus, params), (published_statistics(corpus) or [0.0] * 5)[4]
+    model = make_model(params.model.name, config).train()
+    model.begin_epoch(1)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    operations, calls = 0, 0
+    for seed in range(BATCHES):
+        batch = random_batch(config, params.train[corpus].batch, mean, seed)
+        with FlopCounterMode(display=False) as flops, Calls() as made:
+            losses = model(batch, None).losses
+            sum(model.loss_weights[name] * value for name, value in losses.items()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        operations, calls = operations + flops.get_total_flops(), calls + made.number
+    return Step(operations / BATCHES, calls / BATCHES, parameters(corpus, params))
+
+
+def parameters(corpus: str, params: Params) -> int:
+    return sum(value.numel() for value in make_model(params.model.name, form(corpus, params)).parameters())
+
+
+def lines(corpus: str, params: Params, report: Report, rate: float, call: float) -> Iterator[str]:
+    """A line a model, one for the studies, and the sum."""
+    printed = published_statistics(corpus)
+    if printed is None:
+        yield f"{corpus}: the paper does not have it: nothing to go by"
+        return
+    point = grid(report)[0]
+    steps = printed[0] * (1 - HELD_OUT[corpus]) / params.train[corpus].batch
+    total_seconds, total_bytes, whole = 0.0, 0.0, 0.0
+    for name in report.models:
+        at = at_point(params, corpus, name, report, point)
+        epochs = at.train[corpus].epochs
+        step = counted(corpus, at)
+        searched = len(grid(report)) * len(report.search.seeds) * min(epochs, report.search.epochs)
+        one = steps * step.seconds(rate, call)
+        seconds, kept = one * (searched + len(report.seeds) * epochs), 4 * step.parameters * len(report.seeds)
+        yield (f"{corpus}, {name}: {step.parameters / 1e6:.1f} M parameters, {step.operations / 1e9:.0f} GFLOP and "
+               f"{step.calls:.0f} calls a step, {steps:.0f} steps an epoch: {duration(seconds)}, "
+               f"{kept / 1e9:.1f} GB")  # fmt: skip
+        total_seconds, total_bytes = total_seconds + seconds, total_bytes + kept
+        if name == "cmath":
+            whole = one * epochs
+    base = at_point(params, corpus, "cmath", report, point)
+    number, kept = 0, 0
+    for study in STUDIES:
+        seeds = len(report.studies.gamma_seeds if study == "gammas" else report.seeds)
+        for changes in settings(study, corpus, report, set(MODALITIES)).values():
+            if (other := changed(base, changes)) != base:  # else it is the comparison's own
+                number, kept = number + seeds, kept + 4 * seeds * parameters(corpus, other)
+    yield f"{corpus}, studies: {number} trainings of CMATH: {duration(number * whole)}, {kept / 1e9:.1f} GB"
+    yield (f"{corpus}: about {duration(total_seconds + number * whole)} of training at most, and "
+           f"{(total_bytes + kept) / 1e9:.0f} GB in .cache/paper: an estimate")  # fmt: skip
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--teraflops", type=float, default=19.5,
+                           help="the GPU's peak in float32, in 10^12 operations a second (an A100: 19.5)")  # fmt: skip
+    arguments.add_argument("--share", type=float, default=0.3, help="of the peak that is reached (0.3)")
+    arguments.add_argument("--call", type=float, default=10.0, help="microseconds that a call takes (10)")
+    args = arguments.parse_args()
+    try:
+        params, report = load_params(), load_report()
+    except ParamsError as error:
+        raise SystemExit(f"error: {error}") from None
+    for corpus in report.corpora:
+        for line in lines(corpus, params, report, args.share * args.teraflops * 1e12, args.call * 1e-6):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
