@@ -28,7 +28,7 @@ def draw_comparison(found: "Sequence[Comparison]", file: Path) -> None:
                 axes.plot(one.published[model]["weighted_f1"], height, "D", color="grey", markerfacecolor="none")
         constant = one.constant["weighted_f1"]
         axes.axvline(constant, color="grey", linestyle="--", label=f"constant classifier {constant:.1f}")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left")  # where the ranking leaves room
         axes.set_yticks(range(len(ranked)), [NAMES[model] for model in ranked])
         axes.set_xlabel("weighted F1 on test, %")
         seeds = next(iter(one.runs.values()))["seeds"]
@@ -63,22 +63,25 @@ def draw_lengths(scores: dict[str, dict[str, list[float]]], utterances: dict[str
     axes.set_xticks(np.arange(len(labels)) + 0.18, labels)
     axes.set_ylim(0, 100)
     axes.set_ylabel("weighted F1 on test, %")
+    axes.set_title("Mean and deviation over the seeds")
     axes.legend()
     save(figure, file)
 
 
-def draw_gammas(scores: np.ndarray, values: list[float], file: Path) -> None:
-    """Weighted F1 [gamma1, gamma2] as a map with its numbers (Figure 6)."""
+def draw_gammas(scores: np.ndarray, deviations: np.ndarray | None, values: list[float], file: Path) -> None:
+    """Weighted F1 [gamma1, gamma2] as a map with its numbers, and their deviations if there are any (Figure 6)."""
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     picture = axes.imshow(scores, cmap="cividis", origin="lower")
     middle = (scores.min() + scores.max()) / 2
     for row, column in np.ndindex(scores.shape):
         colour = "black" if scores[row, column] > middle else "white"
-        axes.text(column, row, f"{scores[row, column]:.1f}", ha="center", va="center", color=colour)
+        spread = "" if deviations is None else f"\n± {deviations[row, column]:.1f}"
+        axes.text(column, row, f"{scores[row, column]:.1f}{spread}", ha="center", va="center", color=colour)
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set_yticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set_xlabel("γ2, weight of high-level distillation")
     axes.set_ylabel("γ1, weight of low-level distillation")
+    axes.set_title("CMATH by γ1 and γ2" + ("" if deviations is None else ": mean ± deviation over the seeds"))
     figure.colorbar(picture, label="weighted F1 on test, %")
     save(figure, file)
 
@@ -105,8 +108,8 @@ def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file
                 else:
                     colour = CLASS_COLOURS[number % (len(CLASS_COLOURS) - 1)]
                     axes.plot(levels, means, color=colour, linestyle=("-", "--")[number // 6 % 2], label=NAMES[model])
-            axes.set_title(modality)
-            axes.set_xlabel("clips without it, %" if kind == "missing" else "noise, deviations of its features")
+            axes.set_title(f"{modality} {'missing' if kind == 'missing' else 'noisy'}")
+            axes.set_xlabel("test clips without it, %" if kind == "missing" else "noise, deviations of its features")
             axes.grid(alpha=0.3)
         panels[row, 0].set_ylabel("weighted F1 on test, %")
     handles, labels = panels[0, 0].get_legend_handles_labels()

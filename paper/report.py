@@ -6,6 +6,8 @@ the same with its pictures in the folder figures.
 
 import argparse
 import base64
+import re
+from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,6 +28,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     corpora = {corpus: list(sections(corpus, report, figures)) for corpus in report.corpora}
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment.filters["emphasised"] = emphasised
     environment.globals["picture"] = lambda name: base64.b64encode((figures / name).read_bytes()).decode()
     html = environment.get_template("report.html.j2").render(corpora=corpora, report=report)
     (RESULTS / "report.html").write_text(html, "utf-8")
@@ -36,6 +39,11 @@ def run(args: argparse.Namespace, params: Params) -> None:
         plain.get_template("report.md.j2").render(corpora=corpora, report=report), "utf-8"
     )
     log.info("the report is %s", RESULTS / "report.html")
+
+
+def emphasised(text: str) -> str:
+    """A sentence as HTML, what stands between asterisks emphasised."""
+    return re.sub(r"\*(.+?)\*", r"<em>\1</em>", escape(text))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def compared(one: Comparison, figures: Path) -> Section:
     gains = {model: run["oracle_weighted_f1"] - run["weighted_f1"] for model, run in one.runs.items()}
     low, high = min(gains, key=lambda model: gains[model]), max(gains, key=lambda model: gains[model])
     oracle = (
-        f"Choosing the epoch on test would have flattered every model, by {gains[low]:.2f} ({NAMES[low]}) to "
+        f"Choosing the epoch on test would have flattered the models, by {gains[low]:.2f} ({NAMES[low]}) to "
         f"{gains[high]:.2f} points ({NAMES[high]})."
     )
     some = next(iter(one.runs.values()))
@@ -277,9 +277,13 @@ def _group_scores(model: str, corpus: str, utterances: set[str]) -> list[float]:
 def gammas(one: Comparison, report: Report, figures: Path) -> Section:
     values = report.studies.gammas
     runs = {name: _metrics(folder) for name, folder in _folders(one.corpus, "gammas", report).items()}
-    scores = np.array([[runs[f"{first:g}-{second:g}"]["weighted_f1"] for second in values] for first in values])
+    scores, deviations = (
+        np.array([[runs[f"{first:g}-{second:g}"][key] for second in values] for first in values])
+        for key in ("weighted_f1", "weighted_f1_std")
+    )
     name = f"{one.corpus}_gammas.png"
-    pictures.draw_gammas(scores, values, figures / name)
+    several = len(report.studies.gamma_seeds) > 1
+    pictures.draw_gammas(scores, deviations if several else None, values, figures / name)
     first, second = np.unravel_index(scores.argmax(), scores.shape)
     span, between = scores.max() - scores.min(), one.runs["cmath"]["weighted_f1_std"]
     seen = (
@@ -321,6 +325,7 @@ def text_encoder(one: Comparison) -> Section:
     home = STUDIES / one.corpus / "text"
     others = {"frozen": home / "frozen", "alone": home / "encoder"}
     against = differences(home / "fine-tuned", others)
+    lone = against["alone"]
     tuned, frozen, alone = (_metrics(folder) for folder in (home / "fine-tuned", *others.values()))
     rows = [
         ["CMATH, encoder fine-tuned", *_scores(tuned), f"{tuned['validation']['weighted_f1']:.2f}", "", "", ""],
@@ -332,7 +337,9 @@ def text_encoder(one: Comparison) -> Section:
     seen = [
         f"Fine-tuning the encoder on train changes CMATH by {in_words(against['frozen'])}.",
         "CMATH with all its modalities less the fine-tuned encoder alone, which judges an utterance at a time: "
-        f"{in_words(against['alone'])}.",
+        f"{lone['difference']:+.2f} points (95 % of the resampled differences: {lone['low']:.2f} to "
+        f"{lone['high']:.2f}; p = {lone['p_utterances_holm']:.4f} over utterances). The encoder is one "
+        "training, so that nothing can be said over seeds.",
     ]
     head = ["", "accuracy", "weighted F1", "on validation", "CMATH, fine-tuned, less this", "p over seeds",
             "p over utterances"]  # fmt: skip

@@ -60,6 +60,8 @@ def test_the_report_has_every_table_and_figure(finished: Path) -> None:
     assert len(figures) == html.count('<img src="data:image/png;base64,iVBOR') == 9
     assert all(f"](figures/{figure.name})" in text for figure in figures)
     assert "http" not in html
+    assert "<em>oracle</em>" in html
+    assert "*oracle*" not in html
     assert "| without the CMA-Transformer |" in text
     assert "67.86 | 66.69 |" in text
     assert "beyond chance" in text
