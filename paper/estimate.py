@@ -24,11 +24,10 @@ from paper.plan import duration
 from paper.published import published_statistics
 from paper.search import at_point, grid
 from paper.studies import STUDIES, settings
-from pipeline.params import MODALITIES, Params, ParamsError, load_params
+from pipeline.params import FUNCTIONALS, MODALITIES, Params, ParamsError, load_params
 
 TEXT, VISUAL = 1024, 342
 """Widths of RoBERTa-Large and of the DenseNet."""
-AUDIO = {"IS10": 1582, "IS13": 6373, "ComParE_2016": 6373, "eGeMAPSv02": 88}
 SPEAKERS = {"iemocap": 2, "meld": 9}
 """At most in a dialogue."""
 HELD_OUT = {"iemocap": 0.2, "meld": 0.1}
@@ -65,7 +64,7 @@ class Calls(TorchDispatchMode):
 def form(corpus: str, params: Params) -> dict:
     """Widths, speakers and classes, as pipeline.train's model_config has them of the features."""
     audio = params.audio[corpus]
-    widths = {"text": TEXT, "audio": AUDIO[audio.set] if audio.reduce == "none" else audio.dim, "visual": VISUAL}
+    widths = {"text": TEXT, "audio": FUNCTIONALS[audio.set] if audio.reduce == "none" else audio.dim, "visual": VISUAL}
     printed = published_statistics(corpus)
     assert printed
     found = {"dims": {name: widths[name] for name in MODALITIES if name in params.model.modalities},
