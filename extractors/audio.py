@@ -87,8 +87,11 @@ def _functionals_of_clip(clip: Clip) -> Result:
 def is_silent(sound: np.ndarray) -> bool:
     """Whether no frame of `sound`, float32 [samples], reaches SILENCE; frames are looked at in blocks, so that a long
     sound needs little memory."""
+    # Of most sounds no frame need be looked at, and librosa takes more than a second to load.
     if np.square(sound).mean() > (2 * SILENCE) ** 2:
-        return False  # then some frame does; that needs no proof, and librosa more than a second to load
+        return False  # some frame is louder than the mean
+    if np.abs(sound).max() < SILENCE:
+        return True  # no frame is louder than its peak
     from librosa.feature import rms
 
     padded = np.pad(sound, FRAME // 2)
