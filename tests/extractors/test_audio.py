@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from librosa.feature import rms
 
-from extractors.audio import AudioExtractor, functionals
+from extractors.audio import FRAME, HOP, SILENCE, AudioExtractor, functionals, is_silent
 from extractors.media import RATE
 from extractors.result import Result
 from pipeline.corpora.reading import Reading
@@ -87,3 +88,17 @@ def test_results_survive_the_cache(extracted: dict[str, Result]) -> None:
         again = Result.from_bytes(result.to_bytes())
         assert (again.reason, again.used) == (result.reason, result.used)
         np.testing.assert_array_equal(again.vector, result.vector)
+
+
+def test_silence_is_what_librosa_finds_in_overlapping_frames() -> None:
+    draw, found = np.random.default_rng(0), []
+    for _ in range(400):
+        sound = (draw.normal(size=int(draw.integers(1, 30_000))) * 10 ** draw.uniform(-4, -2.3)).astype(np.float32)
+        if draw.random() < 0.5:  # a burst in digital silence, wherever the frames begin
+            begin = int(draw.integers(len(sound)))
+            sound[:begin] = 0
+            sound[begin + int(draw.integers(1, 4000)) :] = 0
+        loudness = rms(y=np.pad(sound, FRAME // 2), frame_length=FRAME, hop_length=HOP, center=False)
+        found.append(bool(loudness.max() < SILENCE))
+        assert is_silent(sound) == found[-1]
+    assert 50 < sum(found) < 350
