@@ -54,18 +54,33 @@ def sections(corpus: str, report: Report, figures: Path) -> Iterator[Section]:
     one = comparison.read(corpus, list(report.models))
     yield statistics(corpus, rows)
     yield compared(one, figures)
-    yield ablations(one, report)
-    yield modality_sets(one, report)
+    if studied(corpus, "ablations"):
+        yield ablations(one, report)
+    if studied(corpus, "modalities"):
+        yield modality_sets(one, report)
     yield maps(corpus, figures)
-    yield widths(one, report, figures)
+    if studied(corpus, "widths"):
+        yield widths(one, report, figures)
     if "multidag" in one.runs:
         yield lengths(corpus, rows, figures)
-    yield gammas(one, report, figures)
+    if studied(corpus, "gammas"):
+        yield gammas(one, report, figures)
     yield confusions(one, figures)
-    if (STUDIES / corpus / "text" / "encoder").is_dir():
+    if studied(corpus, "text"):
         yield text_encoder(one)
     yield robustness(corpus, figures)
     yield calibration(one, figures)
+
+
+def studied(corpus: str, study: str) -> bool:
+    """Whether the study had any settings: its list may be empty, and a corpus of one modality has no sets of them.
+
+    Raises:
+        StageError: it was not run.
+    """
+    if not (STUDIES / corpus / study).is_dir():
+        raise StageError(f"{STUDIES / corpus / study}: has no results; `dvc repro paper/dvc.yaml` makes them")
+    return any((STUDIES / corpus / study).glob("*/metrics.json"))
 
 
 def statistics(corpus: str, rows: list[Utterance]) -> Section:
@@ -191,10 +206,7 @@ def _tested(found: dict) -> tuple[str, str, str]:
 def _folders(corpus: str, study: str, report: Report) -> dict[str, Path]:
     """The folders of a study's settings; those with a modality that the corpus lacks were not trained."""
     named = {name: STUDIES / corpus / study / name for name in settings(study, corpus, report, set(MODALITIES))}
-    there = {name: folder for name, folder in named.items() if (folder / "metrics.json").is_file()}
-    if not there:
-        raise StageError(f"{STUDIES / corpus / study}: has no results; `dvc repro paper/dvc.yaml` makes them")
-    return there
+    return {name: folder for name, folder in named.items() if (folder / "metrics.json").is_file()}
 
 
 def _metrics(folder: Path) -> dict:

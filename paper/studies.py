@@ -15,13 +15,14 @@ def settings(study: str, corpus: str, report: Report, present: set[str]) -> dict
     """The settings of a study by name, as changes of the parameters.
 
     Args:
-        present: the modalities that the corpus has; sets with another one are left out.
+        present: the modalities that the corpus has; sets with another one are left out, and that of all, the
+            comparison's own.
     """
     chosen = report.studies
     if study == "ablations":
         return {name: {"model.ablate": name} for name in chosen.ablations}
     if study == "modalities":
-        sets = [[name for name in MODALITIES if name in some] for some in chosen.modalities if set(some) <= present]
+        sets = [[name for name in MODALITIES if name in some] for some in chosen.modalities if set(some) < present]
         return {"+".join(some): {"model.modalities": some} for some in sets}
     if study == "text":
         encoders = {"frozen": False, "fine-tuned": True} if chosen.text and "text" in present else {}

@@ -9,8 +9,10 @@ import torch
 
 from paper import probe, report, settings, study, train
 from paper.params import load_report
+from paper.sections import STUDIES, studied
+from paper.studies import settings as settings_of
 from paper.trainings import Trainings
-from pipeline.params import load_params
+from pipeline.params import MODALITIES, load_params
 from pipeline.stage import StageError
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
@@ -31,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             train.run(Namespace(corpus="meld", model=model), load_params())
         with pytest.raises(StageError, match="has no results"):
             report.run(Namespace(), load_params())
-        for name in ("ablations", "modalities", "widths", "gammas"):
+        for name in ("ablations", "modalities", "widths", "gammas", "text"):
             study.run(Namespace(corpus="meld", study=name), load_params())
         probe.run(Namespace(corpus="meld"), load_params())
         report.run(Namespace(), load_params())
@@ -111,3 +113,19 @@ def test_a_named_set_is_written_into_both_files(name: str, tmp_path: Path, monke
     assert len(chosen.seeds) == 5
     assert params.train.demo == before.train.demo
     assert "# dialogues" in (tmp_path / "params.yaml").read_text()
+
+
+def test_a_study_without_settings_has_no_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (STUDIES / "meld" / "widths").mkdir(parents=True)  # as paper.study leaves it: nothing was asked for
+    assert not studied("meld", "widths")
+    with pytest.raises(StageError, match="meld/gammas: has no results; `dvc repro paper/dvc.yaml`"):
+        studied("meld", "gammas")
+
+
+def test_a_corpus_of_one_modality_has_no_sets_of_them(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    asked = load_report()
+    assert list(settings_of("modalities", "meld", asked, set(MODALITIES))) == ["text", "text+audio"]
+    assert list(settings_of("modalities", "meld", asked, {"text", "audio"})) == ["text"]
+    assert not settings_of("modalities", "meld", asked, {"text"})
