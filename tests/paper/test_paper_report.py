@@ -119,7 +119,7 @@ def test_a_study_without_settings_has_no_section(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     (STUDIES / "meld" / "widths").mkdir(parents=True)  # as paper.study leaves it: nothing was asked for
     assert not studied("meld", "widths")
-    with pytest.raises(StageError, match="meld/gammas: has no results; `dvc repro paper/dvc.yaml`"):
+    with pytest.raises(StageError, match=r"meld/gammas: has no results; `dvc repro paper/dvc.yaml`"):
         studied("meld", "gammas")
 
 
