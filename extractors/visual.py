@@ -8,7 +8,6 @@ its company nor on the number of workers.
 """
 
 import hashlib
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -138,10 +137,13 @@ class VisualExtractor:
         chosen = self.settings
         how = (chosen.detector, chosen.min_face, chosen.first_look, chosen.detect_every, chosen.fps, chosen.margin)
         log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
-        if clips and share is None:  # the encoder loads while other processes look for faces
-            threading.Thread(target=lambda: self.network, daemon=True).start()
         total = len(clips) + len(known)
-        with Progress(total=total, initial=len(known), what="faces", unit="clip") as progress:
+        with (
+            ThreadPoolExecutor(1) as loading,  # waited for at the end: a process must not leave while a library loads
+            Progress(total=total, initial=len(known), what="faces", unit="clip") as progress,
+        ):
+            if clips and share is None:  # the encoder loads while other processes look for faces
+                loading.submit(lambda: self.network)
             for clip, faces in spread(faces_of_clip, clips, prepare, *how):
                 if isinstance(faces, Lost):
                     self.lost[clip.key] = faces.reason

@@ -19,6 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
+from extractors import denseface
 from extractors.workers import Lost
 from pipeline import extract, index
 from pipeline.params import load_params
@@ -155,6 +156,24 @@ def test_a_kill_while_faces_are_found_costs_what_was_in_hand_and_no_byte(corpus:
     assert "faces of 3 clips to find, of 6 from the work cache" in said
     assert (corpus / "opened").read_bytes() == b"xxx"
     assert made("visual") == whole("visual")
+
+
+def test_the_encoder_is_loaded_before_the_stage_ends_though_no_face_needs_it(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends while a thread of it is inside a library's initialisation is aborted now and then."""
+    loaded = []
+
+    def slowly(network: denseface.DenseFace) -> denseface.DenseFace:
+        time.sleep(3)
+        loaded.append(network)
+        return network
+
+    monkeypatch.setattr(denseface, "fused", slowly)
+    monkeypatch.setattr("extractors.visual.spread", lambda _, clips, *__: [(clip, Lost("lost")) for clip in clips])
+    with pytest.raises(StageError, match=r"visual: nothing could be extracted \(lost\)"):
+        run("visual")
+    assert len(loaded) == 1
 
 
 def test_a_decoder_that_crashes_costs_its_clip_alone_and_the_report_says_so(
