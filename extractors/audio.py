@@ -5,6 +5,7 @@ This module imports no network library: it is what worker processes load.
 
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from extractors import reduction
 from extractors.cache import Cache
 from extractors.media import RATE, MediaError, read_sound, require_content
 from extractors.result import Clip, Result
@@ -58,8 +60,12 @@ class AudioExtractor:
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         clips = [self._clip(key, row) for key, row in rows.items() if key not in known]
-        for clip, result in spread(_functionals_of_clip, clips, _prepare, self.settings.set, self.settings.min_seconds):
-            yield {clip.key: Result(None, result.reason, lasting=False) if isinstance(result, Lost) else result}
+        how = (self.settings.set, self.settings.min_seconds)
+        with ThreadPoolExecutor(1) as loading:
+            if self.settings.reduce != "none" and any(rows[clip.key].split == "train" for clip in clips):
+                loading.submit(reduction.load_library)  # it will be learnt anew
+            for clip, result in spread(_functionals_of_clip, clips, _prepare, *how):
+                yield {clip.key: Result(None, result.reason, lasting=False) if isinstance(result, Lost) else result}
 
     def _clip(self, key: str, row: Utterance) -> Clip:
         return Clip(key, self.raw / row.audio, row.audio_hash, row.audio_start, row.audio_end)

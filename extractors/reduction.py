@@ -57,6 +57,12 @@ def learnt(values: np.ndarray, labels: list[str], kind: Kind, dim: int, cache: C
     return found
 
 
+def load_library() -> None:
+    """Import what `fit` needs, which takes more than a second: while others work, if it can be foreseen."""
+    import sklearn.decomposition
+    import sklearn.svm  # noqa: F401
+
+
 def fit(values: np.ndarray, labels: list[str], kind: Kind, dim: int) -> Reduction:
     """Learn to reduce `values`, float32 [N, F] of the training split, to `dim` columns, or to as many as it allows.
 
