@@ -91,8 +91,10 @@ def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file
     models = list(dict.fromkeys(model for model, _, _, _ in scores))
     modalities = list(dict.fromkeys(modality for _, modality, _, _ in scores))
     kinds = list(dict.fromkeys(kind for _, _, kind, _ in scores))
+    names = 1 + len(modalities)  # side by side in the legend: as many as the panels are wide
+    height = 0.6 + 0.2 * -(-len(models) // names) + 2.8 * len(kinds)
     figure, panels = plt.subplots(len(kinds), len(modalities), squeeze=False, sharey=True, layout="constrained",
-                                  figsize=(1.2 + 3 * len(modalities), 1.4 + 2.8 * len(kinds)))  # fmt: skip
+                                  figsize=(1.2 + 3 * len(modalities), height))  # fmt: skip
     for row, kind in enumerate(kinds):
         for column, modality in enumerate(modalities):
             axes = panels[row, column]
@@ -113,7 +115,7 @@ def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file
             axes.grid(alpha=0.3)
         panels[row, 0].set_ylabel("weighted F1 on test, %")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=names, frameon=False)
     save(figure, file)
 
 

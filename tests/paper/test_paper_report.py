@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib import pyplot as plt
 
 from paper import probe, report, settings, study, train
+from paper.names import NAMES
 from paper.params import load_report
+from paper.pictures import draw_robustness
 from paper.sections import STUDIES, studied
 from paper.studies import settings as settings_of
 from paper.trainings import Trainings
@@ -129,3 +132,18 @@ def test_a_corpus_of_one_modality_has_no_sets_of_them(finished: Path, monkeypatc
     assert list(settings_of("modalities", "meld", asked, set(MODALITIES))) == ["text", "text+audio"]
     assert list(settings_of("modalities", "meld", asked, {"text", "audio"})) == ["text"]
     assert not settings_of("modalities", "meld", asked, {"text"})
+
+
+@pytest.mark.parametrize("modalities", [["text"], ["text", "visual"], list(MODALITIES)])
+def test_nothing_of_the_picture_of_robustness_lies_outside_it(tmp_path: Path, modalities: list[str]) -> None:
+    scores = {
+        (model, modality, kind, level): [50.0, 52.0]
+        for model in NAMES
+        for modality in modalities
+        for kind in ("missing", "noise")
+        for level in (0.0, 1.0)
+    }
+    draw_robustness(scores, tmp_path / "robustness.png")
+    picture = plt.imread(tmp_path / "robustness.png")
+    edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
+    assert all((edge == 1).all() for edge in edges), "something is cut off: the legend, most likely"
