@@ -29,8 +29,8 @@ import torch
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from extractors import denseface
 from extractors.audio import AudioExtractor, functionals
+from extractors.denseface import DenseFace
 from extractors.encoder import batches
 from extractors.faces import EDGE, Faces, crop, detector, faces_of_clip, prepare
 from extractors.media import MediaError, frames, read_sound
@@ -229,8 +229,7 @@ def visual(project: Project) -> list[str]:
     ]
     timed = chosen[WARM:]
     extractor = VisualExtractor(settings, project.raw)
-    network = denseface.load(PROJECT / settings.weights).network if settings.weights != "random" else (
-        denseface.untrained().network)  # fmt: skip
+    network = DenseFace.of(extractor.trained.weights)
     thorough = detector(settings.detector, settings.min_face)
     pictures: list[np.ndarray] = []
 

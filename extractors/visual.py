@@ -28,7 +28,7 @@ from pipeline.stage import log, root
 from pipeline.utterances import Utterance
 
 if TYPE_CHECKING:
-    from extractors.denseface import DenseFace, Trained
+    from extractors.face_encoder import FaceEncoder, Trained
 
 FACES_VERSION = 3
 """To be raised with every change of faces.py or media.py that changes a crop."""
@@ -89,23 +89,25 @@ class VisualExtractor:
         Raises:
             ExtractorError: the file of weights is none.
         """
-        from extractors import denseface
-
         if self.settings.weights == "random":
-            return denseface.untrained()
+            from extractors.denseface import untrained
+
+            return untrained()
+        from extractors.face_encoder import load
+
         try:
-            return denseface.load(self.weights)
+            return load(self.weights)
         except ValueError as error:
             raise self._unfit(error) from None
 
     @cached_property
-    def network(self) -> "DenseFace":
+    def network(self) -> "FaceEncoder":
         """The encoder on the device."""
         import torch
 
-        from extractors.denseface import fused
+        from extractors.face_encoder import FaceEncoder
 
-        return fused(self.trained.network).to(device()).to(memory_format=torch.channels_last)
+        return FaceEncoder(self.trained.weights).to(device()).to(memory_format=torch.channels_last)
 
     @cached_property
     def whitening(self) -> tuple[float, float]:
@@ -114,7 +116,7 @@ class VisualExtractor:
 
     @property
     def dim(self) -> int:
-        from extractors.denseface import DIM
+        from extractors.face_encoder import DIM
 
         return DIM * (2 if self.settings.pooling == "mean_deviation" else 1)
 

@@ -23,8 +23,9 @@ from sklearn.model_selection import train_test_split
 
 from extractors import face_training
 from extractors.cache import fingerprint
-from extractors.denseface import Trained, load, save
+from extractors.denseface import DenseFace
 from extractors.device import device
+from extractors.face_encoder import Trained, load, save
 from extractors.face_training import Recipe, probabilities, train
 from extractors.faces import grey_levels
 from pipeline.corpora import fer2013
@@ -108,7 +109,8 @@ def evaluate(trained: Trained, data: fer2013.Fer2013) -> dict:
     if trained.classes != data.classes:
         raise StageError(f"the weights know {', '.join(trained.classes)}; face.labels gives {', '.join(data.classes)}")
     white = ((torch.from_numpy(data.test.pixels).float() - trained.mean) / trained.deviation).unsqueeze(1)
-    guess = probabilities(trained.network.to(device()), white, device()).argmax(1).numpy()
+    network = DenseFace.of(trained.weights).to(device())
+    guess = probabilities(network, white, device()).argmax(1).numpy()
     label = data.test.targets.argmax(axis=1)
     constant = np.full_like(label, np.bincount(data.train.targets.argmax(axis=1)).argmax())
     f1 = f1_score(label, guess, labels=range(len(data.classes)), average=None, zero_division=0)

@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-from extractors import denseface
+from extractors.face_encoder import FaceEncoder, Weights
 from extractors.workers import Lost
 from pipeline import extract, index
 from pipeline.params import load_params
@@ -164,12 +164,12 @@ def test_the_encoder_is_loaded_before_the_stage_ends_though_no_face_needs_it(
     """A process that ends while a thread of it is inside a library's initialisation is aborted now and then."""
     loaded = []
 
-    def slowly(network: denseface.DenseFace) -> denseface.DenseFace:
+    def slowly(weights: Weights) -> FaceEncoder:
         time.sleep(3)
-        loaded.append(network)
-        return network
+        loaded.append(weights)
+        return FaceEncoder(weights)
 
-    monkeypatch.setattr(denseface, "fused", slowly)
+    monkeypatch.setattr("extractors.face_encoder.FaceEncoder", slowly)
     monkeypatch.setattr("extractors.visual.spread", lambda _, clips, *__: [(clip, Lost("lost")) for clip in clips])
     with pytest.raises(StageError, match=r"visual: nothing could be extracted \(lost\)"):
         run("visual")

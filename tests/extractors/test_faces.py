@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from extractors import denseface
+from extractors import denseface, face_encoder
 from extractors.faces import Box, Faces, crop, detector, faces_in, followed, grey_levels, overlap, steadiest
 from extractors.media import frames
 from pipeline.corpora import demo
@@ -169,39 +169,65 @@ def test_detectors_find_nothing_in_noise_and_survive_tiny_pictures(name: str) ->
 
 
 def test_denseface_has_342_values_the_depth_and_the_channels_of_the_reference() -> None:
-    network = denseface.untrained().network
+    network = denseface.DenseFace()
     with torch.inference_mode():
         assert network.pooled(torch.zeros(2, 1, 64, 64)).shape == (2, 342)
     convolutions = [module for module in network.features.modules() if isinstance(module, torch.nn.Conv2d)]
     assert len(convolutions) + 1 == 100  # and the classifier
     assert convolutions[0].stride == (2, 2)
-    assert network.features.norm5.num_features == denseface.DIM
+    assert network.features.norm5.num_features == face_encoder.DIM
 
 
 def test_untrained_weights_are_the_same_every_time_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    one, two = denseface.untrained().network, denseface.untrained().network
+    one, two = denseface.untrained().weights, denseface.untrained().weights
     assert torch.rand(1) == expected
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one.values(), two.values(), strict=True))
+
+
+def test_the_encoder_of_features_gives_what_the_trained_network_gives(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = denseface.DenseFace(2)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as training leaves it: none of it is 0 or 1
+            for part in (module.weight, module.running_var):
+                torch.nn.init.uniform_(part, 0.5, 2)
+            for part in (module.bias, module.running_mean):
+                torch.nn.init.normal_(part)
+    face_encoder.save(network.state_dict(), ("calm", "cross"), 0, 1, tmp_path / "face.safetensors")
+    weights = face_encoder.load(tmp_path / "face.safetensors").weights
+    faces = torch.randn(5, 1, 64, 64)
+    with torch.inference_mode():
+        expected = denseface.DenseFace.of(weights).pooled(faces)
+        assert expected.std(dim=0).median() > 0.1
+        torch.testing.assert_close(face_encoder.FaceEncoder(weights)(faces), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_weights_come_back_from_a_small_file_and_foreign_ones_are_refused(tmp_path: Path) -> None:
-    network = denseface.untrained().network
-    file = tmp_path / "face.safetensors"
-    denseface.save(network.state_dict(), ("calm", "cross"), 120.5, 60.25, file)
+    weights = denseface.untrained().weights
+    file, other = tmp_path / "face.safetensors", tmp_path / "other.safetensors"
+    face_encoder.save(weights, ("calm", "cross"), 120.5, 60.25, file)
     assert file.stat().st_size < 2_000_000
-    again = denseface.load(file)
+    again = face_encoder.load(file)
     assert (again.classes, again.mean, again.deviation) == (("calm", "cross"), 120.5, 60.25)
     faces = torch.randn(4, 1, 64, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(again.network(faces), network(faces), rtol=0.02, atol=0.02)  # stored as float16
-    save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
+        stored, given = (denseface.DenseFace.of(one)(faces) for one in (again.weights, weights))
+        torch.testing.assert_close(stored, given, rtol=0.02, atol=0.02)  # stored as float16
+    save_file({"other": torch.zeros(1)}, other)
     with pytest.raises(ValueError, match="holds no weights of this network"):
-        denseface.load(tmp_path / "other.safetensors")
+        face_encoder.load(other)
+    last = "features.denseblock3.denselayer16.conv2.weight"
+    face_encoder.save({name: value for name, value in weights.items() if name != last}, (), 0, 1, other)
+    with pytest.raises(ValueError, match=f"no weights of this network: {last} is missing"):
+        face_encoder.load(other)
+    face_encoder.save({**weights, last: torch.zeros(12, 48, 1, 1)}, (), 0, 1, other)
+    with pytest.raises(ValueError, match=rf"{last} is \[12, 48, 1, 1\], not \[12, 48, 3, 3\]"):
+        face_encoder.load(other)
     with pytest.raises(ValueError, match="cannot be read"):
-        denseface.load(tmp_path / "gone.safetensors")
+        face_encoder.load(tmp_path / "gone.safetensors")
 
 
 def test_whitening_is_mean_and_deviation_of_counted_levels() -> None:

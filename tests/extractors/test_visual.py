@@ -93,7 +93,8 @@ def test_the_encoder_sees_whitened_faces() -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
     extractor.whitening = (100.0, 50.0)
     with torch.inference_mode():
-        expected = denseface.untrained().network.pooled(torch.from_numpy((crops[:, None] - 100.0) / 50.0).float())
+        network = denseface.DenseFace.of(denseface.untrained().weights)
+        expected = network.pooled(torch.from_numpy((crops[:, None] - 100.0) / 50.0).float())
     np.testing.assert_allclose(extractor.encode(crops), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import denseface
+from extractors import face_encoder
+from extractors.denseface import DenseFace
 from extractors.face_training import Recipe, augmented, probabilities, resized, train
 from pipeline.corpora.fer2013 import EMOTIONS
 from tests.test_resume import PROJECT, command, kill_when
@@ -45,8 +46,7 @@ def test_it_learns_from_small_pictures_what_the_extractor_then_sees(tmp_path: Pa
     state = train(faces[:40], targets[:40], (faces[40:], targets[40:]), recipe, CPU, tmp_path / "c", say=lambda _: None)
     assert [row["edge"] for row in state.history] == [16, 16, 16, 16, 64, 64]
     assert state.best_accuracy == 100
-    network = denseface.DenseFace(2)
-    network.load_state_dict(state.best)
+    network = DenseFace.of(state.best)
     assert (probabilities(network, faces[40:], CPU).argmax(1) == kinds[40:]).all()
 
 
@@ -122,7 +122,7 @@ def test_a_folder_that_is_no_fer2013_is_named(tmp_path: Path) -> None:
 def test_the_shipped_weights_are_small_and_have_their_card() -> None:
     file = PROJECT / "extractors/weights/denseface.safetensors"
     assert file.stat().st_size <= 2_000_000
-    trained = denseface.load(file)
+    trained = face_encoder.load(file)
     assert trained.classes == EMOTIONS
     card = file.with_suffix(".md").read_text()
     assert float(re.search(r"\| accuracy \| ([\d.]+) \|", card)[1]) >= 62
