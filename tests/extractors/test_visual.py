@@ -1,5 +1,7 @@
 """The visual extractor: faces found once, whitened by those of train, encoded and pooled."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from extractors.visual import VisualExtractor, pooled
 from pipeline.params import VisualOf
 from pipeline.utterances import Utterance
 
+PROJECT = Path(__file__).parents[2]
 SETTINGS = VisualOf(fps=5.0, detector="mtcnn", min_face=40, first_look=0, detect_every=1, margin=0.1, weights="random",
                     pooling="mean")  # fmt: skip
 
@@ -146,3 +149,15 @@ def test_faces_of_one_grey_level_are_whitened_without_a_division_by_zero(
     extractor, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train"))
     assert extractor.whitening == (7.0, 1.0)
     assert np.isfinite(results[0].vector).all()
+
+
+def test_features_are_made_without_torchvision_whose_loading_costs_more_than_a_clip() -> None:
+    code = (
+        "import sys; from pathlib import Path; from extractors.visual import VisualExtractor\n"
+        "from pipeline.params import load_params; import numpy as np\n"
+        "extractor = VisualExtractor(load_params().visual['demo'], Path())\n"
+        "assert extractor.encode(np.zeros((1, 64, 64), np.uint8)).shape == (1, extractor.dim)\n"
+        "print('torch' in sys.modules, 'torchvision' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True", "False"]
