@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
-from extractors.face_encoder import GROWTH, LAYERS, STEM, Trained, Weights
+from extractors.face_encoder import BLOCKS, BOTTLENECK, GROWTH, LAYERS, STEM, Trained, Weights
 
 SEED = 342
 """Of the untrained weights, which serve until trained ones are given."""
@@ -16,7 +16,11 @@ class DenseFace(nn.Module):
     def __init__(self, num_classes: int = 7) -> None:
         super().__init__()
         network = DenseNet(
-            growth_rate=GROWTH, block_config=(LAYERS,) * 3, num_init_features=STEM, bn_size=4, num_classes=num_classes
+            growth_rate=GROWTH,
+            block_config=(LAYERS,) * BLOCKS,
+            num_init_features=STEM,
+            bn_size=BOTTLENECK // GROWTH,
+            num_classes=num_classes,
         )
         network.features.conv0 = nn.Conv2d(1, STEM, kernel_size=3, stride=2, padding=1, bias=False)
         nn.init.kaiming_normal_(network.features.conv0.weight)

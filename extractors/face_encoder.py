@@ -1,7 +1,7 @@
 """The face encoder as features are made with it: its file of weights, and DenseNet-BC for inference alone.
 
 What is trained is `denseface.DenseFace`, torchvision's network. The same one stands here without what inference does
-not need, and without torchvision: to load that library takes longer than a clip's faces.
+not need, and without torchvision, which takes more than a second to load.
 """
 
 import json
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STEM, GROWTH, BOTTLENECK, LAYERS, BLOCKS = 24, 12, 48, 16, 3
-"""Channels of the first convolution, those that a layer adds, those between its two convolutions; layers a block."""
+"""Channels of the first convolution, those that a layer adds, those between its two convolutions; layers a
+block, and blocks."""
 DIM = 342
 """24 + 192 = 216 -> 108; + 192 = 300 -> 150; + 192 = 342: three blocks of 16 layers of 12 channels, halved between."""
 Weights = Mapping[str, Tensor]
@@ -93,7 +94,7 @@ class _Layer(nn.Module):
 
 
 def _relu() -> nn.ReLU:
-    return nn.ReLU(inplace=True)  # a map that nobody else sees: a sixth of the time is saved
+    return nn.ReLU(inplace=True)  # no copy of a map that nobody else sees
 
 
 def _norm(weights: Weights, name: str, channels: int) -> nn.BatchNorm2d:

@@ -151,7 +151,7 @@ def test_faces_of_one_grey_level_are_whitened_without_a_division_by_zero(
     assert np.isfinite(results[0].vector).all()
 
 
-def test_features_are_made_without_torchvision_whose_loading_costs_more_than_a_clip() -> None:
+def test_features_are_made_without_torchvision_which_takes_a_second_to_load() -> None:
     code = (
         "import sys; from pathlib import Path; from extractors.visual import VisualExtractor\n"
         "from pipeline.params import load_params; import numpy as np\n"
