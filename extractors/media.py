@@ -184,6 +184,6 @@ def require_content(path: Path, digest: str) -> None:
         raise ContentError(f"{path}: cannot be read ({error.strerror}); it could when the index was made") from None
     if found != digest:
         raise ContentError(
-            f"{path}: was changed since the index was made; `dvc repro` makes the index anew (or, where index.D.watch "
-            "is false, `dvc repro -f index@D`)"
+            f"{path}: was changed since the index was made; `dvc repro -f index@D` makes the index of the corpus D "
+            "anew (or list D under `watch` in params.yaml, and `dvc repro` does so by itself)"
         )

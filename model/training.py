@@ -132,8 +132,11 @@ def fit(
     device: torch.device,
     checkpoint: Path,
     seconds_between_checkpoints: float = 20.0,
+    each_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> Fit:
     """Train a model from `seed` until the validation score has not risen for `patience` epochs.
+
+    `each_epoch` is given the history so far after each epoch that is trained now.
 
     Every epoch draws its numbers from (seed, epoch): so it is the same one whether or not the run was interrupted.
     """
@@ -170,6 +173,7 @@ def fit(
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch
                 state.best = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
+            each_epoch(state.history)
             progress.update()
             progress.set_postfix({**{name: f"{value:.3f}" for name, value in losses.items()}, "F1": f"{score:.2f}"})
             if time.monotonic() - saved >= seconds_between_checkpoints:

@@ -13,9 +13,10 @@ from paper.params import Report, load_report
 from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
 from paper.studies import STUDIES
 from paper.studies import jobs as study_jobs
-from paper.trainings import Trained, Trainings
+from paper.trainings import Trainings
 from pipeline.params import Params, ParamsError, load_params
 from pipeline.stage import StageError
+from pipeline.trainings import Trained
 
 
 @dataclass(frozen=True, slots=True)

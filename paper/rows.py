@@ -16,10 +16,11 @@ from model.training import positions
 from paper.features import FOLDER
 from paper.plan import Plan, in_words
 from paper.search import Job, Point
-from paper.trainings import Trained, Trainings
+from paper.trainings import Trainings
 from pipeline.evaluate import Seed, metrics, said_of_test, text_encoder_scores, validation_scores, write_predictions
+from pipeline.history import write_history
 from pipeline.stage import StageError, log
-from pipeline.train import write_history
+from pipeline.trainings import Trained
 
 
 def trained(trainings: Trainings, job: Job, name: str, left: Callable[[], Plan]) -> Trained:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     other = changed(params, {f"text.{name}.finetune": not params.text[name].finetune})
     settings, encoder = other.text[name], folder / "encoder" / "text"
     if settings.finetune:
-        finetune(rows, labels(name, [row.label for row in rows]), settings, encoder)
+        finetune(rows, labels(name, [row.label for row in rows]), settings, other.recipe(name), encoder)
     write_text(rows, settings, encoder, raw_folder(name, params), other_text(name))
     for copy in encoder.glob("[0-9]*"):  # of weights that are in the work cache
         shutil.rmtree(copy)

@@ -28,6 +28,8 @@ from pipeline.stage import StageError, root
 FORMAT = 1
 """To be raised with every change after which an older bundle cannot be read."""
 NAME = "bundle"
+TEST_GUESSES = "test_guesses.safetensors"
+"""Beside the bundle, for `evaluate` alone: what each epoch's model says of test."""
 FILE, STATISTICS = "bundle.json", "statistics.safetensors"
 TEXT_ENCODERS, FACE_ENCODER = "encoders/text", "encoders/face.safetensors"
 

@@ -11,6 +11,7 @@ share the cache. What is deleted can be made again, at the price of its making.
 """
 
 import argparse
+import json
 import shutil
 import sys
 import time
@@ -20,10 +21,12 @@ from pathlib import Path
 
 from extractors.cache import LOGS, OPEN, CacheError, Made, WorkCache
 from pipeline.corpora.labels import labels
-from pipeline.params import CORPORA, Params, load_params
+from pipeline.params import CORPORA, Params, load_params, read_yaml
 from pipeline.stage import StageError, cache_folder, raw_folder, start
 from pipeline.utterances import read_index
 
+TRAININGS = "trainings"
+"""Folder of the finished trainings and their checkpoints: see pipeline/trainings.py."""
 OF_A_MACHINE = ("device", "processor")
 """What of an identity another machine that shares the cache may have otherwise."""
 IN_USE_SECONDS = 3600.0
@@ -138,27 +141,49 @@ def described(identity: dict, alike: list[dict]) -> str:
 def left_behind(folder: Path, sets: list[Params]) -> Iterator[Line]:
     """Fine-tuned encoders, checkpoints of trainings that did not end, and logs of shards that were killed."""
     indexed = [(params, corpus) for params in sets for corpus in CORPORA if _index(corpus).is_file()]
-    encoders, trainings = sorted((folder / "finetune_text").glob("*")), sorted((folder / "train").glob("*"))
+    encoders, trainings = sorted((folder / "finetune_text").glob("*")), sorted((folder / TRAININGS).glob("*"))
     current = {name for params, corpus in indexed if encoders for name in fine_tunings(corpus, params)}
-    if trainings:
-        from pipeline.train import work_identity
-
-        current |= {work_identity(corpus, params) for params, corpus in indexed}
+    current |= {name for params, corpus in indexed if trainings for name in current_training(corpus, params)}
+    reported = corpora_of_the_report()
     trains_faces = any(params.face.datasets for params in sets)
     for path in encoders:
         yield _line("fine-tuned text encoder", path, path.name in current)
     for path in trainings:
-        yield _line("checkpoints of a training", path, path.name in current)
+        about = json.loads((path / "about.json").read_text("utf-8")) if (path / "about.json").is_file() else {}
+        what = f"trainings of {about.get('model', 'a model')} on {about.get('corpus', 'a corpus')}"
+        yield _line(what, path, path.name in current or about.get("corpus") in reported)
     for path in sorted((folder / "face").glob("*")):
         yield _line("checkpoint of the face encoder", path, trains_faces)
-    if (folder / "paper").is_dir():  # whose parameters are in paper/params.yaml: it goes by hand
-        yield _line("trainings of paper/dvc.yaml, in the folder", folder / "paper", True)
     for path in sorted((folder / LOGS).glob(f"*{OPEN}")):
         yield _line("log of a shard that was killed, taken in", path, False)
 
 
 def _index(corpus: str) -> Path:
     return Path("data") / corpus / "index.csv"
+
+
+def current_training(corpus: str, params: Params) -> Iterator[str]:
+    """The name of what train@D would train now; none where its features cannot be used."""
+    from extractors.features import FeaturesError
+    from model.identity import digest
+    from pipeline.loading import load_corpus
+    from pipeline.trainings import model_config, training_folder
+
+    rows = read_index(_index(corpus))
+    try:
+        data, _ = load_corpus(corpus, rows, list(params.model.modalities))
+    except (FeaturesError, StageError):
+        return
+    config = model_config(params, corpus, data, labels(corpus, [row.label for row in rows]))
+    yield training_folder(digest(data), params.model.name, config, params.train[corpus]).name
+
+
+def corpora_of_the_report() -> list[str]:
+    """Corpora whose trainings stay, whatever their parameters: paper/params.yaml wants tables of them."""
+    file = Path("paper/params.yaml")
+    content = read_yaml(file) if file.is_file() else None
+    report = content.get("report") if isinstance(content, dict) else None
+    return list(report.get("corpora", [])) if isinstance(report, dict) else []
 
 
 def fine_tunings(corpus: str, params: Params) -> list[str]:
@@ -170,9 +195,9 @@ def fine_tunings(corpus: str, params: Params) -> list[str]:
     from extractors.device import device
     from extractors.encoder_folders import encoder_folder
     from extractors.result import ExtractorError
-    from pipeline.finetune_text import folds_of, lesson, recipe_of
+    from pipeline.finetune_text import folds_of, lesson
 
-    rows, recipe = read_index(_index(corpus)), recipe_of(settings)
+    rows, recipe = read_index(_index(corpus)), params.recipe(corpus)
     order, folds = labels(corpus, [row.label for row in rows]), folds_of(rows, settings.crossfit, recipe.seed)
     try:
         published = encoder_folder(settings.model, fetch=False)

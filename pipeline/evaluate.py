@@ -23,14 +23,14 @@ from extractors.features import FeaturesError
 from model.batching import Corpus
 from model.interface import ErcModel
 from model.training import positions, predict, prepare_torch
-from pipeline.bundle import read_bundle
+from pipeline.bundle import TEST_GUESSES, read_bundle
 from pipeline.corpora.labels import labels
+from pipeline.loading import load_corpus
 from pipeline.offline_plots import write_vega
 from pipeline.params import Params
 from pipeline.pictures import draw_confusion, draw_curves, draw_map, draw_scores
 from pipeline.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
 from pipeline.stage import StageError, log, parser, root, start
-from pipeline.train import GUESSES, load_corpus
 from pipeline.utterances import Utterance, read_index
 
 LENGTHS = {"demo": (9, 20), "meld": (9, 20), "iemocap": (39, 69), "custom": (9, 20)}
@@ -96,7 +96,7 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     if bundle.config["dims"] != dims:
         raise StageError(f"{folder}: was trained on features of widths {bundle.config['dims']}, not {dims}; "
                          "`dvc repro` trains anew")  # fmt: skip
-    guesses = load_file(folder / GUESSES)[f"seed{seed}"].long().numpy()
+    guesses = load_file(folder / TEST_GUESSES)[f"seed{seed}"].long().numpy()
     return said_of_test(bundle.network(seed).to(device()), guesses, seed, corpus)
 
 

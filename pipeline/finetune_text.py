@@ -36,14 +36,15 @@ def run(args: argparse.Namespace, params: Params) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if settings.finetune:
         rows = read_index(Path("data") / args.corpus / "index.csv")
-        finetune(rows, labels(args.corpus, [row.label for row in rows]), settings, folder)
+        order = labels(args.corpus, [row.label for row in rows])
+        finetune(rows, order, settings, params.recipe(args.corpus), folder)
     else:
         log.info("text: the encoder is used as published: text.%s.finetune is false", args.corpus)
         write_card({"fine_tuned": False}, folder)
         write_guesses([], [], (), folder)
 
 
-def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, folder: Path) -> None:
+def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, recipe: Recipe, folder: Path) -> None:
     """Train the encoders, or take them from the work cache, and write them, their card and guesses to `folder`."""
     # Imported only here: with nothing to do, the stage should take no longer than a moment.
     import torch
@@ -56,7 +57,6 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, fo
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(True)
-    recipe = recipe_of(settings)
     folds = folds_of(rows, settings.crossfit, recipe.seed)
     judged = [row for row in rows if row.split != "train"]
     shares = torch.zeros(len(judged), len(order))
@@ -86,10 +86,6 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, fo
                  number + 1, len(fits), len(fit.history), fit.best_epoch, fit.best_score)  # fmt: skip
     write_card({"fine_tuned": True, "encoders": [asdict(fit) for fit in fits], "folds": folds}, folder)
     write_guesses(judged, shares.tolist(), order, folder)
-
-
-def recipe_of(settings: TextOf) -> Recipe:
-    return settings.recipe.minilm if settings.model == "minilm" else settings.recipe.other
 
 
 def lesson(

@@ -74,8 +74,6 @@ class IndexOf(Section):
     """Folder of the raw corpus; a relative one counts from the project's root."""
     modalities: Modalities
     """Media that the corpus has; what is left out counts as missing in every utterance."""
-    watch: bool
-    """Whether DVC looks at the raw corpus, every file of it, each time it is asked what has changed."""
 
     @model_validator(mode="after")
     def _check(self) -> "IndexOf":
@@ -123,12 +121,6 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)]
 
 
-class Recipes(Section):
-    minilm: Recipe
-    other: Recipe
-    """Of every other encoder."""
-
-
 class TextOf(Section):
     model: Annotated[str, Field(min_length=1)]
     """`minilm`, a folder with a transformers encoder, or its name on the hub."""
@@ -142,13 +134,21 @@ class TextOf(Section):
     """Whether the encoder is first trained on the corpus' own train split."""
     crossfit: Count
     """Number of encoders, each trained without a share of train's dialogues, which then get their features from it."""
-    recipe: Recipes
+    recipe: Annotated[str, Field(min_length=1)]
+    """Name of one of the `recipes` for fine-tuning; `auto`: `minilm` for the encoder minilm, `roberta` for others."""
 
     @model_validator(mode="after")
     def _check(self) -> "TextOf":
         if self.crossfit > 1 and not self.finetune:
             raise KeyedError("crossfit", self.crossfit, "must be 1 unless finetune is true")
         return self
+
+    @property
+    def chosen_recipe(self) -> str:
+        """The name among `recipes` that `recipe` means."""
+        if self.recipe != "auto":
+            return self.recipe
+        return "minilm" if self.model == "minilm" else "roberta"
 
 
 FUNCTIONALS = {"IS10": 1582, "IS13": 6373, "ComParE_2016": 6373, "eGeMAPSv02": 88}
@@ -421,10 +421,18 @@ class TrainOf(Section):
         return self
 
 
+OF_ROBERTA = ("roberta", "roberta_iemocap")
+"""The recipes that come with the project for RoBERTa-Large; with them a small encoder would learn next to nothing."""
+
+
 class Params(Section):
     datasets: Annotated[list[Corpus], Field(min_length=1)]
+    watch: list[Corpus]
+    """Corpora, among `datasets`, whose raw files DVC compares each time it is asked what has changed."""
     index: Index
     text: ByCorpus[TextOf]
+    recipes: dict[str, Recipe]
+    """How a text encoder is fine-tuned, by a name to which `text.D.recipe` refers."""
     audio: ByCorpus[AudioOf]
     visual: ByCorpus[VisualOf]
     face: Face
@@ -435,7 +443,24 @@ class Params(Section):
     @model_validator(mode="after")
     def _check(self) -> "Params":
         refuse_repetition(self, "datasets")
+        refuse_repetition(self, "watch")
+        for corpus in self.watch:
+            if corpus not in self.datasets:
+                raise KeyedError("watch", self.watch, f"must name corpora of datasets, which lacks {corpus}")
+        for name in CORPORA:
+            self._check_recipe(f"text.{name}.recipe", self.text[name])
         return self
+
+    def recipe(self, corpus: str) -> Recipe:
+        """How the text encoder of `corpus` is fine-tuned."""
+        return self.recipes[self.text[corpus].chosen_recipe]
+
+    def _check_recipe(self, key: str, text: TextOf) -> None:
+        if text.chosen_recipe not in self.recipes:
+            raise KeyedError(key, text.recipe, f"must be auto, or one of recipes: {', '.join(self.recipes)}")
+        if text.finetune and text.model == "minilm" and text.chosen_recipe in OF_ROBERTA:
+            raise KeyedError(key, text.recipe, "is for RoBERTa-Large; minilm is fine-tuned with auto or minilm, or "
+                             "with a recipe of your own")  # fmt: skip
 
 
 def _line(file: Path, error: dict) -> str:
@@ -447,6 +472,7 @@ def _line(file: Path, error: dict) -> str:
         return f"{file}: {key} is missing"
     if error["type"] == "extra_forbidden":
         return f"{file}: {key} = {value!r}: there is no such key"
+    allowed = allowed.replace("Input should", "must")
     return f"{file}: {key} = {value!r}: {allowed[0].lower()}{allowed[1:]}"
 
 

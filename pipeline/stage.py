@@ -36,6 +36,9 @@ def require_raw_folder(corpus: str, params: Params) -> Path:
     """`raw_folder`, or StageError where there is none."""
     folder, key, value = raw_folder(corpus, params), f"index.{corpus}.raw", params.index[corpus].raw
     if not folder.is_dir():
+        if corpus == "demo":
+            raise StageError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); "
+                             "`python -m pipeline.raw demo` makes the synthetic corpus there")  # fmt: skip
         raise StageError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); set it to the folder "
                          f"of the raw corpus, e.g. `dvc exp run -S {key}=/corpora/{Path(value).name}`")  # fmt: skip
     return folder

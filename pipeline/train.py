@@ -1,41 +1,39 @@
 """train@D: features and index to a model a seed in the bundle models/D/bundle/, and results/D/history.csv.
 
 Standardisation and class weights come from the training split alone, the epoch of each seed is chosen on validation. A
-run that was killed goes on at the seed and about the epoch where it was.
+run that was killed goes on at the seed and about the epoch where it was; what was once trained is taken from the work
+cache. history.csv is written anew after each epoch, so that `dvc plots show` can draw a training while it runs.
 """
 
 import argparse
-import csv
-import hashlib
-import os
-import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
-from extractors.cache import fingerprint
 from extractors.device import device
-from extractors.features import FeaturesError, read_features, read_origin
+from extractors.features import FeaturesError, read_origin
 from model.batching import Corpus
-from model.losses import inverse_frequency
-from model.registry import make_model
+from model.identity import digest
 from model.scaling import Scaler
-from model.training import DivergenceError, Fit, Settings, fit, prepare_torch
-from pipeline.bundle import NAME, Bundle, reduction_of, write_bundle
+from model.training import prepare_torch
+from pipeline.bundle import NAME, TEST_GUESSES, Bundle, reduction_of, write_bundle
 from pipeline.corpora.labels import labels
-from pipeline.params import MODALITIES, Params, TrainOf
-from pipeline.stage import StageError, cache_folder, log, parser, start
-from pipeline.utterances import SPLITS, Utterance, dialogues, read_index
+from pipeline.history import write_history
+from pipeline.loading import load_corpus
+from pipeline.params import Params
+from pipeline.stage import StageError, log, parser, start
+from pipeline.trainings import kept_weights, model_config, trained, training_folder
+from pipeline.utterances import read_index
 
-CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "20"))
-"""Between two checkpoints: what a kill may cost."""
-GUESSES = "test_guesses.safetensors"
+QUIET_SECONDS = 60.0
+"""Between two lines of a training that is not watched on a terminal."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    corpus_name, settings = args.corpus, params.train[args.corpus]
+    corpus_name, settings, model = args.corpus, params.train[args.corpus], params.model.name
     prepare_torch()
     rows = read_index(Path("data") / corpus_name / "index.csv")
     try:
@@ -44,96 +42,62 @@ def run(args: argparse.Namespace, params: Params) -> None:
         raise StageError(str(error)) from None
     order = labels(corpus_name, [row.label for row in rows])
     config = model_config(params, corpus_name, corpus, order)
-    log.info("%s: %s of %s, on %s; %d dialogues to train on", corpus_name, params.model.name,
+    log.info("%s: %s of %s, on %s; %d dialogues to train on", corpus_name, model,
              " + ".join(config["dims"]), device(), len(corpus.dialogues["train"]))  # fmt: skip
 
-    checkpoints = cache_folder() / "train" / work_identity(corpus_name, params)
-    fits: dict[int, Fit] = {}
+    folder = training_folder(digest(corpus), model, config, settings)
+    told = Told(settings.seeds, settings.epochs, Path("results") / corpus_name / "history.csv")
     for seed in settings.seeds:
-        try:
-            fits[seed] = fit(lambda: make_model(params.model.name, config), corpus,
-                             training_settings(settings, corpus, config["classes"]), seed, device(),
-                             checkpoints / f"seed{seed}.pt", CHECKPOINT_SECONDS)  # fmt: skip
-        except DivergenceError as error:
-            raise StageError(str(error)) from None
-        best = fits[seed].history[fits[seed].best_epoch - 1]
+        done = trained(folder, corpus_name, corpus, model, config, settings, seed, weights=True,
+                       each_epoch=told.epoch)  # fmt: skip
+        if not done.history:
+            raise StageError(f"params.yaml: train.{corpus_name}.learning_rate = {settings.learning_rate}: the loss of "
+                             f"seed {seed} is not finite in the first epoch; try a lower one")  # fmt: skip
+        told.finished(done.history)
         log.info("seed %d: best of %d epochs is %d, validation weighted F1 %.2f",
-                 seed, len(fits[seed].history), best["epoch"], best["validation_weighted_f1"])  # fmt: skip
+                 seed, len(done.history), done.best_epoch, done.score)  # fmt: skip
     bundle = make_bundle(corpus_name, params, corpus, scalers, config, order)
+    kept = {seed: kept_weights(folder, seed) for seed in settings.seeds}
     encoders, face_weights = Path("data") / corpus_name / "encoder" / "text", params.visual[corpus_name].weights
-    write_bundle(bundle, {seed: result.weights for seed, result in fits.items()}, encoders, face_weights)
-    write_guesses(fits, Path("models") / corpus_name / GUESSES)
-    epochs = [row for result in fits.values() for row in result.history]
-    write_history(epochs, Path("results") / corpus_name / "history.csv")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    write_bundle(bundle, {seed: weights for seed, (weights, _) in kept.items()}, encoders, face_weights)
+    # Each epoch's unseen guesses on test, int8 [epochs, utterances] a seed: they are evaluate's, not the model's.
+    save_file({f"seed{seed}": guesses for seed, (_, guesses) in kept.items()}, bundle.folder.parent / TEST_GUESSES)
 
 
-def load_corpus(
-    name: str, rows: list[Utterance], modalities: list[str], files: dict[str, Path] | None = None
-) -> tuple[Corpus, dict[str, Scaler]]:
-    """Standardised features of the modalities that the training split has, and the statistics used.
+class Told:
+    """What a training says of itself while it runs: history.csv, and in a log file a line a minute.
 
-    Args:
-        files: feature files, by modality, that stand in for those of data/D/features.
-
-    Raises:
-        FeaturesError: a feature file cannot be used.
-        StageError: none of `modalities` is present in train.
+    On a terminal there is a bar instead of the lines.
     """
-    train = torch.tensor([row.split == "train" for row in rows])
-    features, present, scalers = {}, {}, {}
-    for modality in [name for name in MODALITIES if name in modalities]:  # one order, however they were listed
-        own = Path("data") / name / "features" / f"{modality}.safetensors"
-        read = read_features((files or {}).get(modality, own), len(rows))
-        there = torch.from_numpy(read.present)
-        if not (there & train).any():
-            log.warning("%s: %s is missing in all of the training split, and left out", name, modality)
-            continue
-        values = torch.from_numpy(read.values)
-        scalers[modality] = Scaler.fit(values, there & train)
-        features[modality], present[modality] = scalers[modality](values, there), there
-    if not features:
-        raise StageError(f"params.yaml: model.modalities = {modalities}: {name} has none of them in its training split")
-    order = labels(name, [row.label for row in rows])
-    parts: dict[str, list[torch.Tensor]] = {split: [] for split in SPLITS}
-    for positions in dialogues(rows):
-        parts[rows[positions[0]].split].append(torch.tensor(positions))
-    label = torch.tensor([order.index(row.label) for row in rows])
-    return Corpus(features, present, torch.tensor([row.speaker for row in rows]), label, parts), scalers
 
+    def __init__(self, seeds: list[int], epochs: int, file: Path) -> None:
+        self.seeds, self.epochs, self.file = seeds, epochs, file
+        self._rows: list[dict[str, float]] = []
+        self._seeds_done = 0
+        self._begin = self._said = time.monotonic()
+        self._trained = 0
+        """Epochs of this process."""
 
-def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of the configuration of the model that params.yaml names, for this corpus' features and labels."""
-    found = {
-        "dims": {modality: values.shape[1] for modality, values in corpus.features.items()},
-        "speakers": int(corpus.speaker.max()) + 1,
-        "classes": len(order),
-    }
-    if params.model.name != "cmath":
-        return found | params.baselines[params.model.name].model_dump()
-    weights = {"gamma1": params.train[name].gamma1, "gamma2": params.train[name].gamma2}
-    return found | weights | params.model.model_dump(exclude={"name", "modalities"})
+    def epoch(self, history: list[dict[str, float]]) -> None:
+        """After an epoch; `history` is that of the seed so far."""
+        self._trained += 1
+        write_history([*self._rows, *history], self.file)
+        now = time.monotonic()
+        if sys.stderr.isatty() or now - self._said < QUIET_SECONDS:
+            return
+        self._said = now
+        last = history[-1]
+        left = self.epochs * (len(self.seeds) - self._seeds_done) - int(last["epoch"])
+        minutes = left * (now - self._begin) / self._trained / 60
+        log.info("seed %d (%d of %d): epoch %d of at most %d, validation weighted F1 %.2f; at most %.0f min left",
+                 last["seed"], self._seeds_done + 1, len(self.seeds), last["epoch"], self.epochs,
+                 last["validation_weighted_f1"], minutes)  # fmt: skip
 
-
-def training_settings(settings: TrainOf, corpus: Corpus, classes: int) -> Settings:
-    train = corpus.label[torch.cat(corpus.dialogues["train"])]
-    return Settings(
-        class_weights=inverse_frequency(train, classes) if settings.class_weights else None,
-        **settings.model_dump(exclude={"class_weights", "gamma1", "gamma2", "seeds"}),
-    )
-
-
-def work_identity(name: str, params: Params) -> str:
-    """A name for all that decides this training's numbers, so that no other training's checkpoint is taken up."""
-    inputs = [Path("data") / name / "index.csv", *sorted((Path("data") / name / "features").glob("*.safetensors"))]
-    code = [Path(__file__), *sorted((Path(__file__).parent.parent / "model").rglob("*.py"))]
-    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in [*inputs, *code]}
-    chosen = {
-        "model": params.model.model_dump(),
-        "own": params.baselines[params.model.name].model_dump(),
-        "train": params.train[name].model_dump(),
-    }
-    return fingerprint({**chosen, "files": files, "torch": torch.__version__, "device": device().type})
+    def finished(self, history: list[dict[str, float]]) -> None:
+        """After a seed."""
+        self._rows += history
+        self._seeds_done += 1
+        write_history(self._rows, self.file)
 
 
 def make_bundle(
@@ -163,21 +127,6 @@ def make_bundle(
         reduction=reduction_of(origins),
         folder=Path("models") / name / NAME,
     )
-
-
-def write_guesses(fits: dict[int, Fit], file: Path) -> None:
-    """Each epoch's unseen guesses on test, int8 [epochs, utterances] a seed: they are evaluate's, not the model's."""
-    save_file({f"seed{seed}": result.test_guesses for seed, result in fits.items()}, file)
-
-
-def write_history(rows: list[dict[str, float]], file: Path) -> None:
-    """A row an epoch and seed: the loss terms and the validation score."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: round(value, 6) for name, value in row.items()})
 
 
 if __name__ == "__main__":

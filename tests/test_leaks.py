@@ -16,8 +16,9 @@ import torch
 from extractors.features import Features, write_features
 from pipeline import extract, finetune_text
 from pipeline.extract import reduced
+from pipeline.loading import load_corpus
 from pipeline.params import AudioOf, load_params
-from pipeline.train import load_corpus, training_settings
+from pipeline.trainings import training_settings
 from pipeline.utterances import Utterance, read_index
 from tests.pipeline.small import ENCODER, PROJECT, WORDS, params_with, write_text_corpus
 

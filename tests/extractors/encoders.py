@@ -37,10 +37,7 @@ def write_roberta(folder: Path, layers: int = 4, dropout: float = 0.1, seed: int
     return folder
 
 
-def text_settings(model: Path | str, recipe: dict | None = None, **changes: object) -> TextOf:
-    """Settings of the section text for `model`, with `changes`; `recipe` changes that of fine-tuning."""
-    chosen = {**RECIPE, **(recipe or {})}
+def text_settings(model: Path | str, **changes: object) -> TextOf:
+    """Settings of the section text for `model`, with `changes`."""
     usual = {"pooling": "auto", "layers": "last", "max_tokens": 64, "finetune": False, "crossfit": 1}
-    return TextOf.model_validate(
-        {"model": str(model), **usual, "recipe": {"minilm": chosen, "other": chosen}, **changes}
-    )
+    return TextOf.model_validate({"model": str(model), **usual, "recipe": "auto", **changes})

@@ -6,17 +6,18 @@ from typing import get_args
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from model.batching import Corpus
 from model.interface import Form
 from model.registry import MODELS, make_model
 from model.scaling import Scaler
-from model.training import Fit, predict
-from pipeline.bundle import Bundle, write_bundle
+from model.training import predict
+from pipeline.bundle import TEST_GUESSES, Bundle, write_bundle
 from pipeline.corpora.labels import MELD
 from pipeline.evaluate import predict_seed
 from pipeline.params import Baselines, ModelName, load_params
-from pipeline.train import GUESSES, model_config, write_guesses
+from pipeline.trainings import model_config
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import SMALL, network
 
@@ -63,6 +64,6 @@ def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: C
                     origins={}, text_encoder="", fine_tuned=False, scalers=scalers, reduction={},
                     folder=tmp_path / "bundle")  # fmt: skip
     write_bundle(bundle, {5: model.state_dict()}, tmp_path, "")
-    write_guesses({5: Fit({}, [], 1, torch.zeros(1, 7, dtype=torch.int8))}, tmp_path / GUESSES)
+    save_file({"seed5": torch.zeros(1, 7, dtype=torch.int8)}, tmp_path / TEST_GUESSES)
     expected = predict(model, corpus, "test", CPU)[0].double().softmax(1).numpy()
     assert (predict_seed(tmp_path, 5, corpus).probabilities == expected).all()

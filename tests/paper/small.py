@@ -7,13 +7,14 @@ from ruamel.yaml import YAML
 PROJECT = Path(__file__).parents[2]
 
 
-def write_params(folder: Path, text: dict | None = None, **report: object) -> None:
+def write_params(folder: Path, text: dict | None = None, recipe: dict | None = None, **report: object) -> None:
     """Both params.yaml, with small models, few epochs, and changes of meld's text encoder and of the report."""
     main = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     main["model"] |= {"dim": 20, "heads": 2}
     main["baselines"]["multidag"] |= {"hidden": 10, "layers": 2}
     main["baselines"]["ctnet"] |= {"dim": 16, "hidden": 8}
     main["text"]["meld"] |= text or {}
+    main["recipes"]["roberta"] |= recipe or {}
     main["train"]["meld"] |= {"epochs": 4, "patience": 4}
     search = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0], "epochs": 2}
     usual = {

@@ -40,9 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def choose(folder: Path, encoder: Path, *, finetune: bool, wanted: bool = True) -> None:
     """Parameters of the main pipeline's text encoder, and whether the study is wanted."""
-    recipe = {"minilm": RECIPE, "other": RECIPE}
-    settings = {"model": str(encoder), "finetune": finetune, "recipe": recipe}
-    write_params(folder, settings, models=["cmath"], studies={**STUDIES, "text": wanted})
+    settings = {"model": str(encoder), "finetune": finetune}
+    write_params(folder, settings, recipe=RECIPE, models=["cmath"], studies={**STUDIES, "text": wanted})
 
 
 def run_all() -> None:
@@ -80,7 +79,7 @@ def test_the_other_encoder_is_fine_tuned_once_and_only_what_is_new_is_trained(
         "text.safetensors", "text.report.json", "encoder.json", "text_guesses.csv"
     }  # fmt: skip
     monkeypatch.setattr(text_training, "_step", never)
-    monkeypatch.setattr("paper.trainings.fit", never)
+    monkeypatch.setattr("pipeline.trainings.fit", never)
     run_all()
     assert {file: file.read_bytes() for file in made} == made
     plan.main()

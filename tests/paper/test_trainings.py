@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from model import training
-from paper import comparison, plan, train, trainings
+from paper import comparison, plan, train
 from paper.params import load_report
 from paper.search import Point, chosen
 from paper.significance import holm
+from pipeline import trainings
 from pipeline.params import ParamsError, load_params
 from pipeline.stage import StageError
 from pipeline.utterances import read_index, write_index
@@ -173,17 +174,19 @@ def test_a_killed_run_goes_on_where_it_was(folder: Path) -> None:
         file.unlink()
     shutil.rmtree(folder / "cache")
     process, end = command(folder, "paper.train", "meld", "cmath"), time.monotonic() + 120
-    while len(list(folder.glob("cache/paper/*/seed*.json"))) < 2 or not any(folder.glob("cache/paper/*/seed*.pt")):
+    while len(list(folder.glob("cache/trainings/*/seed*.json"))) < 2 or not any(
+        folder.glob("cache/trainings/*/seed*.pt")
+    ):
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < end
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = {file: file.stat().st_mtime_ns for file in folder.glob("cache/paper/*/seed*.json")}
+    done = {file: file.stat().st_mtime_ns for file in folder.glob("cache/trainings/*/seed*.json")}
     assert 2 <= len(done) < 4
     assert not (made / "metrics.json").exists()
     assert command(folder, "paper.train", "meld", "cmath").wait() == 0
     assert {file.name: file.read_bytes() for file in made.iterdir() if file.suffix == ".csv"} == whole
     assert {file: file.stat().st_mtime_ns for file in done} == done
-    assert len(list(folder.glob("cache/paper/*/seed*.json"))) == 4
-    assert not any(folder.glob("cache/paper/*/*.pt"))
+    assert len(list(folder.glob("cache/trainings/*/seed*.json"))) == 4
+    assert not any(folder.glob("cache/trainings/*/*.pt"))

@@ -41,7 +41,7 @@ def write_params(file: Path, model: Path, crossfit: int = 1, **recipe: object) -
     """The project's params.yaml with the encoder of `model` fine-tuned on meld, and changes of its recipe."""
     content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     content["text"]["meld"] |= {"model": str(model), "finetune": True, "crossfit": crossfit}
-    content["text"]["meld"]["recipe"]["other"] = {**RECIPE, **recipe}
+    content["recipes"]["roberta"] = {**RECIPE, **recipe}
     with file.open("w") as stream:
         YAML(typ="safe").dump(content, stream)
 

@@ -132,17 +132,21 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     rows = write_text_corpus(tmp_path / "data/meld/index.csv")
     tuned = load_params(tmp_path / "fine_tuned.yaml")
     settings = tuned.text["meld"]
-    recipe, order = finetune_text.recipe_of(settings), labels("meld", [row.label for row in rows])
+    recipe, order = tuned.recipe("meld"), labels("meld", [row.label for row in rows])
     lesson = finetune_text.lesson(rows, order, finetune_text.folds_of(rows, 2, recipe.seed), 1)
     name = text_training.identity(encoder_folder(str(tiny_roberta)), settings, recipe, *lesson, len(order), device())
     current, old = aged(make(f"finetune_text/{name}")), aged(make("finetune_text/old"))
-    running, killed, report = make("train/running"), aged(make("train/killed")), aged(make("paper/identity"))
+    running, killed, report = make("trainings/running"), aged(make("trainings/killed")), aged(make("trainings/report"))
+    (report / "about.json").write_text('{"corpus": "iemocap", "model": "sdt"}')
+    aged(report)
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper/params.yaml").write_text("report:\n  corpora: [iemocap]\n")
     shards = [ShardCache(tmp_path / "cache", shard) for shard in ("killed", "running")]
     for shard in shards:
         shard.put("?", {shard.file.name: b"x"})
     aged(shards[0].file)
     run(tuned)
-    assert "trainings of paper/dvc.yaml" in capsys.readouterr().out
+    assert "trainings of sdt on iemocap" in capsys.readouterr().out
     run(tuned, "--prune", "--yes")
     assert current.exists()
     assert running.exists()

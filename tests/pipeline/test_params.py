@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,11 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
     assert params.train.iemocap.gamma2 == 1.8
     assert params.train.meld.gamma2 == 1.2
     assert params.model.dim == 400
-    assert (params.text.iemocap.recipe.other.learning_rate, params.text.meld.recipe.other.learning_rate) == (1e-6, 1e-5)
-    assert (params.text.iemocap.recipe.other.dropout, params.text.meld.recipe.other.dropout) == (0.2, 0.1)
-    assert {section.recipe.other.batch * section.recipe.other.accumulation for _, section in params.text} == {32}
+    iemocap, meld = params.recipe("iemocap"), params.recipe("meld")
+    assert (iemocap.learning_rate, meld.learning_rate) == (1e-6, 1e-5)
+    assert (iemocap.dropout, meld.dropout) == (0.2, 0.1)
+    assert {recipe.batch * recipe.accumulation for recipe in params.recipes.values()} == {32}
+    assert params.recipe("demo") == params.recipes["minilm"]  # by `auto`, for minilm
     assert (params.audio.iemocap.set, params.audio.iemocap.reduce) == ("IS10", "none")
     assert (params.audio.meld.reduce, params.audio.meld.dim) == ("pca", 300)
 
@@ -50,27 +53,29 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("model.dim", "abc", "model.dim = 'abc': input should be a valid integer"),
-        ("model.dim", 500.0, "model.dim = 500.0: input should be a valid integer"),
+        ("model.dim", "abc", "model.dim = 'abc': must be a valid integer"),
+        ("model.dim", 500.0, "model.dim = 500.0: must be a valid integer"),
         ("model.kernel", 2, "model.kernel = 2: must be odd"),
         ("model.dropuot", 0.5, "model.dropuot = 0.5: there is no such key"),
-        ("model.dropout", 1.0, "model.dropout = 1.0: input should be less than 1"),
-        ("datasets", ["friends"], "datasets.0 = 'friends': input should be 'demo', 'meld', 'iemocap' or 'custom'"),
+        ("model.dropout", 1.0, "model.dropout = 1.0: must be less than 1"),
+        ("datasets", ["friends"], "datasets.0 = 'friends': must be 'demo', 'meld', 'iemocap' or 'custom'"),
         ("datasets", ["meld", "meld"], "datasets = ['meld', 'meld']: must not name anything twice"),
         ("datasets", [], "datasets = []"),
         ("train.demo.seeds", [1, 1], "train.demo.seeds = [1, 1]: must not name anything twice"),
-        ("train.meld.learning_rate", "1e-3", "train.meld.learning_rate = '1e-3': input should be a valid number"),
+        ("train.meld.learning_rate", "1e-3", "train.meld.learning_rate = '1e-3': must be a valid number"),
         ("index.meld.modalities", ["smell"], "index.meld.modalities.0 = 'smell'"),
         ("audio.demo.min_seconds", float("nan"), "audio.demo.min_seconds"),
-        ("model.name", "bert", "model.name = 'bert': input should be 'cmath', 'sdt', 'dialogue_rnn'"),
+        ("model.name", "bert", "model.name = 'bert': must be 'cmath', 'sdt', 'dialogue_rnn'"),
         ("baselines.sdt.heads", 5, "baselines.sdt.dim = 1024: must be a multiple of heads = 5"),
         ("baselines.mmgcn.loss", "hinge", "baselines.mmgcn.loss = 'hinge'"),
         ("baselines.cmath", {"dim": 300}, "baselines.cmath.dim = 300: there is no such key"),
         ("baselines.mm_dfn.speaker_weights.smell", 1.0, "baselines.mm_dfn.speaker_weights.smell = 1.0: there is no"),
         ("audio.meld.dim", 6374, "audio.meld.dim = 6374: must be at most 6373, the width of IS13"),
-        ("audio.meld.set", "IS09", "audio.meld.set = 'IS09': input should be 'IS10', 'IS13', 'ComParE_2016' or"),
+        ("audio.meld.set", "IS09", "audio.meld.set = 'IS09': must be 'IS10', 'IS13', 'ComParE_2016' or"),
         ("text.meld.crossfit", 5, "text.meld.crossfit = 5: must be 1 unless finetune is true"),
-        ("text.meld.recipe.other.rate", 1.0, "text.meld.recipe.other.rate = 1.0: there is no such key"),
+        ("recipes.minilm.rate", 1.0, "recipes.minilm.rate = 1.0: there is no such key"),
+        ("text.meld.recipe", "large", "text.meld.recipe = 'large': must be auto, or one of recipes: minilm, roberta, "),
+        ("watch", ["meld"], "watch = ['meld']: must name corpora of datasets, which lacks meld"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: object, said: str) -> None:
@@ -132,7 +137,26 @@ def test_params_are_read_as_dvc_writes_them(tmp_path: Path) -> None:
     assert load_params(file).train.meld.weight_decay == 1e-5
 
 
-@pytest.mark.parametrize("module", ["pipeline.params", "pipeline.preflight", "pipeline.raw", "pipeline.finetune_text"])
+def test_the_file_has_the_form_in_which_dvc_writes_it(tmp_path: Path) -> None:
+    from dvc.utils.hydra import apply_overrides
+
+    text = (PROJECT / "params.yaml").read_text()
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    apply_overrides(file, ["model.dim=400"])  # as `-S` does
+    assert file.read_text() == text
+    apply_overrides(file, ["model.dim=500", "datasets=[meld,demo]", "train.demo.seeds=[7]"])
+    before, after = text.splitlines(), file.read_text().splitlines()
+    removed = ["- demo", "  dim: 400 ", "    - 0", "    - 1", "    - 2"]
+    gone = list((Counter(before) - Counter(after)).elements())
+    assert sorted(line[:11] for line in gone) == sorted(line[:11] for line in removed if line != "- demo")
+    new = (Counter(after) - Counter(before)).elements()
+    assert sorted(line[:11] for line in new) == ["    - 7", "  dim: 500 ", "- meld"]
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline.params", "pipeline.preflight", "pipeline.check", "pipeline.raw", "pipeline.finetune_text"]
+)
 def test_light_modules_import_no_heavy_library(module: str) -> None:
     heavy = ["torch", "transformers", "cv2", "av", "opensmile", "sklearn", "librosa", "matplotlib"]
     code = f"import sys, {module}; print(*set({heavy}) & set(sys.modules))"

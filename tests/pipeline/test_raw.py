@@ -1,21 +1,16 @@
-"""The raw stage: a link to where the corpus lies, never a copy, and never something else's removal."""
+"""The raw and watch stages: a note and a link, never a copy, and never something else's removal."""
 
 import argparse
 from pathlib import Path
 
 import pytest
 
-from pipeline import raw
+from pipeline import raw, watch
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
 
 PROJECT = Path(__file__).parents[2]
-
-
-def params(folder: str, watch: bool = True) -> Params:
-    loaded = load_params(PROJECT / "params.yaml").model_dump()
-    loaded["index"]["meld"] |= {"raw": folder, "watch": watch}
-    return Params.model_validate(loaded)
+LINK, LISTING = Path("data/meld/watched"), Path("data/meld/source/files.txt")
 
 
 @pytest.fixture(autouse=True)
@@ -24,45 +19,58 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
 
 
-def link(folder: str, watch: bool = True) -> Path:
-    raw.run(argparse.Namespace(corpus="meld"), params(folder, watch))
-    return Path("data/meld/raw")
+def run(stage: object, folder: str) -> None:
+    loaded = load_params(PROJECT / "params.yaml").model_dump()
+    loaded["index"]["meld"]["raw"] = folder
+    stage.run(argparse.Namespace(corpus="meld"), Params.model_validate(loaded))  # type: ignore[attr-defined]
+
+
+def test_the_note_is_the_same_wherever_the_corpus_lies_and_needs_none() -> None:
+    notes = []
+    for folder in ("/nowhere", "elsewhere"):
+        run(raw, folder)
+        notes.append(Path("data/meld/source/note.txt").read_bytes())
+    assert notes[0] == notes[1]
+    assert b"index.meld.raw" in notes[0]
 
 
 def test_the_link_follows_the_parameter(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        assert link(name).resolve() == (tmp_path / name).resolve()
-    assert link(str(tmp_path / "one")).resolve() == (tmp_path / "one").resolve()
+        run(watch, name)
+        assert LINK.resolve() == (tmp_path / name).resolve()
+    run(watch, str(tmp_path / "one"))
+    assert LINK.resolve() == (tmp_path / "one").resolve()
 
 
-def test_a_corpus_that_is_not_watched_has_a_file_in_the_links_place(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "precious.mp4").touch()
-    link("one")
-    assert link("one", watch=False).is_file()
-    assert not link("nowhere", watch=False).is_symlink()  # what is not looked at need not be there
-    assert "index.meld.watch is false" in link("one", watch=False).read_text()
-    assert link("one").resolve() == tmp_path / "one"
-    assert (tmp_path / "one" / "precious.mp4").exists()
+def test_the_listing_tells_a_changed_file_and_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus" / "train"
+    folder.mkdir(parents=True)
+    (folder / "a.mp4").write_bytes(b"one")
+    (folder.parent / "lost.mp4").symlink_to("/nowhere/at/all")
+    seen = []
+    for change in (lambda: None, lambda: None, lambda: (folder / "a.mp4").write_bytes(b"two"),
+                   lambda: (folder / "b.mp4").touch()):  # fmt: skip
+        change()
+        run(watch, "corpus")
+        seen.append(LISTING.read_text())
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+    assert [line.split(maxsplit=2)[2] for line in seen[-1].splitlines()] == ["lost.mp4", "train/a.mp4", "train/b.mp4"]
 
 
-def test_a_folder_that_does_not_exist_is_named_with_its_key(tmp_path: Path) -> None:
+def test_a_watched_folder_that_does_not_exist_is_named_with_its_key() -> None:
     with pytest.raises(StageError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
-        link("/nowhere")
+        run(watch, "/nowhere")
 
 
 def test_a_real_folder_in_the_links_place_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
-    inside = tmp_path / "data" / "meld" / "raw"
-    inside.mkdir(parents=True)
-    (inside / "precious.mp4").touch()
+    LINK.mkdir(parents=True)
+    (LINK / "precious.mp4").touch()
     with pytest.raises(StageError, match="is a folder where a link"):
-        link("corpus")
-    with pytest.raises(StageError, match=r"is a folder where a file .index\.meld\.watch is false. should be"):
-        link("data/meld/raw", watch=False)
-    assert link("data/meld/raw").is_dir()
-    assert (inside / "precious.mp4").exists()
+        run(watch, "corpus")
+    assert (LINK / "precious.mp4").exists()
 
 
 def test_the_demo_corpus_is_not_made_over_something_else(tmp_path: Path) -> None:

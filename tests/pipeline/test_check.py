@@ -1,0 +1,204 @@
+"""The check stage: a slip is refused before anything is lost, and what DVC took away comes back."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from extractors.result import ExtractorError
+from pipeline import check
+from pipeline.params import ParamsError, load_params
+from pipeline.stage import StageError
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the project's params.yaml and face weights, also the working one."""
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    (tmp_path / "extractors/weights").mkdir(parents=True)
+    shutil.copy(PROJECT / "extractors/weights/denseface.safetensors", tmp_path / "extractors/weights")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, **values: object) -> None:
+    """Change values of params.yaml, `index__meld__raw="x"` for index.meld.raw."""
+    yaml = YAML(typ="safe")
+    content = yaml.load((folder / "params.yaml").read_text())
+    for key, value in values.items():
+        *path, last = key.split("__")
+        section = content
+        for name in path:
+            section = section[name]
+        section[last] = value
+    with (folder / "params.yaml").open("w") as stream:
+        yaml.dump(content, stream)
+
+
+def write_lock(folder: Path, stage: str, params: dict) -> None:
+    with (folder / "dvc.lock").open("w") as stream:
+        YAML(typ="safe").dump({"stages": {stage: {"params": {"params.yaml": params}, "outs": []}}}, stream)
+
+
+def test_the_projects_own_parameters_pass_and_the_mark_never_changes(project: Path) -> None:
+    check.run()
+    before = check.DONE.read_bytes()
+    write(project, model__dim=500)
+    check.run()
+    assert check.DONE.read_bytes() == before
+
+
+def test_git_sees_the_change_of_a_refused_run(project: Path) -> None:
+    """As `-S` leaves it: other content of the same size, at the very time that git has noted."""
+    for command in (
+        ["init", "-q"],
+        ["config", "core.trustctime", "false"],
+        ["add", "params.yaml"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    file = project / "params.yaml"
+    text, noted = file.read_text(), file.stat()
+    os.utime(file, ns=(noted.st_atime_ns, noted.st_mtime_ns - 5_000_000_000))  # long before the index was written
+    subprocess.run(["git", "update-index", "--refresh"], cwd=project, check=True)
+    noted = file.stat()
+    file.write_text(text.replace("dim: 400", "dim: 501"))
+    os.utime(file, ns=(noted.st_atime_ns, noted.st_mtime_ns))
+    with pytest.raises(ParamsError):
+        check.run()
+    subprocess.run(["git", "checkout", "-q", "HEAD", "--", "params.yaml"], cwd=project, check=True)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model__name": "mmgnc"}, "model.name = 'mmgnc': must be 'cmath', 'sdt', .*'mmgcn'"),
+        ({"datasets": ["mled"]}, "datasets.0 = 'mled': must be 'demo', 'meld', 'iemocap' or 'custom'"),
+        ({"model__dim": 501}, "model.dim = 501: must be a multiple of model.heads = 10"),
+        ({"train__iemocap__epochs": 0}, "train.iemocap.epochs = 0"),  # of a corpus that is not processed
+    ],
+)
+def test_a_wrong_value_anywhere_is_refused(project: Path, values: dict, said: str) -> None:
+    write(project, **values)
+    with pytest.raises(ParamsError, match=said):
+        check.run()
+    assert not check.DONE.exists()
+
+
+def test_what_the_parameters_name_must_be_there(project: Path) -> None:
+    write(project, datasets=["meld"], index__meld__raw="/nowhere", text__meld__model="minilm")
+    with pytest.raises(StageError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
+        check.run()
+    (project / "MELD.Raw").mkdir()
+    write(project, index__meld__raw="MELD.Raw", text__meld__model="no/such/encoder")
+    with pytest.raises(StageError, match="no/such/encoder"):
+        check.run()
+    write(project, text__meld__model="minilm", visual__meld__weights="nowhere.safetensors")
+    with pytest.raises(StageError, match=r"visual\.meld\.weights = 'nowhere\.safetensors': there is no such file"):
+        check.run()
+    write(project, visual__meld__weights="random", face__datasets=["fer2013"], face__data="nowhere")
+    with pytest.raises(StageError, match=r"face\.data = 'nowhere': there is no such folder"):
+        check.run()
+    write(project, face__datasets=[])
+    check.run()
+
+
+def test_an_encoder_of_the_hub_is_asked_for_and_not_fetched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(name: str, file: str) -> str:
+        asked.append((name, file))
+        if name == "roberta-lagre":
+            raise OSError("404: no such repository")
+        return file
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", answer)
+    write(project, text__demo__model="roberta-large")
+    check.run()
+    write(project, text__demo__model="roberta-lagre")
+    with pytest.raises(StageError, match=r"roberta-lagre.*404: no such repository"):
+        check.run()
+    assert asked == [("roberta-large", "config.json"), ("roberta-lagre", "config.json")]
+    write(project, index__demo__modalities=["audio"])  # then nobody needs it
+    check.run()
+
+
+def test_who_has_the_index_and_the_features_needs_neither_corpus_nor_encoder(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(name: str) -> None:
+        raise ExtractorError(f"{name} was asked for")
+
+    monkeypatch.setattr("extractors.encoder_folders.require_encoder", never)
+    write(project, datasets=["meld"], index__meld__raw="/of/a/colleague")
+    params = load_params()
+    with pytest.raises(StageError, match="of/a/colleague"):
+        check.run()
+    write_lock(project, "index@meld", {"index.meld": params.index["meld"].model_dump()})
+    with pytest.raises(StageError, match="roberta-large was asked for"):
+        check.run()
+    locked = {
+        "index@meld": {"params": {"params.yaml": {"index.meld": params.index["meld"].model_dump()}}},
+        "extract@meld-text": {"params": {"params.yaml": {"text.meld": params.text["meld"].model_dump()}}},
+    }
+    check.refuse_what_is_not_there(params, locked)
+    write(project, index__meld__raw="/another/place")
+    with pytest.raises(StageError, match="another/place"):
+        check.refuse_what_is_not_there(load_params(), locked)
+
+
+GRAPH = """\
+stages:
+  train:
+    matrix:
+      dataset: [demo, meld]
+    cmd: mkdir -p models/${item.dataset} && echo ${item.dataset} > models/${item.dataset}/weights
+    outs:
+    - models/${item.dataset}
+"""
+
+
+@pytest.fixture
+def trained(project: Path) -> Path:
+    """A DVC project that has trained on demo and meld, and whose models DVC has removed."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    (project / "dvc.yaml").write_text(GRAPH)
+    for command in (["dvc", "init", "-q", "--no-scm"], ["dvc", "repro", "-q"]):
+        subprocess.run(command, cwd=project, env=environment, check=True)
+    shutil.rmtree(project / "models")
+    return project
+
+
+def test_models_of_corpora_that_are_not_processed_now_come_back(trained: Path) -> None:
+    check.run()  # of demo
+    assert (trained / "models/meld/weights").read_text() == "meld\n"
+    assert not (trained / "models/demo").exists()  # its own stage decides
+
+
+def test_what_a_refused_run_removed_comes_back(trained: Path) -> None:
+    write(trained, datasets=["mled"])
+    with pytest.raises(ParamsError):
+        check.run()
+    assert (trained / "models/demo/weights").read_text() == "demo\n"
+    assert (trained / "models/meld/weights").read_text() == "meld\n"
+
+
+def test_nothing_is_put_into_the_folder_of_an_experiment_apart(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path.parent))
+    check.put_back(check.read_lock(), ("demo", "meld"))
+    assert not (trained / "models").exists()
+
+
+def test_what_is_not_in_dvcs_cache_is_no_error(trained: Path) -> None:
+    shutil.rmtree(trained / ".dvc/cache")
+    check.run()
+    assert not (trained / "models/meld/weights").exists()
