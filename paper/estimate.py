@@ -139,7 +139,7 @@ def lines(corpus: str, params: Params, report: Report, rate: float, call: float)
                 number, kept = number + seeds, kept + 4 * seeds * parameters(corpus, other)
     yield f"{corpus}, studies: {number} trainings of CMATH: {duration(number * whole)}, {kept / 1e9:.1f} GB"
     yield (f"{corpus}: about {duration(total_seconds + number * whole)} of training at most, and "
-           f"{(total_bytes + kept) / 1e9:.0f} GB in .cache/paper: an estimate")  # fmt: skip
+           f"{(total_bytes + kept) / 1e9:.0f} GB in .cache/trainings: an estimate")  # fmt: skip
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_setting_that_is_the_comparisons_own_is_not_trained_again(finished: Path) -> None:
     # CMATH, CTNet and MultiDAG: two points and two seeds each. Two ablations, two sets and one width (the other one is
     # the comparison's), two seeds each; four pairs of gammas with one.
-    assert len(list(finished.glob("cache/paper/*/seed*.json"))) == 3 * 4 + 5 * 2 + 4
+    assert len(list(finished.glob("cache/trainings/*/seed*.json"))) == 3 * 4 + 5 * 2 + 4
     same = "predictions.csv"
     ours = (finished / "paper/runs/meld/cmath" / same).read_bytes()
     assert (finished / "paper/studies/meld/widths/20" / same).read_bytes() == ours

@@ -70,7 +70,7 @@ def test_the_other_encoder_is_fine_tuned_once_and_only_what_is_new_is_trained(
     assert f"meld: before the study text, the text encoder is to be fine-tuned on {number} utterances" in lines[-2]
 
     run_all()
-    assert len(list(folder.glob("cache/paper/*/seed*.json"))) == 4 + 2
+    assert len(list(folder.glob("cache/trainings/*/seed*.json"))) == 4 + 2
     ours = Path("paper/runs/meld/cmath/predictions.csv").read_bytes()
     assert said("frozen") == ours
     assert said("fine-tuned") != ours
