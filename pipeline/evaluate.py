@@ -1,10 +1,12 @@
-"""evaluate@D: models, features and index to results/D/metrics.json, predictions.csv and pictures.
+"""evaluate@D: models, features and index to scores, predictions and pictures of the test split.
 
-The only stage that looks at the labels of the test split. Every score is the mean over the seeds, percent, with its
-deviation as `_std`; `validation` has what parameters may be chosen by; `constant` is the classifier that always says
-the most frequent class of train; `oracle_weighted_f1` is what choosing each seed's epoch on test would have given, and
-is only there because published rows are of that kind; `text_encoder` is the fine-tuned text encoder alone, an utterance
-at a time.
+The only stage that looks at the labels of the test split. results/D/metrics.json has the few scores that one compares
+between experiments: accuracy and weighted F1 on test (means over the seeds, percent; their deviations as `_std`), and
+`validation_weighted_f1`, by which parameters may be chosen. results/D/scores.json has all scores: `constant` is the
+classifier that always says the most frequent class of train; `oracle_weighted_f1` is what choosing each seed's epoch on
+test would have given, and is only there because published rows are of that kind; `text_encoder` is the fine-tuned text
+encoder alone, an utterance at a time. tsne.png is no output of the graph, for its bytes are not the same on every
+machine: it is the map of the last evaluation that ran in this folder.
 """
 
 import argparse
@@ -26,11 +28,10 @@ from model.training import positions, predict, prepare_torch
 from pipeline.bundle import TEST_GUESSES, read_bundle
 from pipeline.corpora.labels import labels
 from pipeline.loading import load_corpus
-from pipeline.offline_plots import write_vega
 from pipeline.params import Params
-from pipeline.pictures import draw_confusion, draw_curves, draw_map, draw_scores
+from pipeline.pictures import draw_map
 from pipeline.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
-from pipeline.stage import StageError, log, parser, root, start
+from pipeline.stage import StageError, log, parser, start
 from pipeline.utterances import Utterance, read_index
 
 LENGTHS = {"demo": (9, 20), "meld": (9, 20), "iemocap": (39, 69), "custom": (9, 20)}
@@ -71,18 +72,27 @@ def run(args: argparse.Namespace, params: Params) -> None:
     results = Path("results") / name
     scores["validation"] = validation_scores(results / "history.csv")
     results.mkdir(parents=True, exist_ok=True)
-    (results / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
+    (results / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
+    (results / "metrics.json").write_text(json.dumps(compared(scores), indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, order, results / "predictions.csv")
     write_class_scores(scores, order, results / "classes.csv")
     label = corpus.label[where].numpy()
-    draw_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], order, results / "confusion.png")
-    draw_curves(results / "history.csv", results / "curves.png")
-    draw_scores(scores, order, results / "classes.png")
-    draw_map(seeds[0].representations, label, order, results / "tsne.png")
-    write_vega(root() / ".dvc" / "tmp")
+    write_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], order, results / "confusion.csv")
+    model = read_bundle(Path("models") / name).model
+    draw_map(seeds[0].representations, label, order, results / "tsne.png", f"{name}, {model}:")
+    log.info("%s: a map of the utterances of test, which `dvc plots` does not show", results / "tsne.png")
     log.info("%s test, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f (constant classifier: %.2f and %.2f)",
              name, len(seeds), scores["accuracy"], scores["accuracy_std"], scores["weighted_f1"],
              scores["weighted_f1_std"], scores["constant"]["accuracy"], scores["constant"]["weighted_f1"])  # fmt: skip
+
+
+def compared(scores: dict) -> dict[str, float]:
+    """The few of all `scores` by which experiments are compared; DVC shows each of them as a column or a line."""
+    of_test = ("weighted_f1", "weighted_f1_std", "accuracy", "accuracy_std")
+    return {
+        **{name: scores[name] for name in of_test},
+        "validation_weighted_f1": scores["validation"]["weighted_f1"],
+    }
 
 
 def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
@@ -234,11 +244,25 @@ def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str
 
 
 def write_class_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
-    """F1 a class as a table that `dvc plots` can draw and compare."""
+    """F1 a class and its deviation over the seeds, as a table that `dvc plots` can draw and compare."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["class", "f1"])
-        writer.writerows([name, scores["f1"][name]] for name in names)
+        writer.writerow(["class", "f1", "f1_std"])
+        writer.writerows([name, scores["f1"][name], scores["f1_std"][name]] for name in names)
+
+
+def write_confusion(label: np.ndarray, guesses: list[np.ndarray], names: tuple[str, ...], file: Path) -> None:
+    """A row a pair of classes, also where it never occurs: the share of the annotated class' utterances that get this
+    prediction, percent, and their number, both means over `guesses` (a seed each)."""
+    counts = np.mean([confusion(label, guess, len(names)) for guess in guesses], axis=0)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["label", "prediction", "share", "utterances"])
+        for row, annotated in enumerate(names):
+            for column, predicted in enumerate(names):
+                values = _rounded(shares[row, column]), _rounded(counts[row, column])
+                writer.writerow([annotated, predicted, *values])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
-"""The pictures of `evaluate`, as PNG: the same input gives the same bytes with the same libraries."""
+"""Pictures as PNG: the map that `evaluate` writes, and what the paper's report shares with it."""
 
-import csv
-from collections import defaultdict
 from pathlib import Path
 
 import matplotlib
@@ -47,45 +45,11 @@ def draw_confusion(label: np.ndarray, guesses: list[np.ndarray], names: tuple[st
     save(figure, file)
 
 
-def draw_curves(history: Path, file: Path) -> None:
-    """Training loss and validation score by epoch, a line a seed, the chosen epoch marked."""
-    seeds: dict[str, list[dict[str, str]]] = defaultdict(list)
-    with history.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            seeds[row["seed"]].append(row)
-    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 5.6), sharex=True, layout="constrained")
-    for rows in seeds.values():
-        epochs = [int(row["epoch"]) for row in rows]
-        score = [float(row["validation_weighted_f1"]) for row in rows]
-        above.plot(epochs, [float(row["loss"]) for row in rows], color=COLOUR, alpha=0.6)
-        below.plot(epochs, score, color=COLOUR, alpha=0.6)
-        below.plot(epochs[int(np.argmax(score))], max(score), "o", color=ACCENT)
-    above.set_ylabel("training loss")
-    below.set_ylabel("validation weighted F1, %")
-    below.set_xlabel("epoch")
-    above.set_title(f"{len(seeds)} seeds; the dot is the epoch that is kept")
-    save(figure, file)
-
-
-def draw_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
-    """F1 a class with its deviation over the seeds, weighted F1 and the constant classifier as lines."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    values, errors = [scores["f1"][name] for name in names], [scores["f1_std"][name] for name in names]
-    axes.bar(names, values, yerr=errors, color=COLOUR, capsize=4)
-    axes.axhline(scores["weighted_f1"], color=ACCENT, label=f"weighted F1 {scores['weighted_f1']:.2f}")
-    constant = scores["constant"]["weighted_f1"]
-    axes.axhline(constant, color="grey", linestyle="--", label=f"constant classifier {constant:.2f}")
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("F1 on test, %")
-    axes.legend()
-    save(figure, file)
-
-
 def draw_map(
     representations: np.ndarray, label: np.ndarray, names: tuple[str, ...], file: Path, model: str = ""
 ) -> None:
     """t-SNE of one seed's fused representations [utterances, d], coloured by annotation (Figure 3)."""
-    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.6, 5.6), layout="constrained")
     if len(label) > 3:
         perplexity = min(30.0, (len(label) - 1) / 3)
         # Several threads would sum in the order in which they end: another picture now and then. On a busy machine they
@@ -97,7 +61,7 @@ def draw_map(
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             shape = SHAPES[number // len(CLASS_COLOURS) % len(SHAPES)]
             axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=name)
-        axes.legend()
+        figure.legend(loc="outside right upper")  # beside the map: inside, it would cover utterances
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(f"{model} Fused representations of test (t-SNE, first seed)".lstrip())

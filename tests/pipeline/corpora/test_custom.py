@@ -92,7 +92,7 @@ def test_the_documented_example_goes_from_table_to_scores(
     finetune_text.run(stage, settings)
     train.run(stage, settings)
     evaluate.run(stage, settings)
-    assert set(json.loads(Path("results/custom/metrics.json").read_text())["f1"]) == {"annoyed", "calm"}
+    assert set(json.loads(Path("results/custom/scores.json").read_text())["f1"]) == {"annoyed", "calm"}
     with Path("results/custom/predictions.csv").open() as stream:
         predictions = list(csv.DictReader(stream))
     assert list(predictions[0]) == ["utterance_id", "seed", "label", "prediction", "annoyed", "calm"]
