@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.batching import Batch
 from model.registry import make_model
 from paper.params import Report, changed, load_report
-from paper.plan import duration
 from paper.published import published_statistics
 from paper.search import at_point, grid
 from paper.studies import STUDIES, settings
+from paper.words import duration
 from pipeline.params import FUNCTIONALS, MODALITIES, Params, ParamsError, load_params
 
 TEXT, VISUAL = 1024, 342

@@ -14,6 +14,7 @@ from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
 from paper.studies import STUDIES
 from paper.studies import jobs as study_jobs
 from paper.trainings import Trained, Trainings
+from paper.words import duration
 from pipeline.params import Params, ParamsError, load_params
 from pipeline.stage import StageError
 
@@ -87,14 +88,6 @@ def in_words(plans: list[Plan]) -> str:
     seconds = sum(plan.epochs_left * (plan.seconds_an_epoch or usual) for plan in plans)
     others = "the last one takes" if left == 1 else f"the other {left} take"
     return f"{said}; {others} at most about {duration(seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """`seconds` in the unit that a person would use."""
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def lines(params: Params, report: Report) -> Iterator[str]:

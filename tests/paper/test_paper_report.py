@@ -35,11 +35,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for model in ("cmath", "ctnet", "multidag"):
             train.run(Namespace(corpus="meld", model=model), load_params())
         with pytest.raises(StageError, match="has no results"):
-            report.run(Namespace(), load_params())
+            report.run(Namespace(corpus="meld"), load_params())
         for name in ("ablations", "modalities", "widths", "gammas", "text"):
             study.run(Namespace(corpus="meld", study=name), load_params())
         probe.run(Namespace(corpus="meld"), load_params())
-        report.run(Namespace(), load_params())
+        report.run(Namespace(corpus="meld"), load_params())
     return folder
 
 
@@ -54,17 +54,19 @@ def test_a_setting_that_is_the_comparisons_own_is_not_trained_again(finished: Pa
 
 
 def test_the_report_has_every_table_and_figure(finished: Path) -> None:
-    html = (finished / "paper/results/report.html").read_text()
-    text = (finished / "paper/results/report.md").read_text()
+    html = (finished / "paper/results/meld/report.html").read_text()
+    text = (finished / "paper/results/meld/report.md").read_text()
     titles = ["Table 1", "Tables 2 and 3", "Table 4", "Table 5", *(f"Figure {number}" for number in range(3, 8)),
               "Missing and noisy", "Calibration"]  # fmt: skip
     for title in titles:
-        assert f"<h3>{title}" in html
-        assert f"### {title}" in text
-    figures = list((finished / "paper/results/figures").glob("*.png"))
+        assert f"<h2>{title}" in html
+        assert f"\n## {title}" in text
+    figures = list((finished / "paper/results/meld/figures").glob("*.png"))
     assert len(figures) == html.count('<img src="data:image/png;base64,iVBOR') == 9
     assert all(f"](figures/{figure.name})" in text for figure in figures)
     assert "http" not in html
+    assert "<h1>CMATH and its rivals on meld: " in html
+    assert "synthetic" not in html + text
     assert "<em>oracle</em>" in html
     assert "*oracle*" not in html
     assert "| without the CMA-Transformer |" in text
