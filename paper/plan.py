@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from paper.features import other_text
-from paper.params import Report, load_report
+from paper.params import NO_CORPUS, Report, load_report
 from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
 from paper.studies import STUDIES
 from paper.studies import jobs as study_jobs
@@ -91,6 +91,8 @@ def in_words(plans: list[Plan]) -> str:
 
 
 def lines(params: Params, report: Report) -> Iterator[str]:
+    if not report.corpora:
+        yield NO_CORPUS
     for corpus in report.corpora:
         try:
             trainings = Trainings(corpus, params)

@@ -45,7 +45,7 @@ def test_without_a_corpus_there_is_no_stage(stage: str) -> None:
     assert STAGES[stage]["matrix"]["dataset"] == "${report.corpora}"
 
 
-def test_the_shipped_report_has_every_model_on_demo() -> None:
+def test_the_shipped_report_has_every_model_and_no_corpus() -> None:
     report = load_report(PROJECT / "paper" / "params.yaml")
-    assert report.corpora == ["demo"]
+    assert report.corpora == []
     assert len(report.models) == 11

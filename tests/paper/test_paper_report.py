@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from paper import probe, report, settings, study, train
+from paper import probe, report, study, train
 from paper.names import NAMES
 from paper.params import load_report
 from paper.pictures import draw_robustness
@@ -97,27 +97,6 @@ def test_what_is_missing_at_a_share_is_missing_at_a_larger_one(finished: Path, m
     assert torch.equal(noisy.features["audio"][train_rows], corpus.features["audio"][train_rows])
     moved = noisy.features["audio"][where] - corpus.features["audio"][where]
     assert 1.5 < float(moved.std()) < 2.5
-
-
-@pytest.mark.parametrize("name", ["meld", "iemocap"])
-def test_a_named_set_is_written_into_both_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "paper").mkdir()
-    for file in ("params.yaml", "paper/params.yaml"):
-        (tmp_path / file).write_bytes((PROJECT / file).read_bytes())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["settings", name, "--raw", "/corpora/it"])
-    before = load_params()
-    settings.main()
-    params, chosen = load_params(), load_report()
-    assert params.datasets == chosen.corpora == [name]
-    assert params.index[name].raw == "/corpora/it"
-    assert params.text[name].finetune
-    paper = {"meld": (400, 0.0002, 4, 1.0, 1.2), "iemocap": (500, 0.003, 16, 1.0, 1.8)}[name]  # sections 5.3 and 5.8
-    train_of = params.train[name]
-    assert (params.model.dim, train_of.learning_rate, train_of.batch, train_of.gamma1, train_of.gamma2) == paper
-    assert len(chosen.seeds) == 5
-    assert params.train.demo == before.train.demo
-    assert "# dialogues" in (tmp_path / "params.yaml").read_text()
 
 
 def test_a_study_without_settings_has_no_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
