@@ -1,6 +1,6 @@
-"""comparison of paper/dvc.yaml: Tables 2 and 3, each model's row here beside the one that the paper prints.
+"""comparison@D of paper/dvc.yaml: Table 2 or 3, each model's row here beside the one that the paper prints.
 
-Reads paper/runs/D/M, writes paper/results/comparison.csv (a row a model, and one for its published row and for the
+Reads paper/runs/D/M, writes paper/results/D/comparison.csv (a row a model, and one for its published row and for the
 constant classifier), comparison.md (the same to read), comparison.png, and search.csv: all that was tried.
 """
 
@@ -13,16 +13,17 @@ from pathlib import Path
 from paper.names import NAMES
 from paper.params import load_report
 from paper.pictures import draw_comparison
-from paper.plan import duration
 from paper.published import published_scores, published_statistics
 from paper.significance import differences, in_words
+from paper.words import duration
 from pipeline.params import Params
-from pipeline.stage import StageError, log, start
+from pipeline.stage import StageError, log, parser, start
 
 RESULTS = Path("paper/results")
 RUNS = Path("paper/runs")
 
-
+REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params.yaml names the corpus"
+"""For a result that is not there."""
 LEGEND = (
     "Epoch, learning rate and dropout of each model are chosen on validation, by the same search for all. *oracle*: "
     "weighted F1, had the epoch been chosen on test. *reading*: our reading of a publication without public code. "
@@ -59,15 +60,14 @@ class Comparison:
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    report = load_report()
-    found = [read(corpus, list(report.models)) for corpus in report.corpora]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_csv(found, RESULTS / "comparison.csv")
-    (RESULTS / "comparison.md").write_text("\n".join(part for one in found for part in markdown(one)) + "\n", "utf-8")
-    write_search(report.corpora, report.models, RESULTS / "search.csv")
-    draw_comparison(found, RESULTS / "comparison.png")
-    for one in found:
-        log.info("%s: %s", one.corpus, verdict(one))
+    one = read(args.corpus, list(load_report().models))
+    folder = RESULTS / args.corpus
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(one, folder / "comparison.csv")
+    (folder / "comparison.md").write_text("\n".join(markdown(one)) + "\n", "utf-8")
+    write_search(one, folder / "search.csv")
+    draw_comparison(one, folder / "comparison.png")
+    log.info("%s: %s", one.corpus, verdict(one))
 
 
 def read(corpus: str, models: list[str]) -> Comparison:
@@ -80,7 +80,7 @@ def read(corpus: str, models: list[str]) -> Comparison:
     for model in models:
         file = RUNS / corpus / model / "metrics.json"
         if not file.is_file():
-            raise StageError(f"{file}: no such file; `dvc repro paper/dvc.yaml` makes it")
+            raise StageError(f"{file}: no such file; {REMEDY}")
         runs[model] = json.loads(file.read_text("utf-8"))
     rivals = {model: RUNS / corpus / model for model in models if model != "cmath"}
     against = differences(RUNS / corpus / "cmath", rivals) if "cmath" in runs else {}
@@ -88,50 +88,47 @@ def read(corpus: str, models: list[str]) -> Comparison:
     return Comparison(corpus, runs, table, rows, against)
 
 
-def write_csv(found: list[Comparison], file: Path) -> None:
+def write_csv(one: Comparison, file: Path) -> None:
     """Percent but for what its column says; empty where there is no value."""
-    classes = list(dict.fromkeys(name for one in found for name in one.classes))
     scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1",
               "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
     form = ["learning_rate", "dropout", "parameters", "seconds"]
     tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
     columns = ["corpus", "model", "source", "reading", "seeds", *scores, "validation_weighted_f1", *form]
-    columns += [f"cmath_{name}" for name in tests] + [f"{kind}.{name}" for name in classes for kind in ("f1", "f1_std")]
+    columns += [f"cmath_{name}" for name in tests] + [
+        f"{kind}.{name}" for name in one.classes for kind in ("f1", "f1_std")
+    ]
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        for one in found:
-            for model, run in one.runs.items():
-                writer.writerow({
-                    "corpus": one.corpus, "model": model, "source": "here", **run,
-                    "reading": "reading" if run["reading"] else "",
-                    "validation_weighted_f1": run["validation"]["weighted_f1"],
-                    **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
-                    **_by_class(run, "f1"), **_by_class(run, "f1_std"),
-                })  # fmt: skip
-                if model in one.published:
-                    row = one.published[model]
-                    source = f"paper, Table {one.table}"
-                    writer.writerow(
-                        {"corpus": one.corpus, "model": model, "source": source, **row, **_by_class(row, "f1")}
-                    )
-            writer.writerow({"corpus": one.corpus, "model": "constant", "source": "here", **one.constant})
+        for model, run in one.runs.items():
+            writer.writerow({
+                "corpus": one.corpus, "model": model, "source": "here", **run,
+                "reading": "reading" if run["reading"] else "",
+                "validation_weighted_f1": run["validation"]["weighted_f1"],
+                **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
+                **_by_class(run, "f1"), **_by_class(run, "f1_std"),
+            })  # fmt: skip
+            if model in one.published:
+                row = one.published[model]
+                source = f"paper, Table {one.table}"
+                writer.writerow({"corpus": one.corpus, "model": model, "source": source, **row, **_by_class(row, "f1")})
+        writer.writerow({"corpus": one.corpus, "model": "constant", "source": "here", **one.constant})
 
 
 def _by_class(row: dict, kind: str) -> dict[str, float]:
     return {f"{kind}.{name}": value for name, value in row[kind].items()}
 
 
-def write_search(corpora: list, models: list, file: Path) -> None:
+def write_search(one: Comparison, file: Path) -> None:
     """All rows of the runs' search.csv together."""
-    lines = [(RUNS / corpus / model / "search.csv").read_text("utf-8").splitlines()
-             for corpus in corpora for model in models]  # fmt: skip
+    lines = [(RUNS / one.corpus / model / "search.csv").read_text("utf-8").splitlines() for model in one.runs]
     rows = [lines[0][0], *(row for part in lines for row in part[1:])]
     file.write_text("\n".join(rows) + "\n", "utf-8")
 
 
 def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a corpus' table, as text."""
+    """Head and rows of the table, as text."""
     head = [
         "model",
         "accuracy",
@@ -167,9 +164,9 @@ def counts(run: dict) -> str:
 
 
 def markdown(one: Comparison) -> list[str]:
-    """The table of a corpus, with the sentences that say what it shows."""
+    """The table, with the sentences that say what it shows."""
     said = f"{counts(next(iter(one.runs.values())))} {LEGEND}"
-    return [f"## {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), ""]
+    return [f"# {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), ""]
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -204,4 +201,4 @@ def verdict(one: Comparison) -> str:
 
 
 if __name__ == "__main__":
-    start(run, argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter))
+    start(run, parser(__doc__))

@@ -19,11 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.batching import Batch
 from model.registry import make_model
-from paper.params import Report, changed, load_report
-from paper.plan import duration
+from paper.params import NO_CORPUS, Report, changed, load_report
 from paper.published import published_statistics
 from paper.search import at_point, grid
 from paper.studies import STUDIES, settings
+from paper.words import duration
 from pipeline.params import FUNCTIONALS, MODALITIES, Params, ParamsError, load_params
 
 TEXT, VISUAL = 1024, 342
@@ -153,6 +153,8 @@ def main() -> None:
         params, report = load_params(), load_report()
     except ParamsError as error:
         raise SystemExit(f"error: {error}") from None
+    if not report.corpora:
+        print(NO_CORPUS)
     for corpus in report.corpora:
         for line in lines(corpus, params, report, args.share * args.teraflops * 1e12, args.call * 1e-6):
             print(line, flush=True)

@@ -27,6 +27,11 @@ from pipeline.params import (
 
 FILE = Path("paper/params.yaml")
 
+NO_CORPUS = (
+    f"no corpus is chosen (report.corpora of {FILE} is empty): `python -m paper.settings demo` chooses a small first "
+    "look, and docs/paper.md has the others"
+)
+
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
@@ -76,7 +81,8 @@ class Robustness(Section):
 class Report(Section):
     """What is trained and reported."""
 
-    corpora: Annotated[list[Corpus], Field(min_length=1)]
+    corpora: list[Corpus]
+    """Those to report on; none, as the file is committed: then paper/dvc.yaml has no stages."""
     models: Annotated[list[ModelName], Field(min_length=1)]
     seeds: Seeds
     epochs: Count

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from paper.features import other_text
-from paper.params import Report, load_report
+from paper.params import NO_CORPUS, Report, load_report
 from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
 from paper.studies import STUDIES
 from paper.studies import jobs as study_jobs
 from paper.trainings import Trainings
+from paper.words import duration
 from pipeline.params import Params, ParamsError, load_params
 from pipeline.stage import StageError
 from pipeline.trainings import Trained
@@ -90,15 +91,9 @@ def in_words(plans: list[Plan]) -> str:
     return f"{said}; {others} at most about {duration(seconds)}"
 
 
-def duration(seconds: float) -> str:
-    """`seconds` in the unit that a person would use."""
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def lines(params: Params, report: Report) -> Iterator[str]:
+    if not report.corpora:
+        yield NO_CORPUS
     for corpus in report.corpora:
         try:
             trainings = Trainings(corpus, params)

@@ -79,7 +79,7 @@ def studied(corpus: str, study: str) -> bool:
         StageError: it was not run.
     """
     if not (STUDIES / corpus / study).is_dir():
-        raise StageError(f"{STUDIES / corpus / study}: has no results; `dvc repro paper/dvc.yaml` makes them")
+        raise StageError(f"{STUDIES / corpus / study}: has no results; {comparison.REMEDY}")
     return any((STUDIES / corpus / study).glob("*/metrics.json"))
 
 
@@ -123,8 +123,8 @@ def statistics(corpus: str, rows: list[Utterance]) -> Section:
 
 
 def compared(one: Comparison, figures: Path) -> Section:
-    name = f"{one.corpus}_comparison.png"
-    pictures.draw_comparison([one], figures / name)
+    name = "comparison.png"
+    pictures.draw_comparison(one, figures / name)
     gains = {model: run["oracle_weighted_f1"] - run["weighted_f1"] for model, run in one.runs.items()}
     low, high = min(gains, key=lambda model: gains[model]), max(gains, key=lambda model: gains[model])
     oracle = (
@@ -222,8 +222,8 @@ def maps(corpus: str, figures: Path) -> Section:
     found: dict = json.loads((PROBES / corpus / "silhouettes.json").read_text("utf-8"))
     names = []
     for model in found:
-        names.append(f"{corpus}_tsne_{model}.png")
-        (figures / names[-1]).write_bytes((PROBES / corpus / f"tsne_{model}.png").read_bytes())
+        names.append(f"tsne_{model}.png")
+        (figures / names[-1]).write_bytes((PROBES / corpus / names[-1]).read_bytes())
     values = ", ".join(f"{NAMES[model]} {value:.3f}" for model, value in found.items() if value is not None)
     seen = (
         f"Silhouette of the classes in the fused representations themselves, -1 to 1, first seed: {values}. In the "
@@ -240,7 +240,7 @@ def maps(corpus: str, figures: Path) -> Section:
 def widths(one: Comparison, report: Report, figures: Path) -> Section:
     folders = _folders(one.corpus, "widths", report)
     runs = {int(name): _metrics(folder) for name, folder in folders.items()}
-    name = f"{one.corpus}_widths.png"
+    name = "widths.png"
     pictures.draw_widths(runs, figures / name)
     ranked = sorted(runs, key=lambda width: runs[width]["weighted_f1"])
     rows = [[str(width), *_scores(run), f"{run['validation']['weighted_f1']:.2f}"] for width, run in runs.items()]
@@ -266,7 +266,7 @@ def lengths(corpus: str, rows: list[Utterance], figures: Path) -> Section:
         model: {group: _group_scores(model, corpus, group_of) for group, group_of in groups.items()}
         for model in ("cmath", "multidag")
     }
-    name = f"{corpus}_lengths.png"
+    name = "lengths.png"
     pictures.draw_lengths(scores, {group: len(part) for group, part in groups.items()}, figures / name)
     seen = [f"{group} utterances: CMATH less MultiDAG, {in_words(one)}." for group, one in found.items()]
     return Section(
@@ -293,7 +293,7 @@ def gammas(one: Comparison, report: Report, figures: Path) -> Section:
         np.array([[runs[f"{first:g}-{second:g}"][key] for second in values] for first in values])
         for key in ("weighted_f1", "weighted_f1_std")
     )
-    name = f"{one.corpus}_gammas.png"
+    name = "gammas.png"
     several = len(report.studies.gamma_seeds) > 1
     pictures.draw_gammas(scores, deviations if several else None, values, figures / name)
     first, second = np.unravel_index(scores.argmax(), scores.shape)
@@ -312,7 +312,7 @@ def confusions(one: Comparison, figures: Path) -> Section:
     classes = tuple(one.classes)
     label = np.array([classes.index(name) for name in run.labels])
     guesses = [np.array([classes.index(name) for name in said]) for said in run.by_seed.values()]
-    name = f"{one.corpus}_confusion.png"
+    name = "confusion.png"
     draw_confusion(label, guesses, classes, figures / name)
     wrong = Counter(
         (was, said) for part in run.by_seed.values() for was, said in zip(run.labels, part, strict=True) if was != said
@@ -365,7 +365,7 @@ def robustness(corpus: str, figures: Path) -> Section:
     for line in lines:
         key = (line["model"], line["modality"], line["kind"], float(line["level"]))
         by_setting.setdefault(key, []).append(float(line["weighted_f1"]))
-    name = f"{corpus}_robustness.png"
+    name = "robustness.png"
     pictures.draw_robustness(by_setting, figures / name)
     models = list(dict.fromkeys(line["model"] for line in lines))
     seen = []
@@ -392,7 +392,7 @@ def robustness(corpus: str, figures: Path) -> Section:
 def calibration(one: Comparison, figures: Path) -> Section:
     shown = ["cmath", *([one.best_rival] if one.best_rival else [])]
     curves = {model: _reliability(RUNS / one.corpus / model / "predictions.csv") for model in shown}
-    name = f"{one.corpus}_calibration.png"
+    name = "calibration.png"
     pictures.draw_calibration(curves, figures / name)
     ranked = sorted(one.runs, key=lambda model: one.runs[model]["calibration_error"])
     seen = (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from paper import probe, report, settings, study, train
+from paper import probe, report, study, train
 from paper.names import NAMES
 from paper.params import load_report
 from paper.pictures import draw_robustness
@@ -35,11 +35,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for model in ("cmath", "ctnet", "multidag"):
             train.run(Namespace(corpus="meld", model=model), load_params())
         with pytest.raises(StageError, match="has no results"):
-            report.run(Namespace(), load_params())
+            report.run(Namespace(corpus="meld"), load_params())
         for name in ("ablations", "modalities", "widths", "gammas", "text"):
             study.run(Namespace(corpus="meld", study=name), load_params())
         probe.run(Namespace(corpus="meld"), load_params())
-        report.run(Namespace(), load_params())
+        report.run(Namespace(corpus="meld"), load_params())
     return folder
 
 
@@ -54,17 +54,19 @@ def test_a_setting_that_is_the_comparisons_own_is_not_trained_again(finished: Pa
 
 
 def test_the_report_has_every_table_and_figure(finished: Path) -> None:
-    html = (finished / "paper/results/report.html").read_text()
-    text = (finished / "paper/results/report.md").read_text()
+    html = (finished / "paper/results/meld/report.html").read_text()
+    text = (finished / "paper/results/meld/report.md").read_text()
     titles = ["Table 1", "Tables 2 and 3", "Table 4", "Table 5", *(f"Figure {number}" for number in range(3, 8)),
               "Missing and noisy", "Calibration"]  # fmt: skip
     for title in titles:
-        assert f"<h3>{title}" in html
-        assert f"### {title}" in text
-    figures = list((finished / "paper/results/figures").glob("*.png"))
+        assert f"<h2>{title}" in html
+        assert f"\n## {title}" in text
+    figures = list((finished / "paper/results/meld/figures").glob("*.png"))
     assert len(figures) == html.count('<img src="data:image/png;base64,iVBOR') == 9
     assert all(f"](figures/{figure.name})" in text for figure in figures)
     assert "http" not in html
+    assert "<h1>CMATH and its rivals on meld: " in html
+    assert "synthetic" not in html + text
     assert "<em>oracle</em>" in html
     assert "*oracle*" not in html
     assert "| without the CMA-Transformer |" in text
@@ -95,27 +97,6 @@ def test_what_is_missing_at_a_share_is_missing_at_a_larger_one(finished: Path, m
     assert torch.equal(noisy.features["audio"][train_rows], corpus.features["audio"][train_rows])
     moved = noisy.features["audio"][where] - corpus.features["audio"][where]
     assert 1.5 < float(moved.std()) < 2.5
-
-
-@pytest.mark.parametrize("name", ["meld", "iemocap"])
-def test_a_named_set_is_written_into_both_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "paper").mkdir()
-    for file in ("params.yaml", "paper/params.yaml"):
-        (tmp_path / file).write_bytes((PROJECT / file).read_bytes())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["settings", name, "--raw", "/corpora/it"])
-    before = load_params()
-    settings.main()
-    params, chosen = load_params(), load_report()
-    assert params.datasets == chosen.corpora == [name]
-    assert params.index[name].raw == "/corpora/it"
-    assert params.text[name].finetune
-    paper = {"meld": (400, 0.0002, 4, 1.0, 1.2), "iemocap": (500, 0.003, 16, 1.0, 1.8)}[name]  # sections 5.3 and 5.8
-    train_of = params.train[name]
-    assert (params.model.dim, train_of.learning_rate, train_of.batch, train_of.gamma1, train_of.gamma2) == paper
-    assert len(chosen.seeds) == 5
-    assert params.train.demo == before.train.demo
-    assert "# dialogues" in (tmp_path / "params.yaml").read_text()
 
 
 def test_a_study_without_settings_has_no_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

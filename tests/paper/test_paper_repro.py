@@ -34,6 +34,9 @@ def test_dvc_runs_it_when_it_is_named_and_not_otherwise(tmp_path: Path) -> None:
     said = dvc("repro", "paper/dvc.yaml:comparison")
     assert "Running stage 'paper/dvc.yaml:train@meld-ctnet'" in said
     assert "4 trainings, 4 of them done" in said
-    assert (tmp_path / "paper/results/comparison.md").is_file()
+    assert (tmp_path / "paper/results/meld/comparison.md").is_file()
     assert not (tmp_path / "dvc.lock").exists()
     assert "Data and pipelines are up to date" in dvc("repro", "paper/dvc.yaml:comparison")
+    assert "paper/dvc.yaml:report@meld" in dvc("status")
+    write_params(tmp_path, corpora=[])
+    assert "paper" not in dvc("status") + dvc("dag")

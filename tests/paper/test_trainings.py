@@ -120,11 +120,11 @@ def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.Capt
 def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) -> None:
     report, params = load_report(), load_params()
     with pytest.raises(StageError, match=r"metrics\.json: no such file"):
-        comparison.run(Namespace(), params)
+        comparison.run(Namespace(corpus="meld"), params)
     for model in report.models:
         run(model)
-    comparison.run(Namespace(), params)
-    results = folder / "paper/results"
+    comparison.run(Namespace(corpus="meld"), params)
+    results = folder / "paper/results/meld"
     found = rows(results / "comparison.csv")
     assert [(row["model"], row["source"]) for row in found] == [
         ("cmath", "here"), ("cmath", "paper, Table 3"), ("ctnet", "here"), ("ctnet", "paper, Table 3"),
