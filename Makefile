@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro test bench app environment
+.PHONY: help repro check test bench app environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Stages run as `python -m …`: with the environment's programs first, DVC finds the right one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+# A test process a core; the tests of one file stay together, for they share what is slow to make.
+PARALLEL := -n auto --dist loadfile
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -15,11 +17,17 @@ repro: $(VENV)/ready ## install what is needed and run the pipeline on the corpo
 	@$(BIN)/python -m pipeline.preflight
 	$(BIN)/dvc repro
 
-test: $(VENV)/ready-dev ## install what is needed and run lint, types and tests
+check: $(VENV)/ready-dev ## install what is needed and run lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test: $(VENV)/ready-dev ## install what is needed and run lint, types and all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(PARALLEL)
 
 bench: $(VENV)/ready ## time training steps and extraction against what the machine could do
 	$(BIN)/python -m bench.training
@@ -32,8 +40,11 @@ app: $(VENV)/ready-app ## serve a local page that judges a recording by MODEL (m
 environment: $(VENV)/ready ## only make the virtual environment in .venv
 
 $(VENV)/ready: requirements.txt requirements-lock.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v git >/dev/null || { echo "error: git is needed, and not installed: apt install git"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed: apt install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "error: Python lacks what makes environments: apt install python3-venv"; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements-lock.txt
 	@touch $@
 

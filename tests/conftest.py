@@ -1,6 +1,7 @@
 """Media and corpora made on the spot: the tests need neither data nor network."""
 
 import csv
+import os
 import signal
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+for name in [name for name in os.environ if name.startswith(("CMATH_", "DVC_"))]:
+    del os.environ[name]  # no test depends on what the shell has set
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("project")
 # A shell starts what runs in its background deaf to Ctrl-C, and processes that the tests start would be so too.
