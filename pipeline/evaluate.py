@@ -4,8 +4,8 @@ The only stage that looks at the labels of the test split. Every score is the me
 deviation as `_std`; `validation` has what parameters may be chosen by; `constant` is the classifier that always says
 the most frequent class of train; `oracle_weighted_f1` is what choosing each seed's epoch on test would have given, and
 is only there because published rows are of that kind; `text_encoder` is the fine-tuned text encoder alone, an utterance
-at a time. tsne.png is no output of the graph, for its bytes are not the same on every machine: it is the map of the last
-evaluation that ran in this folder.
+at a time. tsne.png is no output of the graph, for its bytes are not the same on every machine: it is the map of the
+last evaluation that ran in this folder.
 """
 
 import argparse
