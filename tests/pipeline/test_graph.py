@@ -61,6 +61,7 @@ def test_the_graph_has_the_houses_stages_and_files() -> None:
         "results/${item.dataset}/history.csv",
         "results/${item.dataset}/metrics.json",
         "results/${item.dataset}/predictions.csv",
+        "results/${item.dataset}/confusion.csv",
     ):
         assert name in written
 
