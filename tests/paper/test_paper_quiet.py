@@ -34,7 +34,9 @@ class Project:
         (folder / "params.yaml").write_text("width: 1\n")
         self.git("init", "-q")
         self.dvc("init", "-q")
+        self.dvc("remote", "add", "-q", "-d", "here", str(folder.with_name("remote")))
         self.dvc("repro")
+        self.dvc("push")
         self.commit()
 
     def git(self, *arguments: str) -> None:
@@ -61,7 +63,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "checkout", "dag", "stage list --all", "metrics show", "data status", "repro", "commit"]
+    "command",
+    [
+        "status",
+        "checkout",
+        "fetch",
+        "pull",
+        "dag",
+        "stage list --all",
+        "metrics show",
+        "data status",
+        "repro",
+        "commit",
+    ],
 )
 def test_an_everyday_command_does_not_speak_of_it(project: Project, command: str) -> None:
     said = project.dvc(*command.split())
