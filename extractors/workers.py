@@ -59,6 +59,24 @@ def spread(
 ) -> Iterator[tuple[Item, Answer | Lost]]:
     """Items with their answers as they come, in no set order; `prepare(*arguments)` runs once in each process.
 
+    The processes are those of `engine()`.
+
+    Raises:
+        ExtractorError: too much is lost. Answers that were taken before are not.
+    """
+    if engine() == "ray":
+        from extractors.ray_workers import spread_over_cluster
+
+        yield from spread_over_cluster(work, iter(items), prepare, arguments)
+    else:
+        yield from spread_here(work, items, prepare, *arguments)
+
+
+def spread_here(
+    work: Callable[[Item], Answer], items: Iterable[Item], prepare: Callable[..., None], *arguments: object
+) -> Iterator[tuple[Item, Answer | Lost]]:
+    """As `spread`, over processes of this machine.
+
     Where a process dies (a crash of a decoder, or the system's want of memory), what was in hand is tried again, one
     at a time; what kills its process alone too is `Lost`, and the rest goes on.
 
@@ -66,11 +84,6 @@ def spread(
         ExtractorError: too much is lost. Answers that were taken before are not.
     """
     rest = iter(items)
-    if engine() == "ray":
-        from extractors.ray_workers import spread_over_cluster
-
-        yield from spread_over_cluster(work, rest, prepare, arguments)
-        return
     lost, workers = 0, number_of_workers()
     while in_hand := (yield from _in_processes(work, rest, prepare, arguments, workers, AHEAD * workers)):
         log.warning("a worker process died; one of %d in hand is at fault: trying them one at a time", len(in_hand))

@@ -90,7 +90,11 @@ class _State:
 
 
 def prepare_torch() -> None:
-    """Make numbers repeatable, and small ones cheap: subnormal gradients cost a CPU up to ten times the time."""
+    """Make numbers repeatable, and small ones cheap: subnormal gradients cost a CPU up to ten times the time.
+
+    On a CPU a process computes with one thread: sums over several would depend on how many there are.
+    """
+    torch.set_num_threads(1)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory finds bugs, costs time in every step, and changes no result.
@@ -132,11 +136,11 @@ def fit(
     device: torch.device,
     checkpoint: Path,
     seconds_between_checkpoints: float = 20.0,
-    each_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+    each_epoch: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> Fit:
     """Train a model from `seed` until the validation score has not risen for `patience` epochs.
 
-    `each_epoch` is given the history so far after each epoch that is trained now.
+    `each_epoch` is given the history so far after each epoch that is trained now; without it a terminal shows a bar.
 
     Every epoch draws its numbers from (seed, epoch): so it is the same one whether or not the run was interrupted.
     """
@@ -151,7 +155,12 @@ def fit(
     validation = corpus.label[positions(corpus, "validation")]
     saved = time.monotonic()
     with tqdm(
-        total=settings.epochs, initial=state.epoch, desc=f"seed {seed}", unit="epoch", disable=None, leave=False
+        total=settings.epochs,
+        initial=state.epoch,
+        desc=f"seed {seed}",
+        unit="epoch",
+        disable=True if each_epoch else None,
+        leave=False,
     ) as progress:
         while (
             state.epoch < settings.epochs
@@ -173,7 +182,8 @@ def fit(
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch
                 state.best = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
-            each_epoch(state.history)
+            if each_epoch:
+                each_epoch(state.history)
             progress.update()
             progress.set_postfix({**{name: f"{value:.3f}" for name, value in losses.items()}, "F1": f"{score:.2f}"})
             if time.monotonic() - saved >= seconds_between_checkpoints:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from pipeline.params import CORPORA, Params, ParamsError, load_params
+from pipeline.params import CORPORA, MODALITIES, Params, ParamsError, load_params
 from pipeline.stage import StageError, command, log, require_raw_folder, root
 
 PARAMS = Path("params.yaml")
@@ -32,6 +32,7 @@ def run() -> None:
         put_back(locked, CORPORA)
         raise
     put_back(locked, [corpus for corpus in CORPORA if corpus not in params.datasets])
+    stop_watching([corpus for corpus in CORPORA if corpus not in params.watch])
     DONE.parent.mkdir(exist_ok=True)
     DONE.write_text("params.yaml can be used\n", "utf-8")
 
@@ -122,9 +123,19 @@ def put_back(locked: dict[str, dict], corpora: tuple[str, ...] | list[str]) -> N
                 log.debug("%s: is not in DVC's cache (%s)", path, error)
 
 
+def stop_watching(corpora: list[str]) -> None:
+    """Remove what the stage `watch` left of these corpora, on which `index` would depend for ever."""
+    for corpus in corpora:
+        for name in ("source/files.txt", "watched"):
+            (Path("data") / corpus / name).unlink(missing_ok=True)
+
+
 def outputs_of(locked: dict[str, dict], corpus: str) -> Iterator[dict]:
+    """What the stages of `corpus` made, but for `watch`, whose outputs tell of this moment alone."""
+    of_corpus = (corpus, *(f"{corpus}-{modality}" for modality in MODALITIES))
     for name, stage in locked.items():
-        if name.partition("@")[2] in (corpus, *(f"{corpus}-{modality}" for modality in ("text", "audio", "visual"))):
+        kind, _, item = name.partition("@")
+        if item in of_corpus and kind != "watch":
             yield from stage.get("outs", [])
 
 

@@ -57,10 +57,15 @@ def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argpar
     command(lambda: stage(args, load_params()))
 
 
-def command(work: Callable[[], None]) -> None:
-    """Do `work` as a command does: log to the terminal; the user's errors end as one line and status 1."""
+def start_logging() -> None:
+    """Say on the terminal what `CMATH_LOG` asks for: INFO, or WARNING for less."""
     level = os.environ.get("CMATH_LOG", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def command(work: Callable[[], None]) -> None:
+    """Do `work` as a command does: log to the terminal; the user's errors end as one line and status 1."""
+    start_logging()
     # Torch and its like are a million objects that never go: searching them for garbage while they load, and once more
     # at the end, takes a third of a short command's time.
     gc.set_threshold(100_000, 50, 100)

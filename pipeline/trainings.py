@@ -114,7 +114,7 @@ def trained(
     seed: int,
     *,
     weights: bool,
-    each_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+    each_epoch: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> Trained:
     """The finished training, from the store or done now; one whose loss was not finite is a finished one too.
 

@@ -14,6 +14,7 @@ from hypothesis import settings
 
 for name in [name for name in os.environ if name.startswith(("CMATH_", "DVC_"))]:
     del os.environ[name]  # no test depends on what the shell has set
+os.environ["CMATH_WORKERS"] = "1"  # seeds in the test's own process; what tests several sets it
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("project")
 # A shell starts what runs in its background deaf to Ctrl-C, and processes that the tests start would be so too.

@@ -18,11 +18,11 @@ from tests.random_features import write_features_of_meld
 PROJECT = Path(__file__).parents[1]
 
 
-def command(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def command(folder: Path, *arguments: str, threads: str = "1") -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT),
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": threads,
         "CMATH_CACHE": str(folder / "cache"),
     }
     return subprocess.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment)
@@ -66,10 +66,35 @@ def test_a_killed_training_ends_with_the_same_bytes(features: Path, monkeypatch:
         return any(features.glob("cache/trainings/*/seed1.pt"))
 
     kill_when(command(features, "pipeline.train", "meld"), second_seed_has_begun)
-    assert not any(file.exists() for file in outputs)
+    assert not any(file.exists() for file in outputs[:2])
+    assert outputs[2].read_bytes() != whole[2]  # what was trained so far
     assert command(features, "pipeline.train", "meld").wait() == 0
     assert [file.read_bytes() for file in outputs] == whole
-    assert not any(features.glob("cache/trainings/*/*.pt"))
+    assert list(features.glob("cache/trainings/*/*.pt")) == []
+
+
+def test_seeds_in_processes_of_their_own_give_the_same_bytes(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = [features / "models/meld/bundle/seed0.safetensors", features / "models/meld/bundle/seed1.safetensors",
+               features / "results/meld/history.csv"]  # fmt: skip
+    made = []
+    for workers, threads in (("1", "1"), ("2", "1"), ("1", "2")):
+        monkeypatch.setenv("CMATH_WORKERS", workers)
+        assert command(features, "pipeline.train", "meld", threads=threads).wait() == 0
+        made.append([file.read_bytes() for file in outputs])
+        assert not any(features.glob("cache/trainings/*/*.running.json"))
+        shutil.rmtree(features / "cache")
+    assert made[0] == made[1] == made[2]
+
+
+def test_history_is_there_while_it_trains(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMATH_WORKERS", "2")
+    history = features / "results/meld/history.csv"
+    process = command(features, "pipeline.train", "meld")
+    kill_when(process, lambda: history.is_file())
+    head, *rows = history.read_text().splitlines()
+    assert head.startswith("seed,epoch,loss,")
+    assert {row.split(",")[0] for row in rows} <= {"0", "1"}
+    assert 1 <= len(rows) < 60
 
 
 def test_a_killed_fine_tuning_ends_with_the_same_bytes(

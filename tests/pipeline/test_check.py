@@ -198,6 +198,19 @@ def test_nothing_is_put_into_the_folder_of_an_experiment_apart(
     assert not (trained / "models").exists()
 
 
+def test_a_corpus_that_is_no_longer_watched_leaves_nothing_of_it(project: Path) -> None:
+    for corpus in ("demo", "meld"):
+        (project / f"data/{corpus}/source").mkdir(parents=True)
+        (project / f"data/{corpus}/source/files.txt").touch()
+        (project / f"data/{corpus}/watched").symlink_to(project)
+    write(project, watch=["demo"])
+    check.run()
+    assert sorted(path.parts[-3] for path in project.glob("data/*/source/files.txt")) == ["demo"]
+    assert (project / "data/demo/watched").is_symlink()
+    assert not (project / "data/meld/watched").is_symlink()
+    assert (project / "params.yaml").exists()
+
+
 def test_what_is_not_in_dvcs_cache_is_no_error(trained: Path) -> None:
     shutil.rmtree(trained / ".dvc/cache")
     check.run()
