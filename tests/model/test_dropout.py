@@ -210,7 +210,7 @@ def test_in_evaluation_nothing_is_dropped(name: str, monkeypatch: pytest.MonkeyP
     model, some = make(name).eval(), batch()
     with watched(model, monkeypatch) as seen:
         first, second = model(some), model(some)
-    assert not (seen.values or seen.weights or seen.layers)
+    assert not [*seen.values, *seen.weights, *seen.layers]
     assert torch.equal(first.logits, second.logits)
     assert all(torch.equal(value, second.losses[term]) for term, value in first.losses.items())
 
@@ -222,4 +222,4 @@ def test_without_dropout_nothing_is_dropped_in_training(name: str, monkeypatch: 
     with watched(model, monkeypatch) as seen:
         model(batch())
     kept = [p for _, _, p in seen.values if p != 0.15]  # DialogueRNN drops 0.15 more of its emotion states
-    assert not (kept or seen.weights or seen.layers)
+    assert not [*kept, *seen.weights, *seen.layers]
