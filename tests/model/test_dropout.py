@@ -1,7 +1,7 @@
 """Where each model drops values, and with which chance: in training all of these places, in evaluation none."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.baselines.attention import TransformerLayer
+from model.baselines.cmcf_srnet import CmcfSrnet
+from model.baselines.ctnet import Ctnet
+from model.baselines.mm_dfn import MmDfn
+from model.baselines.modality_graph import modality_graph
 from model.batching import Batch, collate
+from model.cmath import AddAndRefine
 from model.interface import ErcModel
 from model.registry import MODELS
 from tests.model.dialogues import random_corpus
@@ -223,3 +229,43 @@ def test_without_dropout_nothing_is_dropped_in_training(name: str, monkeypatch: 
         model(batch())
     kept = [p for _, _, p in seen.values if p != 0.15]  # DialogueRNN drops 0.15 more of its emotion states
     assert not [*kept, *seen.weights, *seen.layers]
+
+
+# What remains if every value is dropped tells on which side of a sum or a norm a place lies.
+
+
+@pytest.mark.parametrize("make_layer", [lambda: AddAndRefine(8, 1, 1.0), lambda: TransformerLayer(8, 2, 1.0)])
+def test_what_is_added_is_dropped_before_it_is_added(make_layer: Callable[[], nn.Module]) -> None:
+    layer, h = make_layer().train(), torch.randn(2, 3, 8)
+    if isinstance(layer, TransformerLayer):
+        layer.attend.dropout = 0.0
+        found = layer(h, torch.ones(2, 3, 3, dtype=torch.bool))
+    else:
+        found = layer(torch.randn(2, 3, 8), h)
+    torch.testing.assert_close(found, layer.norm2(layer.norm1(h)))
+
+
+def test_cmcf_srnets_hub_keeps_what_it_does_not_take() -> None:
+    model = network("cmcf_srnet", dropout=1.0).train()
+    assert isinstance(model, CmcfSrnet)
+    fuse, hub = model.fuse, torch.randn(1, 4, 16)
+    for attend in fuse.attend.values():
+        attend.dropout = 0.0
+    there = {name: torch.ones(1, 4, dtype=torch.bool) for name in ("audio", "visual")}
+    found = fuse(hub, {"audio": hub, "visual": -hub}, there, torch.ones(4, 4, dtype=torch.bool))
+    torch.testing.assert_close(found, fuse.norm2(fuse.norm1(hub)))
+
+
+def test_ctnets_speakers_and_the_states_that_attention_adds_to_are_not_dropped() -> None:
+    model, some = network("ctnet", dropout=1.0).train(), batch()
+    assert isinstance(model, Ctnet)
+    model.attend.dropout = 0.0
+    expected = model.context_norm(model.sequence(model.speaker(some.speaker), some.mask))
+    torch.testing.assert_close(model(some).representation, expected)
+
+
+def test_mm_dfns_layers_add_to_what_is_not_dropped() -> None:
+    model, h0 = network("mm_dfn", dropout=1.0).train(), torch.randn(3, 1, 4, 6)
+    assert isinstance(model, MmDfn)
+    graph = modality_graph(h0, torch.ones(3, 1, 4, dtype=torch.bool))
+    assert torch.equal(model.fusion(h0, graph), h0)

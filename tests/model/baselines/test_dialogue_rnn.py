@@ -17,12 +17,13 @@ SPEAKERS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_siz
 
 def stated(x: Array, speaker: list[int], w: Weights) -> Array:
     """e_i of one dialogue, from x [T, F]."""
-    q = {party: np.zeros(CONFIG.party_dim) for party in range(CONFIG.speakers)}
-    g, e = [], np.zeros(CONFIG.emotion_dim)
+    size = {name: w[f"{name}_gru.weight_hh"].shape[1] for name in ("global", "party", "emotion")}
+    q = {party: np.zeros(size["party"]) for party in speaker}
+    g, e = [], np.zeros(size["emotion"])
     out = []
     for i, (x_i, party) in enumerate(zip(x, speaker, strict=True)):
-        state = g[-1] if g else np.zeros(CONFIG.global_dim)
-        context = np.zeros(CONFIG.global_dim)
+        state = g[-1] if g else np.zeros(size["global"])
+        context = np.zeros(size["global"])
         if i:
             alpha = softmax(np.array([g_j @ linear(x_i, w, "attend") for g_j in g]))
             context = sum(a * g_j for a, g_j in zip(alpha, g, strict=True))

@@ -12,29 +12,14 @@ from model.baselines.mmgcn import Mmgcn, MmgcnConfig
 from model.baselines.modality_graph import DeepConvolution, angular, modality_graph, read_out
 from tests.model.dialogues import DIMS
 from tests.model.networks import SMALL
-from tests.model.statements import Array, weights
+from tests.model.statements import Array, dense_graph, weights
 
 FLOAT32 = 2e-5
 
 
-def angle_weight(x: Array, y: Array) -> float:
-    norms = np.linalg.norm(x) * np.linalg.norm(y)
-    return 1 - math.acos(0.99999 * (x @ y / norms if norms else 0.0)) / math.pi
-
-
 def stated(x: Array, there: Array, allowed: Array) -> Array:
-    """A^ of one dialogue over its M T nodes; x [M, T, d], which there are [M, T], which turns reach which [T, T]."""
-    modalities, turns, _ = x.shape
-    nodes = [(m, i) for m in range(modalities) for i in range(turns)]
-    a = np.zeros((len(nodes), len(nodes)))
-    for row, (m, i) in enumerate(nodes):
-        for column, (n, j) in enumerate(nodes):
-            joined = allowed[i, j] if m == n else i == j
-            if joined and there[m, i] and there[n, j]:
-                a[row, column] = angle_weight(x[m, i], x[n, j])
-    degree = a.sum(axis=1)
-    half = np.divide(1, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
-    return half[:, None] * a * half
+    """A^ of one dialogue; which turns reach which [T, T]."""
+    return dense_graph(x, there, lambda _, i, j: allowed[i, j])
 
 
 @settings(max_examples=15)

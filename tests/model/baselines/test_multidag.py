@@ -29,7 +29,7 @@ def stated(below: Array, speaker: list[int], w: Weights, query: Array, bias: flo
     """h^l of one dialogue from h^{l-1} [T, d]; `query` is the half of w that meets h_i^{l-1}."""
     h: list[Array] = []
     for i, h_below in enumerate(below):
-        m, before = np.zeros(DIM), predecessors(speaker, i)
+        m, before = np.zeros(len(h_below)), predecessors(speaker, i)
         if before:
             score = np.concatenate([query, w["score.weight"][0]])
             a = softmax(np.array([score @ np.concatenate([h_below, h[j]]) + bias for j in before]))
