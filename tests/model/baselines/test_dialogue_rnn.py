@@ -48,24 +48,6 @@ def test_states_follow_the_equations(speakers: list[list[int]], seed: int) -> No
         np.testing.assert_allclose(states[row, : len(who)], stated(dialogue, who, weights(cell)), atol=1e-12)
 
 
-def test_only_the_party_that_speaks_changes_its_state() -> None:
-    # The second utterance of speaker 0 starts from its own state: what speaker 1 said enters by the context alone.
-    torch.manual_seed(0)
-    cell = DialogueCell(5, CONFIG).double()
-    with torch.no_grad():
-        cell.party_gru.weight_ih[:, 5:] = 0  # no context
-        cell.global_gru.weight_ih.zero_()
-    x, mask = torch.randn(1, 3, 5, dtype=torch.float64), torch.ones(1, 3, dtype=torch.bool)
-    other = x.clone()
-    other[:, 1] += 1
-    spoken = []
-    cell._emotion = lambda states: spoken.append(states) or states  # type: ignore[method-assign]
-    for values in (x, other):
-        cell(values, torch.tensor([[0, 1, 0]]), mask)
-    assert not torch.equal(spoken[0][:, 1], spoken[1][:, 1])
-    torch.testing.assert_close(spoken[0][:, 2], spoken[1][:, 2])
-
-
 def test_the_second_direction_reads_each_dialogue_backwards() -> None:
     values = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]])
     back = reversed_inside(values, values > 0)
