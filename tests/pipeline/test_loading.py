@@ -18,6 +18,7 @@ from pipeline.bundle import read_bundle
 from pipeline.corpora.labels import IEMOCAP, MELD, labels
 from pipeline.loading import load_corpus
 from pipeline.params import Params, load_params
+from pipeline.stage import StageError
 from pipeline.trainings import training_settings
 from pipeline.utterances import Utterance, read_index, write_index
 
@@ -75,7 +76,11 @@ def test_a_label_is_the_place_of_its_word_in_the_corpus_order(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rows = write_corpus(name)
-    order = {"custom": ("bored", "calm", "eager", "keen", "wry"), "meld": MELD, "iemocap": IEMOCAP}[name]
+    order = {
+        "custom": ("bored", "calm", "eager", "keen", "wry"),
+        "meld": ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"),
+        "iemocap": ("happy", "sad", "neutral", "angry", "excited", "frustrated"),
+    }[name]  # of corpora in the literature, that of its publications
     corpus, _ = load_corpus(name, rows, ["text"])
     assert labels(name, [row.label for row in rows]) == order
     assert [order[place] for place in corpus.label.tolist()] == [row.label for row in rows]
@@ -191,3 +196,17 @@ def test_the_word_in_the_index_is_the_word_that_a_trained_model_says(
     scores = json.loads(Path(f"results/{name}/scores.json").read_text())
     assert scores["accuracy"] > 80
     assert scores["oracle_weighted_f1"] >= scores["weighted_f1"] > 80
+
+
+def test_a_modality_that_train_lacks_is_left_out_though_test_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = write_corpus("custom")
+    there = np.array([row.split != "train" for row in rows])
+    values = there[:, None] * np.ones((len(rows), 2), np.float32)
+    write_features(Features(values, there, {}), Path("data/custom/features/audio.safetensors"))
+    corpus, scalers = load_corpus("custom", rows, ["text", "audio"])
+    assert list(corpus.features) == list(corpus.present) == list(scalers) == ["text"]
+    with pytest.raises(StageError, match="none of them in its training split"):
+        load_corpus("custom", rows, ["audio"])
