@@ -21,6 +21,9 @@ def test_every_dialogue_is_in_exactly_one_batch(lengths: list[int], size: int) -
         batches = list(cut)
         assert all(len(batch) <= size for batch in batches)
         assert sorted(int(d[0]) for batch in batches for d in batch) == sorted(int(d[0]) for d in dialogues)
+    # The largest batch comes first: if the memory does not suffice, one knows at once.
+    found = [len(dialogue) for batch in in_order(dialogues, size) for dialogue in batch]
+    assert found == sorted(lengths, reverse=True)
 
 
 @given(LENGTHS)
@@ -29,6 +32,7 @@ def test_padding_is_zero_absent_and_without_a_label(lengths: list[int]) -> None:
     batch = collate(corpus, corpus.dialogues["train"])
     assert batch.mask.sum(1).tolist() == lengths
     assert (batch.label[~batch.mask] == NO_LABEL).all()
+    assert (batch.speaker[~batch.mask] == 0).all()
     for name in corpus.features:
         assert not batch.present[name][~batch.mask].any()
         assert (batch.features[name][~batch.mask] == 0).all()
@@ -80,3 +84,8 @@ def test_losses_are_means_over_real_utterances() -> None:
 def test_class_weights_follow_inverse_frequency_and_know_absent_classes() -> None:
     weights = inverse_frequency(torch.tensor([0, 0, 0, 1]), 3)
     torch.testing.assert_close(weights, torch.tensor([0.5, 1.5, 0.0]))
+
+
+def test_without_a_row_to_learn_from_values_keep_their_scale() -> None:
+    scaler = Scaler.fit(torch.full((4, 2), 3.0), torch.zeros(4, dtype=torch.bool))
+    assert scaler(torch.full((4, 2), 3.0), torch.ones(4, dtype=torch.bool)).tolist() == [[3.0, 3.0]] * 4

@@ -273,11 +273,12 @@ def test_eq_06_07_positional_encoding(turns: int) -> None:
     same([encoding.numpy()], [eq_6_7(turns, DIM)], FLOAT32 * max(1, turns / 10))  # the angle is off by i * 1e-7
 
 
-def test_eq_08_sum_of_features_speaker_and_position() -> None:
-    r = run()
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_eq_08_sum_of_features_speaker_and_position(scale: float) -> None:
+    r = run(place_scale=scale)
     for name in DIMS:
         parts = zip(r.out(f"reconstruction.{name}", 0), r.out("speaker"), strict=True)
-        expected = [compressed + speaker + eq_6_7(len(speaker), DIM) for compressed, speaker in parts]
+        expected = [compressed + scale * (speaker + eq_6_7(len(speaker), DIM)) for compressed, speaker in parts]
         same(of(name, r.into("transformer.text")), expected, FLOAT32)
 
 

@@ -47,26 +47,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(corpus: Corp
     assert not same(run(corpus, tmp_path / "a"), run(corpus, tmp_path / "c", seed=1))
 
 
-def test_what_is_kept_is_the_moving_average_of_the_weights(corpus: Corpus, tmp_path: Path) -> None:
-    decay = 0.9
-    one_batch = replace(SETTINGS, batch=8, average=decay)  # a step an epoch
-    for n in (1, 2, 3):
-        run(corpus, tmp_path / f"{n}", replace(one_batch, epochs=n, patience=n, average=0.0))
-    last = [weights_in(tmp_path / f"{n}") for n in (1, 2, 3)]
-    run(corpus, tmp_path / "averaged", replace(one_batch, epochs=3, patience=3))
-    expected = last[0]
-    for seen, weights in enumerate(last[1:], start=1):
-        share = min(decay, (seen + 1) / (seen + 10))
-        expected = {name: share * value + (1 - share) * weights[name] for name, value in expected.items()}
-    found = weights_in(tmp_path / "averaged", "averaged")
-    for name, value in expected.items():
-        torch.testing.assert_close(found[f"module.{name}"], value)
-
-
-def weights_in(checkpoint: Path, which: str = "model") -> dict[str, torch.Tensor]:
-    return torch.load(checkpoint, weights_only=True)[which]
-
-
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: float
@@ -108,21 +88,6 @@ def test_labels_of_test_never_enter(corpus: Corpus, tmp_path: Path) -> None:
     label = corpus.label.clone()
     label[where] = (label[where] + 1) % 4
     assert same(run(corpus, tmp_path / "a"), run(replace(corpus, label=label), tmp_path / "b"))
-
-
-def test_patience_ends_a_training_that_no_longer_improves(corpus: Corpus, tmp_path: Path) -> None:
-    result = run(corpus, tmp_path / "c", replace(SETTINGS, learning_rate=1e-9, epochs=50, patience=2))
-    assert len(result.history) == result.best_epoch + 2 < 50
-
-
-def test_epochs_are_shuffled_differently(corpus: Corpus) -> None:
-    def order(epoch: int) -> list[list[int]]:
-        generator = torch.Generator().manual_seed(training._mixed(0, epoch))
-        drawn = training.shuffled(corpus.dialogues["train"], 2, generator)
-        return [[int(dialogue[0]) for dialogue in batch] for batch in drawn]
-
-    assert order(1) == order(1)
-    assert order(1) != order(2)
 
 
 def test_a_training_that_leaves_the_finite_numbers_at_once_says_so(corpus: Corpus, tmp_path: Path) -> None:

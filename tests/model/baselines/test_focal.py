@@ -51,11 +51,11 @@ def test_mmgcn_is_trained_on_the_loss_that_was_asked_for(loss: str, term: str) -
     from tests.model.dialogues import random_corpus
 
     corpus, model = random_corpus([3, 2]), network("mmgcn", loss=loss).eval()
-    batch = collate(corpus, corpus.dialogues["train"])
-    output = model(batch)
+    batch, weight = collate(corpus, corpus.dialogues["train"]), torch.tensor([0.5, 2.0, 1.25, 0.25])
+    output = model(batch, weight)
     expected = {
-        "cross_entropy": cross_entropy(output.logits, batch.label, batch.mask),
-        "focal": focal(output.logits, batch.label, batch.mask, 2.5),
+        "cross_entropy": cross_entropy(output.logits, batch.label, batch.mask, weight),
+        "focal": focal(output.logits, batch.label, batch.mask, 2.5, weight),
         "mmgcn_focal": mmgcn_focal(output.logits, batch.label, batch.mask, 2.5),
     }
     assert output.losses == {term: expected[loss]}

@@ -12,29 +12,14 @@ from model.baselines.mmgcn import Mmgcn, MmgcnConfig
 from model.baselines.modality_graph import DeepConvolution, angular, modality_graph, read_out
 from tests.model.dialogues import DIMS
 from tests.model.networks import SMALL
-from tests.model.statements import Array, weights
+from tests.model.statements import Array, dense_graph
 
 FLOAT32 = 2e-5
 
 
-def angle_weight(x: Array, y: Array) -> float:
-    norms = np.linalg.norm(x) * np.linalg.norm(y)
-    return 1 - math.acos(0.99999 * (x @ y / norms if norms else 0.0)) / math.pi
-
-
 def stated(x: Array, there: Array, allowed: Array) -> Array:
-    """A^ of one dialogue over its M T nodes; x [M, T, d], which there are [M, T], which turns reach which [T, T]."""
-    modalities, turns, _ = x.shape
-    nodes = [(m, i) for m in range(modalities) for i in range(turns)]
-    a = np.zeros((len(nodes), len(nodes)))
-    for row, (m, i) in enumerate(nodes):
-        for column, (n, j) in enumerate(nodes):
-            joined = allowed[i, j] if m == n else i == j
-            if joined and there[m, i] and there[n, j]:
-                a[row, column] = angle_weight(x[m, i], x[n, j])
-    degree = a.sum(axis=1)
-    half = np.divide(1, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
-    return half[:, None] * a * half
+    """A^ of one dialogue; which turns reach which [T, T]."""
+    return dense_graph(x, there, lambda _, i, j: allowed[i, j])
 
 
 @settings(max_examples=15)
@@ -91,33 +76,10 @@ def mmgcn(**changes: object) -> Mmgcn:
     return Mmgcn(MmgcnConfig(dims=DIMS, speakers=2, classes=4, dropout=0.1, **{**SMALL["mmgcn"], **changes})).eval()
 
 
-def test_mmgcn_convolves_over_the_dense_graph_as_printed() -> None:
-    model = mmgcn()
-    x, there = torch.randn(3, 1, 5, 8), torch.rand(3, 1, 5) < 0.7
-    w = weights(model)
-    a = stated(x[:, 0].double().numpy(), there[:, 0].numpy(), np.ones((5, 5)))
-    h0 = np.maximum(x.double().numpy().reshape(15, 8) @ w["enter.weight"].T + w["enter.bias"], 0)
-    h = h0
-    for layer in range(1, 5):
-        theta, p = math.log(0.5 / layer + 1), a @ h
-        h = np.maximum(
-            theta * np.hstack([p, h0]) @ w[f"layers.{layer - 1}.weight"] + (1 - theta) * (0.8 * p + 0.2 * h0), 0
-        )
-    found = model.convolve(x, there).detach().numpy().reshape(15, -1)
-    np.testing.assert_allclose(found, h, atol=FLOAT32)
-
-
 def test_the_number_of_mmgcns_layers_is_the_one_that_was_asked_for(published: dict) -> None:
     # The public code has 64 whatever its option says.
     assert len(mmgcn(layers=4).layers) == 4
     assert published["mmgcn"]["layers"] == 64
-
-
-def test_only_text_tells_mmgcn_the_speaker() -> None:
-    model = mmgcn()
-    assert model.speaker.num_embeddings == 2
-    alone = Mmgcn(MmgcnConfig(dims={"audio": 5}, speakers=2, classes=4, dropout=0.1, **SMALL["mmgcn"]))
-    assert not hasattr(alone, "speaker")
 
 
 def test_what_is_read_out_stands_modality_by_modality_and_is_zero_where_there_is_no_node() -> None:

@@ -1,17 +1,12 @@
 """MultiDAG's recursion and its curriculum against their equations."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import training
 from model.baselines.multidag import DagLayer, ancestry, difficulty
-from model.batching import Batch, Corpus
-from model.training import Settings, fit
 from tests.model.dialogues import random_corpus
 from tests.model.networks import network
 from tests.model.statements import Array, Weights, gru, linear, padded, part, softmax, weights
@@ -29,7 +24,7 @@ def stated(below: Array, speaker: list[int], w: Weights, query: Array, bias: flo
     """h^l of one dialogue from h^{l-1} [T, d]; `query` is the half of w that meets h_i^{l-1}."""
     h: list[Array] = []
     for i, h_below in enumerate(below):
-        m, before = np.zeros(DIM), predecessors(speaker, i)
+        m, before = np.zeros(len(h_below)), predecessors(speaker, i)
         if before:
             score = np.concatenate([query, w["score.weight"][0]])
             a = softmax(np.array([score @ np.concatenate([h_below, h[j]]) + bias for j in before]))
@@ -89,21 +84,3 @@ def test_an_epoch_adds_a_bucket_of_harder_dialogues_and_the_last_bucket_has_the_
         before = firsts
     assert len(before) == len(lengths)
     assert len(model.lesson(corpus, model.curriculum)) == len(lengths)
-
-
-def test_training_follows_the_curriculum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = random_corpus([5, 3, 1, 7, 4, 2])
-    train = {int(dialogue[0]) for dialogue in corpus.dialogues["train"]}
-    seen: list[set[int]] = []
-    collate = training.collate
-
-    def spying(corpus: Corpus, dialogues: list[torch.Tensor]) -> Batch:
-        seen[-1].update(int(dialogue[0]) for dialogue in dialogues)
-        return collate(corpus, dialogues)
-
-    epoch = training._train_epoch
-    monkeypatch.setattr(training, "collate", spying)
-    monkeypatch.setattr(training, "_train_epoch", lambda *arguments: seen.append(set()) or epoch(*arguments))
-    settings = Settings(learning_rate=1e-3, batch=2, epochs=4, patience=4, weight_decay=0.0, class_weights=None)
-    fit(lambda: network("multidag", buckets=3), corpus, settings, 0, torch.device("cpu"), tmp_path / "c")
-    assert [len(dialogues & train) for dialogues in seen] == [2, 4, 6, 6]

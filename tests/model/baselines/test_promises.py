@@ -126,3 +126,12 @@ def test_the_representation_is_what_the_logits_are_made_of(name: str) -> None:
     assert output.representation.shape[:2] == output.logits.shape[:2]
     last = model.fused_classifier if name == "sdt" else model.classifier
     torch.testing.assert_close(last(output.representation), output.logits)
+
+
+@every_model
+def test_every_epoch_trains_on_all_of_train_but_for_multidags_curriculum(name: str) -> None:
+    corpus, model = random_corpus([3, 5, 2, 4]), network(name)
+    assert model.curriculum == (3 if name == "multidag" else 1)
+    for epoch in (model.curriculum, 7):
+        firsts = sorted(int(dialogue[0]) for dialogue in model.lesson(corpus, epoch))
+        assert firsts == [int(dialogue[0]) for dialogue in corpus.dialogues["train"]]
