@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from extractors.features import Features, write_features
+from model.training import positions
 from pipeline import extract, finetune_text
 from pipeline.extract import reduced
 from pipeline.loading import load_corpus
@@ -103,7 +104,7 @@ def test_standardisation_and_class_weights_are_of_train_alone(tmp_path: Path, mo
         write_text_corpus(index, relabel)
         write_features(Features(values, np.ones(len(rows), bool), {}), tmp_path / "data/meld/features/text.safetensors")
         corpus, scalers = load_corpus("meld", read_index(index), ["text"])
-        weights = training_settings(settings, corpus, 7).class_weights
+        weights = training_settings(settings, corpus.label[positions(corpus, "train")], 7).class_weights
         assert weights is not None
         return [scalers["text"].mean, scalers["text"].deviation, weights]
 
