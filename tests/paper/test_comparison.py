@@ -46,6 +46,7 @@ def test_the_best_rival_is_the_one_that_is_hardest_to_beat(one: Comparison) -> N
     assert "(62.75 ± 4.00)" in said
     assert f"CMATH less that: {one.against['multidag']['difference']:+.2f} points" in said
     assert said.endswith("(p-values after Holm, 2 rivals).")
+    assert "is number 1 of 2; the best rival is CTNet" in verdict(read("custom", ["cmath", "ctnet"]))
     assert verdict(read("custom", ["ctnet", "multidag"])) == "No comparison: it takes CMATH and a rival."
 
 

@@ -15,7 +15,7 @@ def corpus() -> Reading:
                   problem={2: "x.wav: no such file; y.mp4: is empty", 5: "z: no such file", 6: "broken"}.get(place, ""))
         for place, (dialogue, split, label) in enumerate(said)
     ]  # fmt: skip
-    return Reading(rows, ["Ann", "Bob", "Ann", "Cid", "Ann", "Dan", "Dan"], ["a note"], ["a difference"])
+    return Reading(rows, ["Ann", "Bob", "Ann", "Cid", "Dan", "Dan", "Ann"], ["a note"], ["a difference"])
 
 
 def test_each_part_is_counted_by_hand() -> None:
@@ -47,7 +47,7 @@ def test_the_table_has_a_line_a_part_and_a_line_a_label() -> None:
     lines = list(as_table(census(corpus(), [1.25, 2.0, 0.0, 0.0, 3600.0, 0.0, 0.07], ("joy", "anger", "fear"))))
     assert [line.split() for line in lines[1:6]] == [
         ["train", "2", "4", "2.00", "(1", "to", "3)", "3", "0:00:03"],
-        ["validation", "1", "2", "2.00", "(2", "to", "2)", "2", "1:00:00"],
+        ["validation", "1", "2", "2.00", "(2", "to", "2)", "1", "1:00:00"],
         ["test", "1", "1", "1.00", "(1", "to", "1)", "1", "-"],
         ["train+validation", "3", "6", "2.00", "(1", "to", "3)", "4", "1:00:03"],
         ["all", "4", "7", "1.75", "(1", "to", "3)", "4", "1:00:03"],
