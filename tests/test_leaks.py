@@ -193,10 +193,11 @@ def test_a_model_its_epoch_and_its_history_know_nothing_of_test(model: str, tmp_
     assert (other_guesses != guesses).any()
 
 
-def test_validation_chooses_a_models_epoch_and_nothing_else(tmp_path: Path) -> None:
-    files, history, _ = trained_files(tmp_path / "a", "multidag", 1, ())
-    other_files, other_history, _ = trained_files(tmp_path / "b", "multidag", 1, ("validation", "test"))
+@pytest.mark.parametrize("model", ["cmath", "multidag"])
+def test_validation_chooses_a_models_epoch_and_nothing_else(model: str, tmp_path: Path) -> None:
+    files, history, _ = trained_files(tmp_path / "a", model, 1, ())
+    other_files, other_history, _ = trained_files(tmp_path / "b", model, 1, ("validation", "test"))
     assert other_files == files
     assert other_history != history
-    of_train, _, _ = trained_files(tmp_path / "c", "multidag", 1, ("train",))
+    of_train, _, _ = trained_files(tmp_path / "c", model, 1, ("train",))
     assert of_train != files

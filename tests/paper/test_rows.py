@@ -8,20 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-import numpy as np
 import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
 from extractors.device import device
+from extractors.features import read_features, write_features
+from model.batching import collate
 from model.training import predict
 from paper import probe, train
-from paper.params import load_report
+from paper.params import changed, load_report
 from paper.rows import write_encoder_row
 from paper.search import Point, at_point, grid, reported_jobs, search_jobs
 from paper.trainings import Trainings
 from pipeline.corpora.labels import MELD
-from pipeline.params import load_params
+from pipeline.params import MODALITIES, load_params
 from pipeline.utterances import read_index, write_index
 from tests.paper.small import PROJECT, write_params
 from tests.pipeline.statements import accuracy, f1, weighted_f1
@@ -33,12 +34,17 @@ SEARCH = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0, 3], "ep
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which CTNet's row is written; each split has another most frequent class, and test comes first."""
+    """A folder in which CTNet's row is written; each split has another most frequent class, test comes first, and turns
+    stand the wrong way round."""
     folder = tmp_path_factory.mktemp("row")
     rows = write_features_of_meld(folder)
     often = {"train": "anger", "test": "surprise", "validation": "fear"}
     rows = [replace(row, label=often[row.split] if at % 3 == 0 else row.label) for at, row in enumerate(rows)]
-    write_index(rows, folder / "data/meld/index.csv")
+    write_index(rows[::-1], folder / "data/meld/index.csv")
+    for modality in MODALITIES:
+        file = folder / f"data/meld/features/{modality}.safetensors"
+        features = read_features(file, len(rows))
+        write_features(replace(features, values=features.values[::-1].copy()), file)
     write_params(folder, models=["ctnet"], search=SEARCH, seeds=[4, 2])
     (folder / "paper/published.yaml").write_bytes((PROJECT / "paper/published.yaml").read_bytes())
     with pytest.MonkeyPatch.context() as patch:
@@ -88,6 +94,22 @@ def test_a_rows_scores_are_those_of_its_predictions_and_history(here: Path) -> N
     assert found["reading"] is True
 
 
+def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: Path) -> None:
+    trainings = Trainings("meld", load_params())
+    said = {(line["utterance_id"], line["seed"]): line for line in table(ROW / "predictions.csv")}
+    for job in probe.jobs_of("meld", "ctnet", load_params(), load_report()):
+        network = trainings.model(job.params, job.seed)[0].eval()
+        corpus = trainings.corpus(job.params)
+        for dialogue in {row.dialogue_id for row in trainings.rows if row.split == "test"}:
+            turns = sorted((row.turn, at) for at, row in enumerate(trainings.rows) if row.dialogue_id == dialogue)
+            batch = collate(corpus, [torch.tensor([at for _, at in turns])]).to(device())
+            with torch.inference_mode():
+                shares = network(batch).logits[0].softmax(1).cpu()
+            for (_, at), expected in zip(turns, shares.tolist(), strict=True):
+                line = said[trainings.rows[at].utterance_id, str(job.seed)]
+                assert [float(line[name]) for name in MELD] == pytest.approx(expected, abs=2e-5)
+
+
 def test_the_search_writes_the_mean_over_its_seeds_of_each_point(here: Path) -> None:
     points = [(0.001, 0.2), (0.01, 0.2)]
     lines = table(ROW / "search.csv")
@@ -107,7 +129,8 @@ def test_the_search_writes_the_mean_over_its_seeds_of_each_point(here: Path) -> 
 
 
 def test_a_point_changes_the_named_model_alone(here: Path) -> None:
-    params, report = load_params(), load_report()
+    report = load_report()
+    params = changed(load_params(), {"model.ablate": "hd"})  # of somebody's own runs: the search is of whole models
     search = report.search.model_copy(update={"dropout": [0.1, 0.3]})
     wide = grid(report.model_copy(update={"search": search}))
     assert wide == [Point(0.001, 0.1), Point(0.001, 0.3), Point(0.01, 0.1), Point(0.01, 0.3)]
@@ -190,15 +213,17 @@ def test_damage_is_of_one_modality_of_test_and_of_what_is_there(here: Path) -> N
     torch.testing.assert_close(two.features["audio"] - corpus.features["audio"], 2 * added, atol=1e-5, rtol=1e-4)
     assert 0.8 < float(added[where[10:]].std()) < 1.2
     assert torch.equal(one.present["audio"], present)
-    less = probe.without(corpus, "audio", 0.5, where)
+    less = probe.without(corpus, "audio", 0.25, where)
     lost = corpus.present["audio"] & ~less.present["audio"]
-    assert 5 < int(lost.sum()) <= 18
+    assert 0 < int(lost.sum()) <= 9  # of 36, some of which had none before
     assert not lost[others].any()
     assert not less.features["audio"][lost].any()
     assert torch.equal(less.features["audio"][~lost], corpus.features["audio"][~lost])
     for damaged in (one, less):
         assert all(torch.equal(damaged.features[name], corpus.features[name]) for name in ("text", "visual"))
         assert torch.equal(damaged.label, corpus.label)
+    others_lack = ~probe.without(whole, "audio", 0.25, torch.cat(whole.dialogues["train"])).present["audio"]
+    assert int(others_lack.sum()) == int(others_lack[torch.cat(whole.dialogues["train"])].sum()) == 9
 
 
 def test_the_silhouette_is_of_tests_representations_by_their_labels(here: Path, tmp_path: Path) -> None:
@@ -207,6 +232,6 @@ def test_the_silhouette_is_of_tests_representations_by_their_labels(here: Path, 
     found = probe.map_classes(trainings, job, tmp_path / "map.png")
     corpus = trainings.corpus(job.params)
     _, representations = predict(trainings.model(job.params, job.seed)[0], corpus, "test", device())
-    label = np.array([MELD.index(row.label) for row in trainings.rows if row.split == "test"])
+    label = corpus.label[torch.cat(corpus.dialogues["test"])].numpy()
     assert found == pytest.approx(float(silhouette_score(representations.numpy(), label)), abs=0.0001)
     assert (tmp_path / "map.png").is_file()

@@ -1,6 +1,7 @@
 """Scores against scikit-learn and by hand, and the comparison of two systems."""
 
 import json
+from dataclasses import replace
 from math import atan, pi, sqrt
 from pathlib import Path
 from statistics import mean, stdev
@@ -161,8 +162,38 @@ def test_runs_of_unlike_seeds_are_not_paired() -> None:
         found = compare(run_of(*OURS), run_of(*THEIRS, seeds=seeds))
         assert not found["paired_seeds"]
         assert found["p_seeds"] == pytest.approx(1 - t / sqrt(t * t + 2), abs=0.0001)
-    # Two seeds and three: no pairs can be made of them.
-    assert compare(run_of(*OURS), run_of(*THEIRS, "bbabb"))["p_seeds"] is not None
+    found = compare(run_of(*OURS), run_of(*THEIRS, "bbabb"))  # two seeds and three: no pairs can be made of them
+    assert (found["seeds_a"], found["seeds_b"], found["paired_seeds"]) == (2, 3, False)
+    assert found["p_seeds"] is not None
+
+
+def test_the_same_labels_of_other_utterances_are_not_compared() -> None:
+    other = replace(run_of(*OURS), utterances=["u1", "u0", "u2", "u3", "u4"])
+    with pytest.raises(StageError, match="different utterances or labels"):
+        compare(run_of(*OURS), other)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "said", "sure"),
+    [
+        (1.5, 0.2, 3.0, "A is 1.50 points better.", "leaves out"),
+        (-1.5, -3.0, -0.2, "A is 1.50 points worse.", "leaves out"),
+        (-1.5, -3.0, 0.2, "A is 1.50 points worse.", "includes"),
+        (0.0, 0.0, 0.0, "They are the same.", "includes"),
+    ],
+)
+def test_a_difference_is_said_as_a_person_would(
+    difference: float, low: float, high: float, said: str, sure: str
+) -> None:
+    found = {"a": 60.0, "b": 58.5, "difference": difference, "low": low, "high": high, "seeds_a": 2, "seeds_b": 3,
+             "paired_seeds": False, "p_seeds": 0.04, "p_utterances": 0.03, "utterances": 7}  # fmt: skip
+    assert list(in_words(found)) == [
+        "A 60.00, B 58.50 weighted F1 on 7 utterances of test.",
+        said,
+        "Over 2 and 3 seeds: p = 0.0400 (t-test of unlike seeds).",
+        f"Over the utterances: 95 % of the resampled differences lie between {low:.2f} and {high:.2f}, which {sure} "
+        "zero; p = 0.0300 (paired bootstrap).",
+    ]
 
 
 def test_over_the_utterances_both_runs_and_all_seeds_get_the_same_draw() -> None:
