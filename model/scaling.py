@@ -17,11 +17,12 @@ class Scaler:
     deviation: Tensor
 
     @staticmethod
-    def fit(values: Tensor, rows: Tensor) -> "Scaler":
-        """Statistics of `values` [N, F] over `rows` (bool [N]); a constant column keeps its scale, and becomes zero."""
-        chosen = values[rows].double()
+    def fit(train: Tensor) -> "Scaler":
+        """Statistics of `train` [N, F], the training split's utterances that have the modality; a constant column keeps
+        its scale, and becomes zero."""
+        chosen = train.double()
         if not len(chosen):
-            return Scaler(torch.zeros(values.shape[1]), torch.ones(values.shape[1]))
+            return Scaler(torch.zeros(train.shape[1]), torch.ones(train.shape[1]))
         mean, deviation = chosen.mean(0), chosen.std(0, correction=0)
         constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-6)
         return Scaler(mean.float(), torch.where(constant, torch.ones_like(deviation), deviation).float())

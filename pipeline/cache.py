@@ -195,16 +195,19 @@ def fine_tunings(corpus: str, params: Params) -> list[str]:
     from extractors.device import device
     from extractors.encoder_folders import encoder_folder
     from extractors.result import ExtractorError
-    from pipeline.finetune_text import folds_of, lesson
+    from pipeline.finetune_text import folds_of, lesson, parts_of
 
     rows, recipe = read_index(_index(corpus)), params.recipe(corpus)
-    order, folds = labels(corpus, [row.label for row in rows]), folds_of(rows, settings.crossfit, recipe.seed)
+    order, (train, validation, _) = labels(corpus, [row.label for row in rows]), parts_of(rows)
+    folds = folds_of(train, settings.crossfit, recipe.seed)
     try:
         published = encoder_folder(settings.model, fetch=False)
     except ExtractorError as error:
         raise StageError(f"which fine-tuned encoders are of use cannot be told: {error}") from None
     return [
-        text_training.identity(published, settings, recipe, *lesson(rows, order, folds, number), len(order), device())
+        text_training.identity(
+            published, settings, recipe, *lesson(train, validation, order, folds, number), len(order), device()
+        )
         for number in range(settings.crossfit)
     ]
 

@@ -57,12 +57,12 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, re
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(True)
-    folds = folds_of(rows, settings.crossfit, recipe.seed)
-    judged = [row for row in rows if row.split != "train"]
+    train, validation, judged = parts_of(rows)
+    folds = folds_of(train, settings.crossfit, recipe.seed)
     shares = torch.zeros(len(judged), len(order))
     fits = []
     for number in range(settings.crossfit):
-        data, chosen_on = lesson(rows, order, folds, number)
+        data, chosen_on = lesson(train, validation, order, folds, number)
         if not data.texts or not chosen_on.texts:
             raise StageError("text's `finetune` in params.yaml is true, but there is no text to train on, or none to "
                              "choose the epoch on; set it to false")  # fmt: skip
@@ -88,26 +88,35 @@ def finetune(rows: list[Utterance], order: tuple[str, ...], settings: TextOf, re
     write_guesses(judged, shares.tolist(), order, folder)
 
 
+def parts_of(rows: list[Utterance]) -> tuple[list[Utterance], list[Utterance], list[Utterance]]:
+    """Train, validation, and what a trained encoder judges: all but train."""
+    train, validation = ([row for row in rows if row.split == split] for split in ("train", "validation"))
+    return train, validation, [row for row in rows if row.split != "train"]
+
+
 def lesson(
-    rows: list[Utterance], order: tuple[str, ...], folds: dict[str, int], number: int
+    train: list[Utterance],
+    validation: list[Utterance],
+    order: tuple[str, ...],
+    folds: dict[str, int],
+    number: int,
 ) -> "tuple[Labelled, Labelled]":
     """What the encoder `number` is trained on, and what its epoch is chosen on."""
     from extractors.text_training import Labelled
 
-    spoken = [row for row in rows if row.text.strip()]
-    train = [row for row in spoken if row.split == "train" and folds.get(row.dialogue_id) != number]
-    validation = [row for row in spoken if row.split == "validation"]
+    others = [row for row in train if folds.get(row.dialogue_id) != number]
+    spoken = ([row for row in part if row.text.strip()] for part in (others, validation))
     data, chosen_on = (
-        Labelled([row.text for row in part], [order.index(row.label) for row in part]) for part in (train, validation)
+        Labelled([row.text for row in part], [order.index(row.label) for row in part]) for part in spoken
     )
     return data, chosen_on
 
 
-def folds_of(rows: list[Utterance], number: int, seed: int) -> dict[str, int]:
+def folds_of(train: list[Utterance], number: int, seed: int) -> dict[str, int]:
     """The fold of each of train's dialogues, 0 to `number` - 1, at random by `seed`; none of a single fold."""
     if number == 1:
         return {}
-    dialogues = list(dict.fromkeys(row.dialogue_id for row in rows if row.split == "train"))
+    dialogues = list(dict.fromkeys(row.dialogue_id for row in train))
     if number > len(dialogues):
         raise StageError(f"text's `crossfit` in params.yaml is {number}, but train has only {len(dialogues)} dialogues")
     random.Random(seed).shuffle(dialogues)

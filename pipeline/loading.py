@@ -35,7 +35,7 @@ def load_corpus(
             log.warning("%s: %s is missing in all of the training split, and left out", name, modality)
             continue
         values = torch.from_numpy(read.values)
-        scalers[modality] = Scaler.fit(values, there & train)
+        scalers[modality] = Scaler.fit(values[there & train])
         features[modality], present[modality] = scalers[modality](values, there), there
     if not features:
         raise StageError(f"params.yaml: model.modalities = {modalities}: {name} has none of them in its training split")

@@ -25,7 +25,7 @@ from model.batching import Corpus
 from model.identity import code_digest
 from model.losses import inverse_frequency
 from model.registry import make_model
-from model.training import DivergenceError, Settings, fit
+from model.training import DivergenceError, Settings, fit, positions
 from pipeline.params import Params, TrainOf
 from pipeline.stage import cache_folder, log
 
@@ -68,8 +68,8 @@ def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ..
     return found | weights | params.model.model_dump(exclude={"name", "modalities"})
 
 
-def training_settings(settings: TrainOf, corpus: Corpus, classes: int) -> Settings:
-    train = corpus.label[torch.cat(corpus.dialogues["train"])]
+def training_settings(settings: TrainOf, train: Tensor, classes: int) -> Settings:
+    """How to train by `settings`; class weights are of `train`, the labels of the training split."""
     return Settings(
         class_weights=inverse_frequency(train, classes) if settings.class_weights else None,
         **settings.model_dump(exclude={"class_weights", "gamma1", "gamma2", "seeds"}),
@@ -126,7 +126,7 @@ def trained(
     if known:
         return known
     write_whole(folder / ABOUT, json.dumps({"corpus": corpus_name, "model": model}))
-    settings = training_settings(train, corpus, config["classes"])
+    settings = training_settings(train, corpus.label[positions(corpus, "train")], config["classes"])
     checkpoint = folder / f"seed{seed}.pt"
     before, begin = _epochs(checkpoint), time.monotonic()
     parameters = sum(value.numel() for value in make_model(model, config).parameters())

@@ -1,26 +1,32 @@
-"""What is fitted is fitted on train: other labels of validation and test leave its bytes as they are.
+"""What is fitted is fitted on train: other labels and features of validation and test leave its bytes as they are.
 
-Labels of test change nothing at all. Labels of validation change one thing, which epoch of the fine-tuning is taken:
-the weights of each epoch stay the same, so that with a single epoch nothing changes.
+Test changes nothing at all. Validation changes one thing, which epoch is taken: the weights of each epoch stay the
+same, so that with a single epoch nothing changes.
 """
 
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
+from safetensors.numpy import load_file
 
-from extractors.features import Features, write_features
-from pipeline import extract, finetune_text
+from extractors.features import Features, read_features, write_features
+from model.training import positions
+from pipeline import extract, finetune_text, train
+from pipeline.bundle import NAME, TEST_GUESSES
 from pipeline.extract import reduced
 from pipeline.loading import load_corpus
 from pipeline.params import AudioOf, load_params
 from pipeline.trainings import training_settings
-from pipeline.utterances import Utterance, read_index
+from pipeline.utterances import Utterance, read_index, write_index
 from tests.pipeline.small import ENCODER, PROJECT, WORDS, params_with, write_text_corpus
+from tests.random_features import write_features_of_meld
 
 
 def shuffled(*splits: str) -> Callable[[Utterance], str]:
@@ -29,13 +35,18 @@ def shuffled(*splits: str) -> Callable[[Utterance], str]:
     return lambda row: list(WORDS)[draw.integers(3)] if row.split in splits else row.label
 
 
-def text_files(folder: Path, model: Path, relabel: Callable[[Utterance], str], **recipe: object) -> dict[str, bytes]:
-    """Everything that the stages of text write in `folder`, with a work cache of its own."""
+def text_files(
+    folder: Path, model: Path, relabel: Callable[[Utterance], str], *, respelt: tuple[str, ...] = (), **recipe: object
+) -> dict[str, bytes]:
+    """Everything that the stages of text write in `folder`, with a work cache of its own; the utterances of the splits
+    `respelt` say something else."""
     with pytest.MonkeyPatch.context() as patch:
         folder.mkdir()
         patch.chdir(folder)
         patch.setenv("CMATH_CACHE", str(folder / "cache"))
-        write_text_corpus(folder / "data/meld/index.csv", relabel)
+        rows = write_text_corpus(folder / "data/meld/index.csv", relabel)
+        rows = [replace(row, text=row.text[::-1] if row.split in respelt else row.text) for row in rows]
+        write_index(rows, folder / "data/meld/index.csv")
         params = params_with(model, crossfit=2, **recipe)
         finetune_text.run(Namespace(corpus="meld"), params)
         extract.run(extract.arguments().parse_args(["meld", "text"]), params)
@@ -66,6 +77,23 @@ def test_labels_of_validation_change_only_which_epoch_is_taken(tiny_roberta: Pat
     scores = [[[epoch["validation_weighted_f1"] for epoch in fit["history"]] for fit in fits] for fits in cards]
     assert losses[0] == losses[1]
     assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize(("respelt", "recipe"), [(("test",), {}), (("validation", "test"), {"epochs": 1})])
+def test_what_others_say_changes_no_encoder_and_none_of_trains_features(
+    tiny_roberta: Path, tmp_path: Path, respelt: tuple[str, ...], recipe: dict
+) -> None:
+    before = text_files(tmp_path / "a", tiny_roberta, lambda row: row.label, **recipe)
+    after = text_files(tmp_path / "b", tiny_roberta, shuffled(*respelt), respelt=respelt, **recipe)
+    encoders = {name for name in before if name.startswith(f"{ENCODER}/")}
+    changed = {name for name in before if before[name] != after[name]}
+    # The card tells the score on validation.
+    assert changed & encoders == (set() if respelt == ("test",) else {f"{ENCODER}/encoder.json"})
+    splits = [row.split for row in read_index(tmp_path / "a/data/meld/index.csv")]
+    one, other = (
+        read_features(tmp_path / name / "data/meld/features/text.safetensors", len(splits)).values for name in "ab"
+    )
+    assert {split for split, same in zip(splits, (one == other).all(axis=1), strict=True) if not same} == set(respelt)
 
 
 @pytest.mark.parametrize("kind", ["pca", "svm"])
@@ -103,7 +131,7 @@ def test_standardisation_and_class_weights_are_of_train_alone(tmp_path: Path, mo
         write_text_corpus(index, relabel)
         write_features(Features(values, np.ones(len(rows), bool), {}), tmp_path / "data/meld/features/text.safetensors")
         corpus, scalers = load_corpus("meld", read_index(index), ["text"])
-        weights = training_settings(settings, corpus, 7).class_weights
+        weights = training_settings(settings, corpus.label[positions(corpus, "train")], 7).class_weights
         assert weights is not None
         return [scalers["text"].mean, scalers["text"].deviation, weights]
 
@@ -113,3 +141,63 @@ def test_standardisation_and_class_weights_are_of_train_alone(tmp_path: Path, mo
     other = np.where(train[:, None], values, 9 * values)
     assert all(map(torch.equal, fitted(other, lambda row: row.label), before))
     assert not torch.equal(fitted(9 * values, lambda row: row.label)[1], before[1])
+
+
+def trained_files(
+    folder: Path, model: str, epochs: int, scrambled: tuple[str, ...]
+) -> tuple[dict[str, bytes], bytes, np.ndarray]:
+    """What `train` leaves of a model in `folder`, its history, and what its epochs say of test.
+
+    Labels, speakers and features of the splits `scrambled` are others, and some have no sound.
+    """
+    folder.mkdir()
+    rows, file = write_features_of_meld(folder), folder / "data/meld/index.csv"
+    other = np.array([row.split in scrambled for row in rows])
+    order = sorted({row.label for row in rows})
+    following = dict(zip(order, [*order[1:], order[0]], strict=True))
+    rows = [
+        replace(row, label=following[row.label], speaker=1 - row.speaker) if there else row
+        for row, there in zip(rows, other, strict=True)
+    ]
+    write_index(rows, file)
+    for modality in ("text", "audio", "visual"):
+        features = folder / f"data/meld/features/{modality}.safetensors"
+        made = read_features(features, len(rows))
+        present = made.present & ~(other & (np.arange(len(rows)) % 3 == 0) & (modality == "audio"))
+        values = np.where(other[:, None], 5 - 3 * made.values, made.values) * present[:, None]
+        write_features(replace(made, values=values.astype(np.float32), present=present), features)
+    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    content["model"] |= {"name": model, "dim": 20, "heads": 2}
+    content["baselines"]["multidag"] |= {"hidden": 10, "layers": 2}
+    content["train"]["meld"] |= {"epochs": epochs, "patience": epochs, "seeds": [0, 1], "class_weights": True}
+    with (folder / "params.yaml").open("w") as stream:
+        YAML(typ="safe").dump(content, stream)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CMATH_CACHE", str(folder / "cache"))
+        finetune_text.run(Namespace(corpus="meld"), load_params())
+        train.run(Namespace(corpus="meld"), load_params())
+    bundle = folder / "models/meld" / NAME
+    files = {str(file.relative_to(bundle)): file.read_bytes() for file in bundle.rglob("*") if file.is_file()}
+    guesses = np.concatenate(list(load_file(folder / "models/meld" / TEST_GUESSES).values()))
+    return files, (folder / "results/meld/history.csv").read_bytes(), guesses
+
+
+@pytest.mark.parametrize("model", ["cmath", "multidag"])  # multidag orders its lessons by what it knows of the corpus
+def test_a_model_its_epoch_and_its_history_know_nothing_of_test(model: str, tmp_path: Path) -> None:
+    files, history, guesses = trained_files(tmp_path / "a", model, 3, ())
+    other_files, other_history, other_guesses = trained_files(tmp_path / "b", model, 3, ("test",))
+    assert any(name.endswith(".safetensors") for name in files)
+    assert other_files == files
+    assert other_history == history
+    assert (other_guesses != guesses).any()
+
+
+@pytest.mark.parametrize("model", ["cmath", "multidag"])
+def test_validation_chooses_a_models_epoch_and_nothing_else(model: str, tmp_path: Path) -> None:
+    files, history, _ = trained_files(tmp_path / "a", model, 1, ())
+    other_files, other_history, _ = trained_files(tmp_path / "b", model, 1, ("validation", "test"))
+    assert other_files == files
+    assert other_history != history
+    of_train, _, _ = trained_files(tmp_path / "c", model, 1, ("train",))
+    assert of_train != files

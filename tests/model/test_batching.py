@@ -49,16 +49,12 @@ def test_little_of_an_epoch_is_padding() -> None:
     assert real / padded > 0.9
 
 
-def test_scaling_is_fitted_on_its_rows_alone_and_constant_columns_become_zero() -> None:
+def test_scaling_is_of_the_rows_it_was_given_and_constant_columns_become_zero() -> None:
     values = torch.randn(50, 3) * torch.tensor([1.0, 100.0, 0.0]) + torch.tensor([0.0, 5.0, 7.0])
-    rows = torch.arange(50) < 30
     present = torch.ones(50, dtype=torch.bool)
-    scaler = Scaler.fit(values, rows)
+    scaler = Scaler.fit(values[:30])
     changed = values.clone()
     changed[30:] = 1e6
-    again = Scaler.fit(changed, rows)
-    assert torch.equal(scaler.mean, again.mean)
-    assert torch.equal(scaler.deviation, again.deviation)
     scaled = scaler(values, present)
     torch.testing.assert_close(scaled[:30, :2].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(scaled[:30, :2].std(0, correction=0), torch.ones(2), atol=1e-4, rtol=0)

@@ -133,7 +133,9 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     tuned = load_params(tmp_path / "fine_tuned.yaml")
     settings = tuned.text["meld"]
     recipe, order = tuned.recipe("meld"), labels("meld", [row.label for row in rows])
-    lesson = finetune_text.lesson(rows, order, finetune_text.folds_of(rows, 2, recipe.seed), 1)
+    train, validation, _ = finetune_text.parts_of(rows)
+    folds = finetune_text.folds_of(train, 2, recipe.seed)
+    lesson = finetune_text.lesson(train, validation, order, folds, 1)
     name = text_training.identity(encoder_folder(str(tiny_roberta)), settings, recipe, *lesson, len(order), device())
     current, old = aged(make(f"finetune_text/{name}")), aged(make("finetune_text/old"))
     running, killed, report = make("trainings/running"), aged(make("trainings/killed")), aged(make("trainings/report"))

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from extractors.media import Probe
 from pipeline import index
+from pipeline.corpora.reading import Reading
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance, dialogues, read_index, write_index
@@ -58,6 +60,7 @@ def test_a_truncated_a_zero_byte_and_one_sided_clips_are_recorded(
     assert rows[1].problem == "train_splits/dia0_utt1.mp4: is empty (zero bytes)"
     assert (rows[2].problem, rows[2].video) == ("train_splits/dia0_utt2.mp4: has no video stream", "")
     assert rows[2].audio
+    assert (len(rows[2].audio_hash), rows[2].video_hash, rows[0].audio_hash) == (64, "", "")
     assert (rows[3].problem, rows[3].audio) == ("dev_splits_complete/dia0_utt0.mp4: has no audio stream", "")
     assert rows[3].video
 
@@ -152,6 +155,35 @@ def test_a_wrong_cut_minutes_long_is_noted_and_used(
     assert row.problem == ""
     (note,) = corpus_json()["notes"]
     assert note.startswith("train_splits/dia0_utt0.mp4: lasts 22 s, the utterance 1.4 s by its annotation")
+
+
+def test_an_utterance_lasts_as_long_as_its_interval_or_what_is_left_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def row(name: str, **media: Any) -> Utterance:
+        return Utterance(utterance_id=name, dialogue_id="d", turn=0, speaker=0, split="train", text="", label="joy",
+                         **media)  # fmt: skip
+
+    both = {"audio": "a", "video": "v", "start": 1.0, "end": 4.0}
+    rows = [
+        row("own sound", **both),
+        row("cut sound", **both, audio_start=2.0, audio_end=2.5),
+        row("to the end", audio="a", audio_start=10.0),
+        row("of the film", video="v", start=6.0),
+        row("none"),
+        row("too late", audio="a", audio_start=40.0),
+    ]
+    lasting = {"a": 30.0, "v": 50.0}
+    monkeypatch.setattr(
+        index, "looked_at", lambda files: [("hash", Probe("", "", lasting[file.name])) for file in files]
+    )
+    # 30, 0.5, 20, 44, 0 and 0 seconds: a clip is cut wrong where it lasts more than 20 s longer than was stated.
+    stated = {"own sound": 10.0, "cut sound": 0.1, "to the end": 0.5, "of the film": 23.9, "none": 1.0}
+    reading = Reading(rows, [], stated=stated)
+    assert index.look_at_media(reading, tmp_path) == [30.0, 0.5, 20.0, 0.0, 0.0, 0.0]
+    assert [note.partition(";")[0] for note in reading.notes] == [
+        "v: lasts 44 s, the utterance 23.9 s by its annotation"
+    ]  # fmt: skip
 
 
 def test_a_clip_of_a_few_hundred_milliseconds_is_no_problem(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage import StageError
-from pipeline.transcripts import Transcript, read_transcript
+from pipeline.transcripts import Line, Transcript, read_transcript
 
 SRT = """1
 00:00:03,000 --> 00:00:04,500
@@ -80,7 +80,76 @@ def test_tables_take_seconds_and_times(tmp_path: Path) -> None:
 def test_iemocaps_transcription_shows_each_actors_half(tmp_path: Path) -> None:
     found = read(tmp_path, ".txt", IEMOCAP, "Ses01F_impro01")
     assert essence(found) == [("F", "Excuse me.", 6.2901, 8.2357), ("M", "Do you have your forms?", 7.5712, 10.475)]
-    assert [line.region.split(",")[0] for line in found.lines] == ["6", "366"]
+    assert [line.region for line in found.lines] == ["6,122,348,238", "366,122,348,238"]
+    # In Ses01M_… the man wears the markers, and is on the left; of any other name nothing is known.
+    assert [line.region[:2] for line in read(tmp_path, ".txt", IEMOCAP, "Ses01M_impro01").lines] == ["36", "6,"]
+    assert [line.region for line in read(tmp_path, ".txt", IEMOCAP).lines] == ["", ""]
+
+
+def test_iemocaps_sentences_are_found_where_the_release_has_them(tmp_path: Path) -> None:
+    folder = tmp_path / "dialog/transcriptions"
+    sound = tmp_path / "sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav"
+    for path in (folder, sound.parent):
+        path.mkdir(parents=True)
+    sound.touch()
+    first, second = read(folder, ".txt", IEMOCAP, "Ses01F_impro01").lines
+    assert first.audio == ""
+    assert (folder / second.audio).resolve() == sound.resolve()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("12.5", 12.5), ("1:02", 62.0), ("1:02:03.5", 3723.5), ("0:00:12,25", 12.25), ("", None)]
+)
+def test_times_of_a_table_are_seconds_or_a_clocks(tmp_path: Path, written: str, seconds: float | None) -> None:
+    assert read(tmp_path, ".csv", f'text,start\nHi,"{written}"\n').lines[0].start == seconds
+
+
+@pytest.mark.parametrize("written", ["1:2:3:4", "-1", "nan", "1:x"])
+def test_what_is_no_time_of_a_table_is_named(tmp_path: Path, written: str) -> None:
+    with pytest.raises(StageError, match=f"line 2: end = '{written}': must be seconds"):
+        read(tmp_path, ".csv", f"text,end\nHi,{written}\n")
+
+
+def test_every_column_of_a_table_goes_to_its_own_field(tmp_path: Path) -> None:
+    content = 'region,audio,file,end,start,speaker,text\n"1,2,3,4", a.wav , b.mp4 ,2,1, Ann  Lee , e\u0301  x \n'
+    assert read(tmp_path, ".csv", content).lines == [
+        Line("line 2", "é x", "Ann Lee", 1.0, 2.0, "b.mp4", "a.wav", "1,2,3,4")
+    ]
+    for start, end in (("2", "2"), ("", "0")):
+        with pytest.raises(StageError, match="must be after start"):
+            read(tmp_path, ".csv", f"text,start,end\nHi,{start},{end}\n")
+
+
+def test_who_is_unnamed_goes_on_with_the_speaker_before_or_the_first(tmp_path: Path) -> None:
+    found = read(tmp_path, ".txt", "Hm.\nBob: One.\nTwo.\nAnn: Three.\nFour.\n")
+    assert [line.speaker for line in found.lines] == ["Bob", "Bob", "Bob", "Ann", "Ann"]
+    assert found.notes == []
+
+
+def test_a_name_has_at_most_three_words_and_begins_with_a_letter(tmp_path: Path) -> None:
+    lines = ["Ann van Lee: a", "One two three four: b", "4: c", "Ann:d", f"{'A' * 31}: e", f"{'A' * 32}: f"]
+    found = read(tmp_path, ".txt", "\n".join(["Zoe: z", *lines]))
+    assert [line.speaker for line in found.lines[1:]] == ["Ann van Lee", "Ann van Lee", "Ann van Lee", "Ann van Lee",
+                                                          "A" * 31, "A" * 31]  # fmt: skip
+    assert [line.text for line in found.lines[1:3]] == ["a", "One two three four: b"]
+
+
+def test_order_is_by_start_only_where_all_share_a_recording_and_have_one(tmp_path: Path) -> None:
+    def texts(content: str) -> list[str]:
+        return [line.text for line in read(tmp_path, ".csv", content).lines]
+
+    assert texts("text,start,end\na,5,6\nb,1,2\nc,3,4\n") == ["b", "c", "a"]
+    assert texts("text,start,end\na,5,6\nb,,\nc,3,4\n") == ["a", "b", "c"]
+    assert texts("text,start,file\na,5,x.mp4\nb,1,y.mp4\n") == ["a", "b"]
+
+
+def test_utterances_that_overlap_are_counted_and_those_that_touch_are_not(tmp_path: Path) -> None:
+    touching = read(tmp_path, ".csv", "text,start,end\na,0,1\nb,1,2\nc,2,3\n")
+    assert touching.notes == ["the transcript names no speakers: all utterances count as one person's. "
+                              "`Name: text` names them"]  # fmt: skip
+    # b and c begin within a, which is the longest; d does not.
+    found = read(tmp_path, ".csv", "speaker,text,start,end\nA,a,0,9\nA,b,1,2\nA,c,3,4\nA,d,9,10\n")
+    assert found.notes[0].startswith("2 utterances begin before another has ended")
 
 
 def test_lines_of_text_are_utterances_and_both_encodings_are_read(tmp_path: Path) -> None:

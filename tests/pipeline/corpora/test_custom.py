@@ -18,7 +18,7 @@ from pipeline import evaluate, finetune_text, index, train
 from pipeline.corpora.custom import OPTIONAL, REQUIRED, read
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
-from pipeline.utterances import read_index
+from pipeline.utterances import Utterance, read_index
 from tests.conftest import write_clip
 
 PROJECT = Path(__file__).parents[3]
@@ -136,6 +136,36 @@ def test_words_for_validation_and_both_encodings_are_understood(tmp_path: Path) 
     for encoding in ("utf-8-sig", "cp1252"):
         file.write_bytes("\r\n".join(["dialogue,speaker,text,label,split", *lines]).encode(encoding))
         assert read(tmp_path, ALL).rows == rows
+
+
+def test_every_column_goes_to_its_own_field(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.mp4"):
+        (tmp_path / name).touch()
+    lines = [" d ,7, Ann , e\u0301  and\tmore , Sad ,TEST, a.wav , b.mp4 ,1.5,2.25", "d,-2,Bob,x,sad,test,,,,",
+             "e,1,Ann,x,Sad,test,,b.mp4,,4"]  # fmt: skip
+    reading = read(write(tmp_path, *lines, header=",".join(COLUMNS)), ALL)
+    usual = {"dialogue_id": "d", "split": "test", "audio_start": None, "audio_end": None}
+    assert reading.rows == [
+        Utterance(utterance_id="d_-2", turn=0, speaker=0, text="x", label="sad", **usual),
+        Utterance(utterance_id="d_7", turn=1, speaker=1, text="é and more", label="Sad", audio="a.wav", video="b.mp4",
+                  start=1.5, end=2.25, **usual),
+        Utterance(utterance_id="e_1", turn=0, speaker=0, text="x", label="Sad", video="b.mp4", end=4.0,
+                  **{**usual, "dialogue_id": "e"}),
+    ]  # fmt: skip
+    assert reading.speakers == ["Bob", "Ann", "Ann"]
+    audio, visual = (read(tmp_path, [modality]).rows[1] for modality in ("audio", "visual"))
+    assert (audio.audio, audio.video, visual.audio, visual.video) == ("a.wav", "", "", "b.mp4")
+
+
+def test_an_interval_may_begin_at_zero_and_must_end_after_it(tmp_path: Path) -> None:
+    header = "dialogue,speaker,label,split,start,end"
+    (row,) = read(write(tmp_path, "a,Ann,sad,train,0,0.5", header=header), ALL).rows
+    assert (row.start, row.end) == (0.0, 0.5)
+    for line, said in (("a,Ann,sad,train,,0", "end = 0: must be after start = 0"),
+                       ("a,Ann,sad,train,2,2", "end = 2: must be after start = 2"),
+                       ("a,Ann,sad,train,inf,", "start = 'inf': must be a number of seconds")):  # fmt: skip
+        with pytest.raises(StageError, match=said):
+            read(write(tmp_path, line, header=header), ALL)
 
 
 def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:

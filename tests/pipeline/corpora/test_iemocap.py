@@ -1,6 +1,7 @@
 """IEMOCAP's reader against the irregularities of the release, each a test."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,6 +76,7 @@ def test_the_six_classes_stay_and_the_others_leave_the_sequence(tmp_path: Path) 
         (["C-E1:\tHappiness;\t()", "C-E2:\tNeutral;\t()", "C-F1:\tHappiness;\t()"], True),
         (["C-E1:\tHappiness; Neutral;\t()", "C-E2:\tExcited;\t()", "C-F1:\tHappiness;\t()"], True),
         (["C-E1:\tNeutral;\t()", "C-F1:\tHappiness;\t()"], False),  # no single most voted
+        (["C-F1:\tHappiness;\t()", "C-E1:\tNeutral;\t()"], False),  # nor is it the one that was said first
         (["C-E1:\tHappiness;\t()", "C-E2:\tHappiness;\t()", "C-F1:\tNeutral;\t()"], False),  # not the actor's word
         (["C-E1:\tHappiness;\t()", "C-F1:\tHappiness; Excited;\t()"], False),  # not exactly
         (["C-E1:\tHappiness;\t()", "C-M1:\tHappiness;\t()"], False),  # the other actor's line is not the speaker's
@@ -112,6 +114,8 @@ def test_the_marker_wearer_is_on_the_left(tmp_path: Path) -> None:
     regions = {row.utterance_id: row.region for row in rows_of(tmp_path)}
     assert regions["Ses01F_impro01_F000"] == regions["Ses01M_impro01_M000"] == LEFT
     assert regions["Ses01F_impro01_M000"] == regions["Ses01M_impro01_F000"] == RIGHT
+    # The picture is 720 wide, with a black border at its outer edges and above and below: left, top, width, height.
+    assert (LEFT, RIGHT) == ("6,122,348,238", "366,122,348,238")
 
 
 def test_appledouble_files_are_skipped(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_absent_media_folders_are_missing_modalities_and_an_absent_file_a_proble
     assert (row.audio, row.video, row.problem) == ("", "", "")
 
 
-def test_session_5_is_test_and_validation_is_cut_by_dialogue() -> None:
+def test_validation_is_cut_by_dialogue_and_never_of_test() -> None:
     names = [f"Ses0{session}F_impro{number:02}" for session in range(1, 6) for number in range(1, 11)]
     rows = [
         Utterance(utterance_id=f"{name}{turn}", dialogue_id=name, turn=turn, speaker=0, text="", label="sad",
@@ -154,8 +158,71 @@ def test_session_5_is_test_and_validation_is_cut_by_dialogue() -> None:
     assert drawn == held_out("random20")
     assert drawn != held_out("random20", seed=1)
     assert {name[4] for name in held_out("session4")} == {"4"}
-    assert held_out("cosmic12") == set(COSMIC_12) & set(names)
+    assert held_out("cosmic12") == {"Ses02F_impro02", "Ses02F_impro07", "Ses03F_impro01", "Ses04F_impro07"}
     assert len(set(COSMIC_12)) == 12
+
+
+def test_random20_draws_a_fifth_of_trains_dialogues_however_the_rows_stand() -> None:
+    names = [f"Ses0{session}F_impro{number:02}" for session in range(1, 6) for number in range(1, 4)]
+    rows = [
+        Utterance(utterance_id=name, dialogue_id=name, turn=0, speaker=0, text="", label="sad",
+                  split="test" if name[4] == "5" else "train")
+        for name in names
+    ]  # fmt: skip
+    cut = with_validation(rows, "random20", 3)
+    held_out = {row.dialogue_id for row in cut if row.split == "validation"}
+    assert len(held_out) == 2  # of 12 dialogues 2.4
+    assert {
+        row.dialogue_id for row in with_validation(rows[::-1], "random20", 3) if row.split == "validation"
+    } == held_out
+    assert [replace(row, split="") for row in cut] == [replace(row, split="") for row in rows]
+    assert {name for name in COSMIC_12 if name[4] == "5"} == set()
+
+
+def test_the_validation_of_the_parameters_is_the_readers(tmp_path: Path) -> None:
+    for session in (1, 4, 5):
+        name = f"Ses0{session}F_impro01"
+        add(tmp_path, name, [f"{name}_F000"], [block(f"{name}_F000", "neu")])
+    rows = read(tmp_path, ALL, "session4", 0).rows
+    assert [(row.dialogue_id[:5], row.split) for row in rows] == [
+        ("Ses01", "train"), ("Ses04", "validation"), ("Ses05", "test")
+    ]  # fmt: skip
+
+
+def test_text_speakers_and_times_of_a_line_are_its_own(tmp_path: Path) -> None:
+    name = "Ses03M_script01_2"
+    spoken = [
+        f"{name}_M000 [006.2901-008.2357]:  Excuse   me. ",
+        f"{name}_F000 [007.5712-010.4750]: Do you [BREATHING] have 2: forms?",
+        f"{name}_F001 [011.0000-011.0000]: No.",
+        f"{name}_M001 [013.0000-012.0000]: Never.",
+    ]
+    ids = [line.split()[0] for line in spoken]
+    codes = ["ang", "fru", "hap", "sad"]
+    add(tmp_path, name, spoken, [block(one, code) for one, code in zip(ids, codes, strict=True)][::-1])
+    reading = read(tmp_path, ALL, "random20", 0)
+    assert [(row.text, row.start, row.end, row.speaker, row.label, row.turn) for row in reading.rows] == [
+        ("Excuse me.", 6.2901, 8.2357, 0, "angry", 0),
+        ("Do you [BREATHING] have 2: forms?", 7.5712, 10.475, 1, "frustrated", 1),
+        ("No.", 11.0, 11.0, 1, "happy", 2),
+    ]
+    assert reading.speakers == ["Ses03M", "Ses03F", "Ses03F"]
+    file = f"Session3/dialog/transcriptions/{name}.txt"
+    assert [note.partition(": ")[0] for note in reading.notes] == [f"{file}, line 4", file]  # the latter of ..._M001
+    assert read(tmp_path, ["text"], "random20", 0).rows[0].audio == ""
+    assert read(tmp_path, ["audio"], "random20", 0).rows[0].video == ""
+
+
+def test_a_dialogue_without_a_transcription_is_noted(tmp_path: Path) -> None:
+    for number in (1, 2):
+        name = f"Ses01F_impro0{number}"
+        add(tmp_path, name, [f"{name}_F000"], [block(f"{name}_F000", "neu")])
+    (tmp_path / "Session1/dialog/transcriptions/Ses01F_impro02.txt").unlink()
+    (tmp_path / "Session1/dialog/transcriptions/Ses_notes.txt").write_text("Ses01F_impro01_F000 [1.0-2.0]: Hm.\n")
+    assert read(tmp_path, ALL, "random20", 0).notes == [
+        "Session1/dialog/transcriptions/Ses01F_impro02.txt: no such file, but the dialogue has others",
+        "Session1/dialog/transcriptions/Ses_notes.txt: is not named like a dialogue; passed over",
+    ]
 
 
 def test_the_order_of_start_times_is_not_the_conversations(tmp_path: Path) -> None:
@@ -222,7 +289,7 @@ def test_a_malformed_evaluation_is_noted_with_file_and_line(tmp_path: Path) -> N
 
 def test_lines_without_their_counterpart_and_repeated_ones_are_noted(tmp_path: Path) -> None:
     one, two, three = (f"Ses01F_impro01_F00{number}" for number in range(3))
-    add(tmp_path, "Ses01F_impro01", [one, one, two], [block(one, "neu"), block(three, "sad")])
+    add(tmp_path, "Ses01F_impro01", [one, one, two], [block(one, "neu"), block(three, "sad"), block(f"{one}x", "oth")])
     reading = read(tmp_path, ALL, "random20", 0)
     assert [row.utterance_id for row in reading.rows] == [one]
     file = "Session1/dialog/transcriptions/Ses01F_impro01.txt"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.census import census
 from pipeline.corpora import meld as reader
 from pipeline.corpora.labels import MELD as LABELS
+from pipeline.corpora.labels import labels
 from pipeline.stage import StageError
 from tests.conftest import MELD_COLUMNS, write_meld_csv
 
@@ -175,6 +176,67 @@ def test_a_line_that_is_no_row_is_named(meld: Callable[..., Path], line: str, sa
         reader.read(raw, ["text"])
     assert "train_sent_emo.csv, line " in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_the_classes_stand_in_the_literatures_order() -> None:
+    assert labels("meld", ["joy"]) == labels("demo", []) == (
+        "neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"
+    )  # fmt: skip
+    assert labels("iemocap", ["sad"]) == ("happy", "sad", "neutral", "angry", "excited", "frustrated")
+    assert labels("custom", ["sad", "glad", "sad", "Zest"]) == ("Zest", "glad", "sad")
+
+
+def test_every_column_goes_to_its_own_field(meld: Callable[..., Path]) -> None:
+    raw = meld()
+    for split, name in (("train", "train_sent_emo.csv"), ("dev", "dev_sent_emo.csv"), ("test", "test_sent_emo.csv")):
+        row = {"Dialogue_ID": 12, "Utterance_ID": 3, "Utterance": f"  Said \n in\t{split}  e\u0301", "Speaker": " Ann ",
+               "Emotion": " Disgust ", "StartTime": "01:02:03,5", "EndTime": "1:02:04.25"}  # fmt: skip
+        write_meld_csv(raw / name, [{**row, "Utterance_ID": 10, "Speaker": "Bob", "Emotion": "FEAR"}, row,
+                                    {**row, "Dialogue_ID": 7, "Speaker": "Ann"}])  # fmt: skip
+    reading = reader.read(raw, ["text"])
+    splits = ("train", "validation", "test")
+    assert [
+        (row.utterance_id, row.dialogue_id, row.turn, row.speaker, row.split, row.label) for row in reading.rows
+    ] == [
+        value
+        for split in splits
+        for value in (
+            (f"{split}_dia7_utt3", f"{split}_dia7", 0, 0, split, "disgust"),
+            (f"{split}_dia12_utt3", f"{split}_dia12", 0, 0, split, "disgust"),
+            (f"{split}_dia12_utt10", f"{split}_dia12", 1, 1, split, "fear"),
+        )
+    ]
+    assert [row.text for row in reading.rows[::3]] == ["Said in train é", "Said in dev é", "Said in test é"]
+    assert reading.speakers == ["Ann", "Ann", "Bob"] * 3
+    assert reading.stated["test_dia7_utt3"] == pytest.approx(0.75)
+    assert len(reading.stated) == 9
+
+
+@pytest.mark.parametrize("written", ["00:16:16", "16:16,059", "00:1:16,059", "a0:16:16,059", "00:16:16,0591", ""])
+def test_what_is_no_time_is_none(written: str) -> None:
+    assert reader.seconds(written) is None
+
+
+def test_a_time_may_have_a_short_fraction_a_point_and_blanks() -> None:
+    assert reader.seconds(" 02:00:01.5\n") == pytest.approx(7201.5)
+    assert reader.seconds("0:01:00,05") == pytest.approx(60.05)
+
+
+def test_an_utterance_without_a_length_is_noted_and_one_without_a_time_is_not(meld: Callable[..., Path]) -> None:
+    raw = meld()
+    rewrite(raw, [{"Dialogue_ID": 0, "Utterance_ID": 0, "StartTime": "0:00:01,0", "EndTime": "0:00:01,0"},
+                  {"Dialogue_ID": 0, "Utterance_ID": 1, "StartTime": ""}])  # fmt: skip
+    reading = reader.read(raw, ["text"])
+    assert reading.notes == ["train_sent_emo.csv, line 2: dia0_utt0 ends before it starts"]
+    assert not {"train_dia0_utt0", "train_dia0_utt1"} & set(reading.stated)
+
+
+def test_sound_and_picture_are_given_as_they_are_asked_for(meld: Callable[..., Path]) -> None:
+    raw = meld()
+    clip = "train_splits/dia0_utt0.mp4"
+    for modalities, expected in ((["visual"], ("", clip)), (["audio"], (clip, "")), (ALL, (clip, clip))):
+        row = reader.read(raw, modalities).rows[0]
+        assert (row.audio, row.video, row.start, row.end, row.region) == (*expected, None, None, "")
 
 
 FIELDS = st.fixed_dictionaries(

@@ -1,0 +1,93 @@
+"""The table of a corpus' models, of runs whose numbers are written here."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from paper import comparison
+from paper.comparison import Comparison, counts, read, table, verdict, write_csv, write_search
+from tests.paper.small import PROJECT
+from tests.paper.test_significance import write_run
+
+CLASSES = ("b", "a")
+F1 = {"cmath": 61.5, "ctnet": 58.25, "multidag": 62.75}
+SAID = {"cmath": ("bbabbbab", "bbabbbaa"), "ctnet": ("abbbbbab", "aaabbbaa"), "multidag": ("bbabbbab", "bbabbbab")}
+
+
+@pytest.fixture
+def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper/published.yaml").write_bytes((PROJECT / "paper/published.yaml").read_bytes())
+    for number, model in enumerate(F1):
+        folder = write_run(tmp_path / "paper/runs/custom" / model, *SAID[model])
+        metrics = {
+            "accuracy": 50.0 + number, "accuracy_std": 1.0, "weighted_f1": F1[model], "weighted_f1_std": 2.0 + number,
+            "oracle_weighted_f1": 70.0 + number, "oracle_weighted_f1_std": 3.0, "calibration_error": 4.0 + number,
+            "f1": {"b": 80.0 + number, "a": 40.0 + number}, "f1_std": {"b": 5.0, "a": 6.0}, "seeds": 2,
+            "utterances": 8, "constant": {"accuracy": 30.0, "weighted_f1": 20.0},
+            "validation": {"weighted_f1": 90.0 + number, "weighted_f1_std": 7.0}, "learning_rate": 0.001,
+            "dropout": 0.2, "parameters": 1_250_000, "seconds": None if number else 60.0, "reading": model == "ctnet",
+        }  # fmt: skip
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "search.csv").write_text(f"model,learning_rate\n{model},1\n{model},2\n")
+    return read("custom", list(F1))
+
+
+def test_the_best_rival_is_the_one_that_is_hardest_to_beat(one: Comparison) -> None:
+    assert one.best_rival == "multidag"
+    assert set(one.against) == {"ctnet", "multidag"}
+    assert one.against["ctnet"]["difference"] > 0
+    assert one.against["ctnet"]["p_utterances_holm"] >= one.against["ctnet"]["p_utterances"]
+    said = verdict(one)
+    assert said.startswith("By weighted F1 CMATH (61.50 ± 2.00) is number 2 of 3; the best rival is MultiDAG")
+    assert "(62.75 ± 4.00)" in said
+    assert f"CMATH less that: {one.against['multidag']['difference']:+.2f} points" in said
+    assert said.endswith("(p-values after Holm, 2 rivals).")
+    assert "is number 1 of 2; the best rival is CTNet" in verdict(read("custom", ["cmath", "ctnet"]))
+    assert verdict(read("custom", ["ctnet", "multidag"])) == "No comparison: it takes CMATH and a rival."
+
+
+def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -> None:
+    write_csv(one, tmp_path / "comparison.csv")
+    with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert [(row["model"], row["source"], row["reading"]) for row in found] == [
+        ("cmath", "here", ""), ("ctnet", "here", "reading"), ("multidag", "here", ""), ("constant", "here", "")
+    ]  # fmt: skip
+    second = {name: found[1][name] for name in found[1] if found[1][name] and not name.startswith("cmath_")}
+    assert second == {
+        "corpus": "custom", "model": "ctnet", "source": "here", "reading": "reading", "seeds": "2", "accuracy": "51.0",
+        "accuracy_std": "1.0", "weighted_f1": "58.25", "weighted_f1_std": "3.0", "oracle_weighted_f1": "71.0",
+        "oracle_weighted_f1_std": "3.0", "calibration_error": "5.0", "learning_rate": "0.001", "dropout": "0.2",
+        "parameters": "1250000", "validation_weighted_f1": "91.0", "f1.b": "81.0", "f1_std.b": "5.0", "f1.a": "41.0",
+        "f1_std.a": "6.0",
+    }  # fmt: skip
+    for name in ("difference", "low", "high", "p_seeds_holm", "p_utterances", "p_utterances_holm"):
+        assert found[1][f"cmath_{name}"] == str(one.against["ctnet"][name])
+        assert found[0][f"cmath_{name}"] == ""
+    assert (found[3]["accuracy"], found[3]["weighted_f1"]) == ("30.0", "20.0")
+
+
+def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
+    head, rows = table(one)
+    assert head[3:5] == ["b", "a"]
+    assert rows[1][1:] == ["51.00 ± 1.00", "58.25 ± 3.00", "81.00 ± 5.00", "41.00 ± 6.00", "71.00 ± 3.00", "5.00",
+                           "1.2 M", ""]  # fmt: skip
+    assert rows[3][:3] == ["constant classifier", "30.00", "20.00"]
+    assert all(len(row) == len(head) for row in rows)
+    assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and deviation of 2 seeds."
+
+
+def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Path) -> None:
+    write_search(one, tmp_path / "search.csv")
+    lines = (tmp_path / "search.csv").read_text().splitlines()
+    assert lines == ["model,learning_rate", *(f"{model},{point}" for model in F1 for point in (1, 2))]
+
+
+def test_the_papers_own_gap_is_told_beside_ours(one: Comparison) -> None:
+    printed = {"cmath": {"weighted_f1": 66.5}, "ctnet": {"weighted_f1": 60.5}, "multidag": {"weighted_f1": 64.0}}
+    said = verdict(comparison.Comparison("custom", one.runs, 9, printed, one.against))
+    assert "The paper's Table 9 has CMATH +2.50 points from its best rival, MultiDAG" in said
