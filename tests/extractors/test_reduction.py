@@ -65,19 +65,19 @@ def test_what_was_learnt_before_is_found_again_and_nothing_else_is(
 ) -> None:
     values, labels = hidden(60)
     cache = WorkCache(tmp_path)
-    first = learnt(values, labels, kind, 3, cache)
+    first = learnt(values, labels, audio(kind, 3), cache)
     fitted: list[str] = []
     monkeypatch.setattr(reduction, "fit", lambda *given: fitted.append("") or fit(*given))
-    again = learnt(values.copy(), list(labels), kind, 3, cache)
+    again = learnt(values.copy(), list(labels), audio(kind, 3), cache)
     assert not fitted
     assert {name: part.tobytes() for name, part in again.tensors.items()} == {
         name: part.tobytes() for name, part in first.tensors.items()
     }
     np.testing.assert_array_equal(again(values), first(values))
-    learnt(values, labels[::-1], kind, 3, cache)
+    learnt(values, labels[::-1], audio(kind, 3), cache)
     assert len(fitted) == (kind == "svm")  # pca looks at no label
-    learnt(values, labels, kind, 2, cache)
-    learnt(values[1:], labels[1:], kind, 3, cache)
+    learnt(values, labels, audio(kind, 2), cache)
+    learnt(values[1:], labels[1:], audio(kind, 3), cache)
     assert len(fitted) == 2 + (kind == "svm")
 
 
