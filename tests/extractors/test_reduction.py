@@ -2,7 +2,7 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from pipeline.extract import reduced
 from pipeline.params import AudioOf, load_params
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance
-from tests.conftest import write_clip
+from tests.conftest import in_this_process, write_clip
 
 PROJECT = Path(__file__).parents[2]
 
@@ -122,12 +122,6 @@ def test_a_missing_modality_stays_zero_and_teaches_nothing() -> None:
         : int(present[:50].sum())], "svm", 3)  # fmt: skip
     for name, tensor in expected.tensors.items():
         np.testing.assert_array_equal(found.reduction[name], tensor)
-
-
-def in_this_process(work: Callable, items: Iterable, prepare: Callable, *arguments: object) -> Iterator[tuple]:
-    """`spread` without the seconds that a process takes to start."""
-    prepare(*arguments)
-    yield from ((item, work(item)) for item in items)
 
 
 def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
