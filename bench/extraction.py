@@ -254,10 +254,8 @@ def visual(project: Project) -> list[str]:
                 continue
 
     def ours(number: int) -> float:
-        how = (settings.detector, settings.min_face, settings.first_look, settings.detect_every, settings.fps,
-               settings.margin)  # fmt: skip
         with workers(number):
-            found = spread(faces_of_clip, chosen, prepare, *how)
+            found = spread(faces_of_clip, chosen, prepare, extractor.how)
             list(islice(found, WARM))
             crops: list[np.ndarray] = []
             finding = seconds_of(lambda: crops.extend(faces.crops for _, faces in found if isinstance(faces, Faces)))

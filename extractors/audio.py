@@ -19,13 +19,15 @@ from extractors.media import RATE, MediaError, read_sound, require_content
 from extractors.result import Clip, Result
 from extractors.workers import Lost, spread
 from pipeline.params import FUNCTIONALS, AudioOf
-from pipeline.utterances import Utterance
+from pipeline.utterances import ABOUT, Utterance, key_of
 
 if TYPE_CHECKING:
     import opensmile
 
 VERSION = 2
 """To be raised with every change of this module or of media.py that changes a number."""
+NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash"}
+"""What of an utterance its sound does not depend on; whatever else the index may come to have, its key has."""
 SILENCE = 1e-3
 """Loudness (root mean square of a frame, of full scale 1) that a track must reach somewhere: -60 dB, far below the
 noise of any recording, and above the click that a codec may leave in digital silence."""
@@ -39,11 +41,12 @@ class AudioExtractor:
     def __init__(self, settings: AudioOf, raw: Path) -> None:
         self.settings, self.raw = settings, raw
         self.dim = FUNCTIONALS[settings.set]
+        self.how = settings.model_dump(exclude=set(reduction.SETTINGS))
+        """What workers are told, and nothing else: so none of it can be missing from the identity."""
         self.identity: dict[str, object] = {
+            **self.how,
             "modality": "audio",
             "version": VERSION,
-            "set": settings.set,
-            "min_seconds": settings.min_seconds,
             "opensmile": version("opensmile"),
             "av": version("av"),
             "librosa": version("librosa"),
@@ -56,15 +59,14 @@ class AudioExtractor:
         return [[key] for key in rows]
 
     def key(self, row: Utterance) -> str | None:
-        return f"{row.audio_hash}|{row.audio_start}|{row.audio_end}" if row.audio else None
+        return key_of(row, NOT_IN_KEY) if row.audio else None
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         clips = [self._clip(key, row) for key, row in rows.items() if key not in known]
-        how = (self.settings.set, self.settings.min_seconds)
         with ThreadPoolExecutor(1) as loading:
             if self.settings.reduce != "none" and any(rows[clip.key].split == "train" for clip in clips):
                 loading.submit(reduction.load_library)  # it will be learnt anew
-            for clip, result in spread(_functionals_of_clip, clips, _prepare, *how):
+            for clip, result in spread(_functionals_of_clip, clips, _prepare, self.how):
                 yield {clip.key: Result(None, result.reason, lasting=False) if isinstance(result, Lost) else result}
 
     def _clip(self, key: str, row: Utterance) -> Clip:
@@ -75,8 +77,8 @@ _worker: dict = {}
 """What a worker process was prepared with; openSMILE's handles belong to the process that made them."""
 
 
-def _prepare(name: str, min_seconds: float) -> None:
-    _worker.update(name=name, min_seconds=min_seconds)
+def _prepare(how: dict) -> None:
+    _worker.update(how)
 
 
 def _functionals_of_clip(clip: Clip) -> Result:
@@ -87,7 +89,7 @@ def _functionals_of_clip(clip: Clip) -> Result:
         return Result(None, str(error))
     if not len(sound) or is_silent(sound):
         return Result(None, "silent")
-    return Result(functionals(sound, _worker["name"], _worker["min_seconds"]), used=len(sound))
+    return Result(functionals(sound, _worker["set"], _worker["min_seconds"]), used=len(sound))
 
 
 def is_silent(sound: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
 
-from extractors.encoder_folders import first_line, own_pooling
+from extractors.encoder_folders import first_line, pooling_of
 from extractors.result import ExtractorError
 from pipeline.params import TextOf
 
@@ -54,7 +54,7 @@ class Encoder:
         self.network.eval().to(device)
         self.folder, self.device, self.layers = folder, device, settings.layers
         self.dim = int(config.hidden_size)
-        self.pooling = own_pooling(folder) if settings.pooling == "auto" else settings.pooling
+        self.pooling = pooling_of(folder, settings)
         self.max_tokens = _max_tokens(config, settings)
         self.padding = config.pad_token_id or 0
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from extractors.result import ExtractorError
+from pipeline.params import TextOf
 from pipeline.stage import root
 
 FILES = ["*.json", "*.txt", "model*.safetensors"]
@@ -95,6 +96,11 @@ def own_pooling(folder: Path) -> str:
     if not file.is_file():
         return "first"
     return "mean" if json.loads(file.read_text()).get("pooling_mode_mean_tokens") else "first"
+
+
+def pooling_of(folder: Path, settings: TextOf) -> str:
+    """How the encoder in `folder` is pooled by `settings`."""
+    return own_pooling(folder) if settings.pooling == "auto" else settings.pooling
 
 
 def encoder_files(folder: Path) -> list[Path]:

@@ -237,10 +237,10 @@ def grey_levels(counts: np.ndarray) -> tuple[float, float]:
 _worker: dict = {}
 
 
-def prepare(name: str, min_face: int, first_look: int, every: int, fps: float, margin: float) -> None:
-    """Make this process ready for `faces_of_clip`."""
+def prepare(how: dict) -> None:
+    """Make this process ready for `faces_of_clip`; `how` has the settings of VisualOf that decide on faces."""
     cv2.setNumThreads(1)  # the processes are the parallelism; their threads would fight for the same cores
-    _worker.update(detect=detector(name, min_face, first_look), every=every, fps=fps, margin=margin)
+    _worker.update(how, detect=detector(how["detector"], how["min_face"], how["first_look"]))
 
 
 def faces_of_clip(clip: Clip) -> Faces:
@@ -248,6 +248,6 @@ def faces_of_clip(clip: Clip) -> Faces:
     require_content(clip.path, clip.content)
     pictures = frames(clip.path, _worker["fps"], clip.start, clip.end, clip.region)
     try:
-        return faces_in(pictures, _worker["detect"], _worker["margin"], _worker["every"])
+        return faces_in(pictures, _worker["detect"], _worker["margin"], _worker["detect_every"])
     except MediaError as error:
         return Faces(np.zeros((0, EDGE, EDGE), np.uint8), 0, str(error))

@@ -169,8 +169,17 @@ def frames(
         raise MediaError(f"has no picture between {begin:g} s and {until}")
 
 
+def state(path: Path) -> tuple[int, int, int]:
+    """What tells a file that was changed without a look into it: its size and both its times of change.
+
+    The second one is the file system's own, which no program sets back.
+    """
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @lru_cache(maxsize=4)
-def _content(path: Path, bytes_: int, changed: int) -> str:
+def _content(path: Path, seen: tuple[int, int, int]) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -178,8 +187,7 @@ def _content(path: Path, bytes_: int, changed: int) -> str:
 def require_content(path: Path, digest: str) -> None:
     """Raise ContentError unless the file's SHA-256 is `digest`: features must belong to the index that names them."""
     try:
-        status = path.stat()
-        found = _content(path, status.st_size, status.st_mtime_ns)
+        found = _content(path, state(path))
     except OSError as error:
         raise ContentError(f"{path}: cannot be read ({error.strerror}); it could when the index was made") from None
     if found != digest:

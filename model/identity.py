@@ -11,7 +11,7 @@ import inspect
 from functools import cache
 from pathlib import Path
 
-from model import training
+from model import losses, training
 from model.batching import Corpus
 from model.registry import MODELS
 
@@ -34,7 +34,7 @@ def digest(corpus: Corpus) -> str:
 @cache
 def code_digest(model: str) -> str:
     """A name for the network of `model` and its training: their modules and what those import of this project."""
-    queue, files = [Path(inspect.getfile(MODELS[model][0])), Path(training.__file__)], set()
+    queue, files = [Path(inspect.getfile(MODELS[model][0])), Path(training.__file__), Path(losses.__file__)], set()
     while queue:
         file = queue.pop()
         if file not in files:
@@ -47,7 +47,12 @@ def code_digest(model: str) -> str:
 
 
 def _imported(tree: ast.Module) -> list[Path]:
-    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     files = [PROJECT / f"{name.replace('.', '/')}.py" for name in names]
     return [file for file in files if file.is_file()]
 

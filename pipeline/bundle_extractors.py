@@ -78,7 +78,7 @@ def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
 
 def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
     weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
-    names = ("fps", "detector", "min_face", "first_look", "detect_every", "margin", "pooling")
+    names = VisualOf.model_fields.keys() - {"weights"}
     # A bundle of an earlier version lacks the two; it is refused in words, by its version.
     known = {"first_look": 0, "detect_every": 1, **origin}
     settings = VisualOf.model_validate({name: known[name] for name in names} | {"weights": weights})

@@ -99,14 +99,14 @@ def identities(corpus: str, params: Params) -> Iterator[dict]:
     from extractors.result import ExtractorError
     from extractors.text import identity_of
     from extractors.visual import VisualExtractor
-    from pipeline.index import PROBE
+    from pipeline.index import memory_identity
 
-    yield PROBE
+    yield memory_identity()
     raw = raw_folder(corpus, params)
     audio = params.audio[corpus]
     yield AudioExtractor(audio, raw).identity
     if audio.reduce != "none":
-        yield reduction.identity(audio.reduce, audio.dim)
+        yield reduction.identity(audio)
     yield identity_of(params.text[corpus], Path("data") / corpus / "encoder" / "text")
     try:
         visual = VisualExtractor(params.visual[corpus], raw)

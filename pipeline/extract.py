@@ -175,7 +175,7 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioOf) -> Fea
         raise StageError(f"audio's `reduce` in params.yaml is 'svm', but train knows only the label {labels[0]}: "
                          "use pca or none")  # fmt: skip
     cache = WorkCache(cache_folder())
-    learnt = reduction.learnt(features.values[fitted], labels, settings.reduce, settings.dim, cache)
+    learnt = reduction.learnt(features.values[fitted], labels, settings, cache)
     cache.close()
     values = np.where(features.present[:, None], learnt(features.values), np.float32(0))
     log.info("audio: %d columns reduced to %d by %s, fitted on %d utterances of train",

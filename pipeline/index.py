@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from extractors.cache import WorkCache
-from extractors.media import Probe, probe
+from extractors.media import Probe, probe, state
 from pipeline.census import as_table, census, write_census
 from pipeline.corpora import custom, iemocap, meld
 from pipeline.corpora.labels import labels
@@ -26,8 +27,8 @@ from pipeline.params import IemocapIndexOf, Params
 from pipeline.stage import StageError, cache_folder, log, parser, require_raw_folder, start
 from pipeline.utterances import SPLITS, Utterance, write_index
 
-PROBE: dict[str, object] = {"what": "probe", "version": 1}
-"""Identity of what is remembered of a clip: its hash, and whether it can be decoded."""
+VERSION = 1
+"""To be raised with every change of media.probe that changes what it says."""
 KEPT_TOGETHER = 256
 """Clips looked at between two writes to the work cache."""
 SHOWN = 20
@@ -109,7 +110,7 @@ def looked_at(files: list[Path]) -> Iterator[tuple[str, Probe]]:
     """SHA-256 and probe of each file, opened only if it is new or was changed since it was last looked at."""
     cache = WorkCache(cache_folder())
     keys = [_memory_key(file) for file in files]
-    name = cache.maker(PROBE)
+    name = cache.maker(memory_identity())
     known = cache.get(name, keys)
     new = {key: file for key, file in zip(keys, files, strict=True) if key not in known}
     with (
@@ -127,6 +128,11 @@ def looked_at(files: list[Path]) -> Iterator[tuple[str, Probe]]:
         yield digest, Probe(**result)
 
 
+def memory_identity() -> dict[str, object]:
+    """Of what is remembered of a clip: its hash, and whether it can be decoded, which FFmpeg decides."""
+    return {"what": "probe", "version": VERSION, "av": version("av")}
+
+
 def batched(items: Iterable[str], number: int) -> Iterator[list[str]]:
     """`items`, `number` at a time (itertools has it from Python 3.12 on)."""
     rest = iter(items)
@@ -135,8 +141,7 @@ def batched(items: Iterable[str], number: int) -> Iterator[list[str]]:
 
 
 def _memory_key(file: Path) -> str:
-    status = file.stat()
-    return f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    return "|".join(map(str, (file.resolve(), *state(file))))
 
 
 def _look(file: Path) -> bytes:

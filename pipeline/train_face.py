@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 
-from extractors import face_training
+from extractors import denseface, face_encoder, face_training, faces
 from extractors.cache import fingerprint
 from extractors.denseface import DenseFace
 from extractors.device import device
@@ -35,6 +36,10 @@ from pipeline.stage import StageError, cache_folder, log, root, start
 SHIPPED = root() / "extractors/weights/denseface.safetensors"
 MADE = Path("models/face/denseface.safetensors")
 RESULTS = Path("results/face")
+CODE = (face_training, denseface, face_encoder, faces)
+"""Modules that decide the weights, beside this one."""
+NOT_OF_WEIGHTS = frozenset({"datasets", "data"})
+"""Of `face`: whether it is trained at all, and where the faces lie, whose content stands in the name."""
 CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "60"))
 
 
@@ -91,10 +96,12 @@ def recipe(settings: Face) -> Recipe:
 
 def identity(settings: Face, data: fer2013.Fer2013) -> str:
     """A name for all that decides the weights, so that no other training's checkpoint is taken up."""
-    faces = hashlib.sha256(data.train.pixels.tobytes() + data.train.targets.tobytes()).hexdigest()
-    code = hashlib.sha256(Path(face_training.__file__).read_bytes()).hexdigest()
-    chosen = settings.model_dump(mode="json", exclude={"data"})
-    return fingerprint({**chosen, "faces": faces, "code": code, "torch": torch.__version__, "device": device().type})
+    content = hashlib.sha256(data.train.pixels.tobytes() + data.train.targets.tobytes()).hexdigest()
+    files = [Path(__file__), *(Path(str(module.__file__)) for module in CODE)]
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    chosen = settings.model_dump(mode="json", exclude=set(NOT_OF_WEIGHTS))
+    made_by = {"torch": torch.__version__, "sklearn": version("scikit-learn"), "device": device().type}
+    return fingerprint({**chosen, "faces": content, "code": code, **made_by})
 
 
 def _loaded(file: Path) -> Trained:

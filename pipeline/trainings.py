@@ -36,6 +36,10 @@ FOLDER = "trainings"
 ABOUT = "about.json"
 """In the folder of an identity: which corpus and model its trainings are of, for people and for pruning."""
 GUESSES = "test_guesses"
+NOT_OF_MODEL = frozenset({"name", "modalities"})
+"""Of `model`: the name stands beside the configuration, and the corpus has features of the modalities alone."""
+NOT_OF_TRAINING = frozenset({"seeds", "gamma1", "gamma2"})
+"""Of `train`: a seed has a file of its own, and the two weights of the loss are in CMATH's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,14 @@ def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ..
     if params.model.name != "cmath":
         return found | params.baselines[params.model.name].model_dump()
     weights = {"gamma1": params.train[name].gamma1, "gamma2": params.train[name].gamma2}
-    return found | weights | params.model.model_dump(exclude={"name", "modalities"})
+    return found | weights | params.model.model_dump(exclude=set(NOT_OF_MODEL))
 
 
 def training_settings(settings: TrainOf, train: Tensor, classes: int) -> Settings:
     """How to train by `settings`; class weights are of `train`, the labels of the training split."""
     return Settings(
         class_weights=inverse_frequency(train, classes) if settings.class_weights else None,
-        **settings.model_dump(exclude={"class_weights", "gamma1", "gamma2", "seeds"}),
+        **settings.model_dump(exclude={"class_weights", *NOT_OF_TRAINING}),
     )
 
 
@@ -86,7 +90,7 @@ def training_folder(content: str, model: str, config: dict[str, Any], train: Tra
         "corpus": content,
         "model": model,
         "config": config,
-        "train": train.model_dump(exclude={"seeds", "gamma1", "gamma2"}),  # these two are in the configuration
+        "train": train.model_dump(exclude=set(NOT_OF_TRAINING)),
         "code": code_digest(model),
         "torch": torch.__version__,
         "device": device().type,

@@ -1,6 +1,7 @@
 """The index file: one row an utterance, the contract between `index` and every later stage."""
 
 import csv
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -40,6 +41,15 @@ class Utterance:
 
 
 COLUMNS = [field.name for field in fields(Utterance)]
+ABOUT = frozenset({"utterance_id", "dialogue_id", "turn", "speaker", "split", "label", "problem", "audio", "video"})
+"""What says whose an utterance is, where it stands, what it was judged to be and where its files lie: no medium's
+features depend on it, for what is in a file its hash tells."""
+
+
+def key_of(row: Utterance, without: Collection[str]) -> str:
+    """A name for all of `row` but the fields `without`, a hash first."""
+    names = [field.name for field in fields(row) if field.name not in without]
+    return "|".join(str(getattr(row, name)) for name in sorted(names, key=lambda name: not name.endswith("_hash")))
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:

@@ -3,7 +3,7 @@
 import csv
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,6 +74,20 @@ def write_meld_csv(file: Path, rows: list[dict[str, object]], encoding: str = "u
         writer.writeheader()
         for row in rows:
             writer.writerow({**usual, **row})
+
+
+def in_this_process(work: Callable, items: Iterable, prepare: Callable, *arguments: object) -> Iterator[tuple]:
+    """`extractors.workers.spread` without the seconds that a process takes to start."""
+    prepare(*arguments)
+    yield from ((item, work(item)) for item in items)
+
+
+def change_in_secret(file: Path, content: bytes) -> None:
+    """Other content of the same size, and the time of change as it was before."""
+    before = file.stat()
+    assert len(content) == before.st_size
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,22 @@
-"""Audio features: width, short sounds, silence, and independence of company."""
+"""Audio features: width, short sounds, silence, intervals, and files that were changed."""
+
+import wave
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from librosa.feature import rms
 
+from extractors import audio
 from extractors.audio import FRAME, HOP, SILENCE, AudioExtractor, functionals, is_silent
-from extractors.media import RATE
+from extractors.media import RATE, ContentError
 from extractors.result import Result
 from pipeline.corpora.reading import Reading
 from pipeline.index import look_at_media
 from pipeline.params import FUNCTIONALS, AudioOf
 from pipeline.utterances import Utterance
-from tests.conftest import write_clip
+from tests.conftest import change_in_secret, in_this_process, write_clip
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -102,3 +107,83 @@ def test_silence_is_what_librosa_finds_in_overlapping_frames() -> None:
         found.append(bool(loudness.max() < SILENCE))
         assert is_silent(sound) == found[-1]
     assert 50 < sum(found) < 350
+
+
+def write_wave(file: Path, sound: np.ndarray) -> Path:
+    """Sound, float [samples] at 16 kHz, as 16 bits."""
+    with wave.open(str(file), "wb") as stream:
+        stream.setnchannels(1)
+        stream.setsampwidth(2)
+        stream.setframerate(RATE)
+        stream.writeframes((sound * 32_767).astype("<i2").tobytes())
+    return file
+
+
+SETTINGS = AudioOf(set="eGeMAPSv02", min_seconds=0.25, reduce="none", dim=5)
+ROW = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="joy")
+
+
+@pytest.fixture
+def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Gives the results of some rows, whose files lie in `tmp_path`."""
+    monkeypatch.setattr(audio, "spread", in_this_process)
+
+    def extract(rows: list[Utterance], settings: AudioOf = SETTINGS) -> list[Result]:
+        extractor = AudioExtractor(settings, tmp_path)
+        keys = {str(extractor.key(row)): row for row in rows}
+        results = {key: result for part in extractor.extract(keys, set()) for key, result in part.items()}
+        return [results[key] for key in keys]
+
+    return extract
+
+
+def indexed(rows: list[Utterance], raw: Path) -> list[Utterance]:
+    reading = Reading(rows, ["Ann"] * len(rows))
+    look_at_media(reading, raw)
+    return reading.rows
+
+
+def test_what_is_heard_of_a_file_is_the_interval_of_its_sound(heard, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    time = np.arange(3 * RATE) / RATE
+    write_wave(tmp_path / "long.wav", 0.3 * np.sin(2 * np.pi * (150 + 40 * time) * time))
+    intervals = [(None, None), (1.0, None), (None, 1.0), (1.0, 2.5), (1.0, 2.0), (0.5, 2.0)]
+    [row] = indexed([replace(ROW, audio="long.wav")], tmp_path)
+    rows = [replace(row, audio_start=start, audio_end=end) for start, end in intervals]
+    results = heard(rows)
+    assert [result.used / RATE for result in results] == [3, 2, 1, 1.5, 1, 1.5]
+    assert len({result.vector.tobytes() for result in results}) == len(rows)
+    # What of the film is shown, and where, is nothing to be heard: one result is for all of these.
+    assert len(heard([replace(row, start=start, end=9.0, region="1,1,2,2") for start in (0.0, 1.0)])) == 1
+
+
+def test_each_setting_of_the_functionals_is_heard_and_the_reductions_are_not(heard, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    write_wave(tmp_path / "short.wav", tone(0.3))
+    rows = indexed([replace(ROW, audio="short.wav")], tmp_path)
+
+    def vector(**changes: object) -> np.ndarray:
+        [result] = heard(rows, SETTINGS.model_copy(update=changes))
+        return result.vector
+
+    before = vector()
+    assert vector(set="IS10").shape == (1582,)
+    assert not np.array_equal(vector(min_seconds=1.0), before)
+    np.testing.assert_array_equal(vector(reduce="svm", dim=2), before)
+
+
+def test_a_sound_that_is_changed_is_refused_until_the_index_knows_it_and_is_then_another(heard, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write_wave(tmp_path / "own.wav", tone(0.5))
+    write_clip(tmp_path / "film.mp4", sound=False)
+    row = replace(ROW, audio="own.wav", video="film.mp4")
+    before = indexed([row], tmp_path)
+    [old] = heard(before)
+    content = file.read_bytes()
+    change_in_secret(file, content[:44] + content[44:][::-1])
+    with pytest.raises(ContentError, match=r"own\.wav: was changed since the index was made"):
+        heard(before)
+    after = indexed([row], tmp_path)
+    assert after[0].audio_hash != before[0].audio_hash
+    assert after[0].video_hash == before[0].video_hash
+    assert heard(after)[0].vector.tobytes() != old.vector.tobytes()
+    file.unlink()
+    with pytest.raises(ContentError, match="cannot be read"):
+        heard(after)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from extractors import denseface, face_encoder
+from extractors import denseface, face_encoder, faces
 from extractors.faces import Box, Faces, crop, detector, faces_in, followed, grey_levels, overlap, steadiest
 from extractors.media import frames
 from pipeline.corpora import demo
@@ -28,6 +28,60 @@ def test_a_crop_is_square_grey_and_repeats_the_edge_outside_the_picture() -> Non
     beyond = crop(picture, (80, 0, 40, 40), 0.0)
     assert (beyond[:, 40:] == 200).all()
     assert (beyond[:, :10] == 50).all()
+
+
+def test_a_crop_is_the_square_around_the_box_with_its_margin_on_every_side() -> None:
+    places = np.mgrid[0:200, 0:250].astype(np.uint8)  # each pixel's row, and its column
+    rows, columns = (crop(np.repeat(place[:, :, None], 3, axis=2), (100, 60, 40, 20), 0.25) for place in places)
+    # 40 wide, and 10 more on either side; 20 high, and as high as it is wide.
+    np.testing.assert_allclose(columns[:, [0, -1]], np.tile([90, 149], (64, 1)), atol=1)
+    np.testing.assert_allclose(rows[[0, -1]], np.repeat([[40], [99]], 64, axis=1), atol=1)
+    tall = crop(np.repeat(places[1][:, :, None], 3, axis=2), (100, 60, 20, 40), 0.0)
+    np.testing.assert_allclose(tall[:, [0, -1]], np.tile([90, 129], (64, 1)), atol=1)
+
+
+def test_a_crop_beyond_a_corner_repeats_both_edges() -> None:
+    picture = np.zeros((80, 100, 3), np.uint8)
+    picture[-1, -1] = 200
+    beyond = crop(picture, (95, 75, 20, 20), 0.0)
+    assert (beyond[30:, 30:] == 200).all()
+    assert not beyond[:10, :10].any()
+
+
+def test_a_crop_is_grey_as_the_eye_sees_colours() -> None:
+    for colour, grey in (((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29)):
+        picture = np.full((80, 80, 3), colour, np.uint8)
+        assert (crop(picture, (10, 10, 40, 40), 0.0) == grey).all()
+
+
+def test_boxes_of_a_first_look_are_those_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def small(min_face: int, step: float):
+        def detect(picture: np.ndarray) -> list[Box]:
+            seen.append((min_face, step, picture.shape))
+            return [(3, 5, 7, 9)]
+
+        return detect
+
+    monkeypatch.setattr(faces, "_haar", small)
+    looked = faces.detector.__wrapped__("haar", 40, 100)(np.zeros((400, 600, 3), np.uint8))
+    assert looked == [(12, 20, 28, 36)]
+    assert seen == [(40, 1.2, (100, 150, 3))]
+
+
+def test_mtcnn_is_believed_from_nine_tenths_on_and_its_empty_boxes_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found:
+        def __init__(self, **_: object) -> None: ...
+
+        def detect_faces(self, _: np.ndarray) -> list[dict]:
+            boxes = [([1, 2, 30, 40], 0.95), ([5, 6, 30, 40], 0.85), ([1, 1, 0, 40], 0.99), ([1, 1, 30, 0], 0.99)]
+            return [{"box": box, "confidence": confidence} for box, confidence in boxes]
+
+    monkeypatch.setattr(faces, "MTCNN", Found)
+    detect = faces.detector.__wrapped__("mtcnn", 40)
+    assert detect(np.zeros((100, 100, 3), np.uint8)) == [(1, 2, 30, 40)]
+    assert detect(np.zeros((100, 39, 3), np.uint8)) == []  # smaller than any face
 
 
 class Scene:
@@ -102,6 +156,12 @@ def test_a_small_face_is_found_though_the_first_look_misses_it(name: str, portra
     small = picture[::6, ::6]
     assert detector(name, 40)(np.ascontiguousarray(small)) == []
     assert detector(name, 40, 150)(picture) == detector(name, 40)(picture) != []
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "haar"])
+def test_no_face_is_found_that_is_smaller_than_the_smallest_looked_for(name: str, portrait: np.ndarray) -> None:
+    largest = max(width for _, _, width, _ in detector(name, 40)(portrait))
+    assert detector(name, min(*portrait.shape[:2], 2 * largest))(portrait) == []
 
 
 def faces_of(boxes: list[list[Box]]) -> Faces:

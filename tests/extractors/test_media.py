@@ -1,5 +1,6 @@
 """Decoding: lengths, intervals, rates, and files that are not what they should be."""
 
+import hashlib
 import tracemalloc
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from extractors.media import RATE, ContentError, MediaError, frames, probe, read_sound, require_content
-from tests.conftest import write_clip
+from tests.conftest import change_in_secret, write_clip
 
 
 def test_sound_is_16_khz_mono_and_as_long_as_the_clip(clip: Path) -> None:
@@ -94,6 +95,18 @@ def test_changed_content_is_noticed(tmp_path: Path, clip: Path) -> None:
         require_content(clip, "0" * 64)
     with pytest.raises(ContentError, match="cannot be read"):
         require_content(tmp_path / "gone.mp4", "0" * 64)
+
+
+def test_changed_content_is_noticed_after_it_was_once_seen_though_size_and_time_are_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "clip.wav"
+    file.write_bytes(b"before")
+    digest = hashlib.sha256(b"before").hexdigest()
+    require_content(file, digest)
+    change_in_secret(file, b"change")
+    with pytest.raises(ContentError, match="was changed since the index was made"):
+        require_content(file, digest)
+    change_in_secret(file, b"before")
+    require_content(file, digest)
 
 
 def test_pictures_come_one_by_one(tmp_path: Path) -> None:

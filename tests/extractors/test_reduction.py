@@ -2,7 +2,7 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from pipeline.extract import reduced
 from pipeline.params import AudioOf, load_params
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance
-from tests.conftest import write_clip
+from tests.conftest import in_this_process, write_clip
 
 PROJECT = Path(__file__).parents[2]
 
@@ -65,19 +65,19 @@ def test_what_was_learnt_before_is_found_again_and_nothing_else_is(
 ) -> None:
     values, labels = hidden(60)
     cache = WorkCache(tmp_path)
-    first = learnt(values, labels, kind, 3, cache)
+    first = learnt(values, labels, audio(kind, 3), cache)
     fitted: list[str] = []
     monkeypatch.setattr(reduction, "fit", lambda *given: fitted.append("") or fit(*given))
-    again = learnt(values.copy(), list(labels), kind, 3, cache)
+    again = learnt(values.copy(), list(labels), audio(kind, 3), cache)
     assert not fitted
     assert {name: part.tobytes() for name, part in again.tensors.items()} == {
         name: part.tobytes() for name, part in first.tensors.items()
     }
     np.testing.assert_array_equal(again(values), first(values))
-    learnt(values, labels[::-1], kind, 3, cache)
+    learnt(values, labels[::-1], audio(kind, 3), cache)
     assert len(fitted) == (kind == "svm")  # pca looks at no label
-    learnt(values, labels, kind, 2, cache)
-    learnt(values[1:], labels[1:], kind, 3, cache)
+    learnt(values, labels, audio(kind, 2), cache)
+    learnt(values[1:], labels[1:], audio(kind, 3), cache)
     assert len(fitted) == 2 + (kind == "svm")
 
 
@@ -122,12 +122,6 @@ def test_a_missing_modality_stays_zero_and_teaches_nothing() -> None:
         : int(present[:50].sum())], "svm", 3)  # fmt: skip
     for name, tensor in expected.tensors.items():
         np.testing.assert_array_equal(found.reduction[name], tensor)
-
-
-def in_this_process(work: Callable, items: Iterable, prepare: Callable, *arguments: object) -> Iterator[tuple]:
-    """`spread` without the seconds that a process takes to start."""
-    prepare(*arguments)
-    yield from ((item, work(item)) for item in items)
 
 
 def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(

@@ -1,20 +1,24 @@
 """The visual extractor: faces found once, whitened by those of train, encoded and pooled."""
 
+import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from extractors import denseface, visual
+from extractors import denseface, faces, visual
 from extractors.cache import WorkCache
-from extractors.faces import Faces
+from extractors.faces import Faces, crop
+from extractors.media import ContentError, frames
 from extractors.result import Clip
 from extractors.visual import VisualExtractor, pooled
 from pipeline.params import VisualOf
 from pipeline.utterances import Utterance
+from tests.conftest import change_in_secret, in_this_process, write_clip
 
 PROJECT = Path(__file__).parents[2]
 SETTINGS = VisualOf(fps=5.0, detector="mtcnn", min_face=40, first_look=0, detect_every=1, margin=0.1, weights="random",
@@ -27,7 +31,8 @@ def rows(*splits: str) -> dict[str, Utterance]:
                   video=f"{n}.mp4", video_hash=f"hash{n}")
         for n, split in enumerate(splits)
     ]  # fmt: skip
-    return {f"{row.video_hash}|{row.start}|{row.end}|{row.region}": row for row in made}
+    extractor = VisualExtractor(SETTINGS, Path("raw"))
+    return {str(extractor.key(row)): row for row in made}
 
 
 @pytest.fixture
@@ -120,18 +125,94 @@ def test_clips_encoded_together_have_what_each_has_alone(
     which = rows("test", "test", "test", "test", "test", "train")
     extractor, together = extracted(SETTINGS, WorkCache(tmp_path), which)
     monkeypatch.setattr(visual, "GROUP", 1)
-    parts = list(extractor.extract(which, {"hash4|None|None|"}))
-    assert [list(part) for part in parts] == [[f"hash{n}|None|None|"] for n in (0, 1, 2, 3, 5)]
+    keys = list(which)
+    parts = list(extractor.extract(which, {keys[4]}))
+    assert [list(part) for part in parts] == [[keys[n]] for n in (0, 1, 2, 3, 5)]
     alone = {key: result for part in parts for key, result in part.items()}
     for key, result in zip(which, together, strict=True):
-        assert key == "hash4|None|None|" or result.to_bytes() == alone[key].to_bytes()
+        assert key == keys[4] or result.to_bytes() == alone[key].to_bytes()
 
 
-def test_other_ways_to_look_for_faces_are_other_faces(found: list[str], tmp_path: Path) -> None:
-    cache = WorkCache(tmp_path)
-    for change in ({}, {"first_look": 240}, {"detect_every": 5}):
-        extracted(SETTINGS.model_copy(update=change), cache, rows("train"))
-    assert found == ["0"] * 3
+BOX = (12, 10, 30, 40)
+
+
+class Looking:
+    """Finds faces of a clip of 2 s, 10 pictures a second; every picture has one in BOX."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clip, self.cache = write_clip(folder / "clip.mp4", 2.0), WorkCache(folder)
+        digest = hashlib.sha256(self.clip.read_bytes()).hexdigest()
+        self.row = replace(next(iter(rows("test").values())), video="clip.mp4", video_hash=digest)
+        self.made: list[tuple] = []
+        """How detectors were asked for."""
+        self.searched = 0
+
+    def detector(self, *how: object):
+        self.made.append(how)
+        return self.detect
+
+    def detect(self, _: np.ndarray):
+        self.searched += 1
+        return [BOX]
+
+    def crops(self, settings: VisualOf = SETTINGS, **of_row: object) -> np.ndarray:
+        self.searched = 0
+        extractor = VisualExtractor(settings, self.clip.parent)
+        row = replace(self.row, **of_row)
+        key = str(extractor.key(row))
+        extractor.prepare({key: row}, self.cache)
+        return Faces.from_bytes(self.cache.get(extractor.faces, [key])[key]).crops
+
+
+@pytest.fixture
+def looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Looking:
+    made = Looking(tmp_path)
+    monkeypatch.setattr(visual, "spread", in_this_process)
+    monkeypatch.setattr(faces, "detector", made.detector)
+    return made
+
+
+def test_faces_are_looked_for_as_each_setting_says_and_anew_when_it_says_something_else(looking: Looking) -> None:
+    whole = list(frames(looking.clip, 10))
+    assert len(whole) == 20
+
+    def changed(**settings: object) -> np.ndarray:
+        return looking.crops(SETTINGS.model_copy(update=settings))
+
+    of_five = np.stack([crop(picture, BOX, 0.1) for picture in whole[::2]])
+    np.testing.assert_array_equal(changed(), of_five)
+    assert (looking.made[-1], looking.searched) == (("mtcnn", 40, 0), 10)
+    np.testing.assert_array_equal(changed(fps=10.0), [crop(picture, BOX, 0.1) for picture in whole])
+    np.testing.assert_array_equal(changed(margin=0.5), [crop(picture, BOX, 0.5) for picture in whole[::2]])
+    np.testing.assert_array_equal(changed(detect_every=3), of_five)
+    assert looking.searched == 4
+    for place, (name, value) in enumerate((("detector", "haar"), ("min_face", 24), ("first_look", 240))):
+        changed(**{name: value})
+        assert looking.made[-1][place] == value
+        assert looking.searched == 10
+    changed(pooling="max")
+    assert looking.searched == 0  # it is no matter of finding
+
+
+def test_faces_are_looked_for_between_start_and_end_and_in_the_region(looking: Looking) -> None:
+    whole = list(frames(looking.clip, 10))
+    of_five = [crop(picture, BOX, 0.1) for picture in whole]
+    np.testing.assert_array_equal(looking.crops(), of_five[::2])
+    np.testing.assert_array_equal(looking.crops(start=1.0), of_five[10::2])
+    np.testing.assert_array_equal(looking.crops(end=1.0), of_five[:10:2])
+    np.testing.assert_array_equal(looking.crops(start=0.5, end=1.5), of_five[5:15:2])
+    part = [crop(picture[20:75, 30:95], BOX, 0.1) for picture in whole[::2]]
+    np.testing.assert_array_equal(looking.crops(region="30,20,65,55"), part)
+    looking.crops(audio_start=1.0, audio_end=2.0, text="Oh.")
+    assert looking.searched == 0  # the same pictures
+
+
+def test_a_film_that_was_changed_since_the_index_was_made_is_refused(looking: Looking) -> None:
+    content = bytearray(looking.clip.read_bytes())
+    content[-1] ^= 1
+    change_in_secret(looking.clip, bytes(content))
+    with pytest.raises(ContentError, match=r"clip\.mp4: was changed since the index was made"):
+        looking.crops()
 
 
 def test_pooling() -> None:

@@ -14,7 +14,7 @@ from pipeline.corpora.reading import Reading
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
 from pipeline.utterances import Utterance, dialogues, read_index, write_index
-from tests.conftest import write_clip
+from tests.conftest import change_in_secret, write_clip
 
 PROJECT = Path(__file__).parents[2]
 
@@ -106,7 +106,11 @@ def test_a_second_index_sees_a_change_of_the_same_length(
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert indexed()[1].video_hash != before[1].video_hash
+    after = indexed()
+    assert after[1].video_hash == after[1].audio_hash != before[1].video_hash
+    content[-1] ^= 3
+    change_in_secret(file, bytes(content))
+    assert indexed()[1].audio_hash not in (before[1].audio_hash, after[1].audio_hash)
 
 
 def corpus_json() -> dict:
