@@ -292,7 +292,7 @@ def test_a_colleague_without_the_corpus_goes_on_from_what_was_pushed(workspace: 
         for stage in ("train@meld", "evaluate@meld"):
             assert f"Running stage '{stage}'" in said
         assert "Running stage 'index@meld'" not in said
-        said = colleague.run("artifacts", "get", str(workspace.folder), "model-meld", "-o", str(tmp_path / "model"))
+        colleague.run("get", str(workspace.folder), "models/meld", "-o", str(tmp_path / "model"))
         assert (tmp_path / "model/bundle/bundle.json").is_file()
     finally:
         away.rename(workspace.raw)

@@ -29,7 +29,7 @@ def test_dvc_runs_it_when_it_is_named_and_not_otherwise(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     dvc("init", "-q")
     said = dvc("repro", "--dry")
-    assert "Running stage 'raw@demo'" in said
+    assert "Running stage 'check'" in said
     assert "paper" not in said
     said = dvc("repro", "paper/dvc.yaml:comparison")
     assert "Running stage 'paper/dvc.yaml:train@meld-ctnet'" in said
