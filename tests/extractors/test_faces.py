@@ -158,10 +158,11 @@ def test_a_small_face_is_found_though_the_first_look_misses_it(name: str, portra
     assert detector(name, 40, 150)(picture) == detector(name, 40)(picture) != []
 
 
-@pytest.mark.parametrize("name", ["mtcnn", "haar"])
-def test_no_face_is_found_that_is_smaller_than_the_smallest_looked_for(name: str, portrait: np.ndarray) -> None:
-    largest = max(width for _, _, width, _ in detector(name, 40)(portrait))
-    assert detector(name, min(*portrait.shape[:2], 2 * largest))(portrait) == []
+def test_no_face_is_found_that_is_smaller_than_the_smallest_looked_for(portrait: np.ndarray) -> None:
+    small = np.ascontiguousarray(portrait[::2, ::2])
+    [(_, _, width, _)] = detector("haar", 30)(small)
+    assert width < 80
+    assert detector("haar", 80)(small) == []
 
 
 def faces_of(boxes: list[list[Box]]) -> Faces:

@@ -2,8 +2,10 @@
 
 import hashlib
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -46,6 +48,21 @@ def test_frames_come_at_the_rate_asked_for(tmp_path: Path) -> None:
     assert len(list(frames(clip, 10))) == 30
     assert len(list(frames(clip, 100))) == 30  # no more than there are
     assert len(list(frames(clip, 5, 1.0, 2.0))) == 5
+
+
+def test_after_a_gap_pictures_come_at_the_rate_again_and_not_all_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "gap.mkv"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 10)
+        for time in (0, 1, 2, 20, 21, 22, 23, 24, 25):  # tenths of a second
+            frame = av.VideoFrame.from_ndarray(np.full((80, 96, 3), 10 * time, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    given = [round(picture.mean() / 10) for picture in frames(file, 5)]
+    assert given == [0, 2, 20, 22, 24]
 
 
 def test_a_region_is_that_part_of_the_picture(clip: Path) -> None:

@@ -120,7 +120,7 @@ def cross_fitted_rows() -> list[Utterance]:
     return [
         replace(row(text), dialogue_id=dialogue, split=split)
         for text in LINES
-        for dialogue, split in (("a", "train"), ("b", "train"), ("c", "test"))
+        for dialogue, split in (("a", "train"), ("b", "train"), ("c", "test"), ("c", "validation"))
     ]
 
 
@@ -168,6 +168,15 @@ def test_a_text_longer_than_the_encoder_reads_is_cut_not_refused(tiny_roberta: P
     extractor = TextExtractor(text_settings(tiny_roberta, max_tokens=512), Path())
     assert extractor.encoder.max_tokens == 38  # RoBERTa's first position is 2
     assert torch.isfinite(extractor.encoder.encode(["so " * 400])).all()
+
+
+def test_no_more_than_max_tokens_are_read(tiny_roberta: Path) -> None:
+    short, long = (TextExtractor(text_settings(tiny_roberta, max_tokens=most), Path()).encoder for most in (8, 30))
+    [ids] = short.tokens([LINES[2]])
+    [more] = long.tokens([LINES[2]])
+    assert (len(ids), len(more)) == (8, 30)
+    assert ids == [*more[:7], more[-1]]  # its end is the end of the text
+    assert not torch.allclose(short.encode([LINES[2]]), long.encode([LINES[2]]))
 
 
 def test_an_empty_utterance_is_missing_and_equal_texts_are_one(minilm: TextExtractor) -> None:

@@ -3,11 +3,13 @@
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from extractors.media import Probe
 from pipeline import index
 from pipeline.params import Params, load_params
 from pipeline.stage import StageError
@@ -186,6 +188,16 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
                     label="joy", start=1.25, end=None, region="6,122,348,238", problem="x")  # fmt: skip
     write_index([row], tmp_path / "index.csv")
     assert read_index(tmp_path / "index.csv") == [row]
+
+
+def test_seconds_are_of_the_sounds_own_interval() -> None:
+    row = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="",
+                    audio="a.wav", video="v.mp4", start=1.0, end=9.0, audio_start=2.0, audio_end=5.0)  # fmt: skip
+    known = {name: ("", Probe("", "", 20.0)) for name in ("a.wav", "v.mp4")}
+    assert index.seconds_of(row, known, row.audio) == 3
+    assert index.seconds_of(row, known, row.video) == 8
+    assert index.seconds_of(replace(row, audio_end=None), known, row.audio) == 18
+    assert index.seconds_of(replace(row, audio_start=30.0, audio_end=None), known, row.audio) == 0
 
 
 def test_dialogues_are_told_apart_and_turns_ordered() -> None:
