@@ -484,9 +484,9 @@ def test_every_file_of_an_encoder_is_part_of_its_name(encoders: Encoders, tmp_pa
         (folder / name).write_bytes(content)
         assert not set(names(folder)) & set(before), name
         shutil.copyfile(encoders.published / name, folder / name)
-    (folder / "vocab.json").rename(folder / "other.json")
+    (folder / "vocab.json").rename(folder / "vocac.json")
     assert not set(names(folder)) & set(before)
-    (folder / "other.json").rename(folder / "vocab.json")
+    (folder / "vocac.json").rename(folder / "vocab.json")
     assert names(folder) == before
     (folder / "1_Pooling").mkdir()  # how a sentence encoder says that it wants the mean
     (folder / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": true}')

@@ -42,6 +42,19 @@ def test_an_interval_of_sound_is_the_whole_files_interval(tmp_path: Path) -> Non
     assert best > 0.99
 
 
+def test_sound_from_a_start_on_is_all_that_follows_it(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", seconds=3, rate=16_000)
+    whole = read_sound(clip)
+    for start in (1.0, 1.03, 1.05):  # wherever in a frame of the codec
+        rest, begin = read_sound(clip, start), round(start * RATE)
+        best = max(
+            range(-1024, 1024, 8),
+            key=lambda shift: np.corrcoef(rest[2048:20_000], whole[begin + shift :][2048:20_000])[0, 1],
+        )
+        assert abs(best) <= 32
+        assert len(rest) == pytest.approx(len(whole) - begin, abs=1100)
+
+
 def test_frames_come_at_the_rate_asked_for(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", seconds=3)
     assert len(list(frames(clip, 5))) == 15
