@@ -183,6 +183,18 @@ def test_an_empty_split_is_refused(indexed: Callable[..., list[Utterance]], meld
         indexed()
 
 
+def test_clips_of_one_name_in_two_folders_are_two_clips(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [meld() / name for name in ("train_splits", "dev_splits_complete")]
+    for number, folder in enumerate(folders):
+        with (folder / "dia0_utt0.mp4").open("ab") as stream:
+            stream.write(b"\0\0\0\x09free" + bytes([number]))
+    monkeypatch.setattr(index, "state", lambda _: (1, 2, 3))  # as an archive may unpack them
+    rows = indexed()
+    assert rows[0].video_hash != rows[3].video_hash
+
+
 def test_rows_survive_the_file(tmp_path: Path) -> None:
     row = Utterance(utterance_id="a", dialogue_id="d", turn=3, speaker=1, split="test", text='He said "no", then …\n',
                     label="joy", start=1.25, end=None, region="6,122,348,238", problem="x")  # fmt: skip
