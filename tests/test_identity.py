@@ -622,10 +622,10 @@ def test_the_number_of_classes_and_the_weights_of_the_loss_are_part_of_a_trainin
 
 @pytest.fixture
 def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Gives a model's name for its code as it would be with some files of the project changed."""
+    """Gives a model's name for its code, or another name, as it would be with some files of the project changed."""
     read = Path.read_text
 
-    def name(model: str, **changes: Callable[[str], str]) -> str:
+    def name(model: str, of: Callable[[str], str] = code_digest, **changes: Callable[[str], str]) -> str:
         files = {PROJECT / f"{file.replace('__', '/')}.py": change for file, change in changes.items()}
         assert all(file.is_file() for file in files)
 
@@ -635,7 +635,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_text", changed)
             code_digest.cache_clear()
-            return code_digest(model)
+            return of(model)
 
     yield name
     code_digest.cache_clear()
@@ -669,6 +669,16 @@ def test_a_changed_line_of_a_network_or_of_what_it_imports_is_another_name(edite
         edited("cmath", model__losses=one_line_more),
     ]
     assert len({before, *names}) == 6
+
+
+def test_changed_code_is_another_training_of_that_model(edited: Callable[..., str]) -> None:
+    def named(model: str) -> str:
+        return training(PARAMS if model == "cmath" else with_rival(model, PARAMS.baselines[model]))
+
+    for model, own in (("cmath", "model__cmath"), ("sdt", "model__baselines__sdt")):
+        before = edited(model, named)
+        assert edited(model, named, **{own: one_line_more}) != before
+        assert edited(model, named, **{own: words}) == before
 
 
 def test_words_and_other_models_are_no_part_of_a_networks_name(edited: Callable[..., str]) -> None:

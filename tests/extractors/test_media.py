@@ -42,6 +42,11 @@ def test_an_interval_of_sound_is_the_whole_files_interval(tmp_path: Path) -> Non
     assert best > 0.99
 
 
+def test_what_a_codec_pads_at_the_end_is_no_sound(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", seconds=0.61, rate=16_000, picture=False)
+    assert len(read_sound(clip)) == round(0.61 * RATE)  # and not whole frames of 1,024
+
+
 def test_sound_from_a_start_on_is_all_that_follows_it(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", seconds=3, rate=16_000)
     whole = read_sound(clip)
