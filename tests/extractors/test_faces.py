@@ -54,6 +54,12 @@ def test_a_crop_is_grey_as_the_eye_sees_colours() -> None:
         assert (crop(picture, (10, 10, 40, 40), 0.0) == grey).all()
 
 
+def test_a_large_face_is_reduced_by_averages_and_not_by_leaving_pixels_out() -> None:
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 200
+    np.testing.assert_allclose(crop(stripes, (0, 0, 256, 256), 0.0), 100, atol=1)
+
+
 def test_boxes_of_a_first_look_are_those_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 

@@ -18,7 +18,6 @@ from extractors.text_training import (
     Labelled,
     State,
     copy_settings,
-    identity,
     load,
     probabilities,
     share_of_peak,
@@ -133,18 +132,6 @@ def test_a_rate_that_is_too_high_is_named(tiny_roberta: Path, tmp_path: Path) ->
     with pytest.raises(ExtractorError, match="lower `learning_rate` of text's `recipe`"):
         trained(tmp_path / "fit", tiny_roberta, learning_rate=1e30)
     assert not (tmp_path / "fit" / "fit.json").exists()
-
-
-def test_all_that_decides_the_weights_is_in_a_trainings_name(tiny_roberta: Path) -> None:
-    chosen = text_settings(tiny_roberta)
-    usual = (tiny_roberta, chosen, recipe(), lines(4, 0), lines(4, 1), 2, CPU)
-    names = {identity(*usual), identity(*usual)}
-    assert len(names) == 1
-    for place, other in ((1, text_settings(tiny_roberta, pooling="mean")), (2, recipe(seed=1)), (3, lines(4, 2)),
-                         (4, lines(4, 2)), (5, 3)):  # fmt: skip
-        names.add(identity(*usual[:place], other, *usual[place + 1 :]))
-    assert len(names) == 6
-    assert identity(tiny_roberta, text_settings(tiny_roberta, layers="last4"), *usual[2:]) in names
 
 
 def test_the_recipes_dropout_is_the_encoders_but_for_attention(tiny_roberta: Path) -> None:
