@@ -1,7 +1,7 @@
 """index@D: from the raw tree to data/D/index.csv, a row an utterance in conversation order, and results/D/corpus.json.
 
 The only stage that looks at the raw tree. Every clip is opened once to learn that it can be, and hashed, so that later
-stages depend on content and not on names; both are remembered by path, size and time of change.
+stages depend on content and not on names; both are remembered by path, size and times of change.
 """
 
 import argparse

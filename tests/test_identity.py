@@ -353,7 +353,7 @@ def test_a_cross_fitted_key_has_the_encoder_that_has_not_seen_it(encoders: Encod
     train = replace(ROW, split="train")
     of_a, of_b, of_test = key(train), key(replace(train, dialogue_id="b")), key(ROW)
     assert len({of_a, of_b, of_test}) == 3
-    assert key(replace(ROW, dialogue_id="b")) == of_test
+    assert key(replace(ROW, dialogue_id="b")) == key(replace(ROW, split="validation")) == of_test
     assert key(replace(train, text="No.")) != of_a
 
 
@@ -484,9 +484,9 @@ def test_every_file_of_an_encoder_is_part_of_its_name(encoders: Encoders, tmp_pa
         (folder / name).write_bytes(content)
         assert not set(names(folder)) & set(before), name
         shutil.copyfile(encoders.published / name, folder / name)
-    (folder / "vocab.json").rename(folder / "other.json")
+    (folder / "vocab.json").rename(folder / "vocac.json")
     assert not set(names(folder)) & set(before)
-    (folder / "other.json").rename(folder / "vocab.json")
+    (folder / "vocac.json").rename(folder / "vocab.json")
     assert names(folder) == before
     (folder / "1_Pooling").mkdir()  # how a sentence encoder says that it wants the mean
     (folder / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": true}')
@@ -622,10 +622,10 @@ def test_the_number_of_classes_and_the_weights_of_the_loss_are_part_of_a_trainin
 
 @pytest.fixture
 def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Gives a model's name for its code as it would be with some files of the project changed."""
+    """Gives a model's name for its code, or another name, as it would be with some files of the project changed."""
     read = Path.read_text
 
-    def name(model: str, **changes: Callable[[str], str]) -> str:
+    def name(model: str, of: Callable[[str], str] = code_digest, **changes: Callable[[str], str]) -> str:
         files = {PROJECT / f"{file.replace('__', '/')}.py": change for file, change in changes.items()}
         assert all(file.is_file() for file in files)
 
@@ -635,7 +635,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "read_text", changed)
             code_digest.cache_clear()
-            return code_digest(model)
+            return of(model)
 
     yield name
     code_digest.cache_clear()
@@ -669,6 +669,16 @@ def test_a_changed_line_of_a_network_or_of_what_it_imports_is_another_name(edite
         edited("cmath", model__losses=one_line_more),
     ]
     assert len({before, *names}) == 6
+
+
+def test_changed_code_is_another_training_of_that_model(edited: Callable[..., str]) -> None:
+    def named(model: str) -> str:
+        return training(PARAMS if model == "cmath" else with_rival(model, PARAMS.baselines[model]))
+
+    for model, own in (("cmath", "model__cmath"), ("sdt", "model__baselines__sdt")):
+        before = edited(model, named)
+        assert edited(model, named, **{own: one_line_more}) != before
+        assert edited(model, named, **{own: words}) == before
 
 
 def test_words_and_other_models_are_no_part_of_a_networks_name(edited: Callable[..., str]) -> None:

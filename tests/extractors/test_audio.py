@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from librosa.feature import rms
 
@@ -187,3 +188,25 @@ def test_a_sound_that_is_changed_is_refused_until_the_index_knows_it_and_is_then
     file.unlink()
     with pytest.raises(ContentError, match="cannot be read"):
         heard(after)
+
+
+def test_a_short_sound_is_padded_at_its_end_to_the_shortest_length_and_no_further() -> None:
+    sound = tone(0.3)
+    padded = functionals(np.concatenate([sound, np.zeros(round(0.7 * RATE), np.float32)]), "eGeMAPSv02", 0.25)
+    np.testing.assert_array_equal(functionals(sound, "eGeMAPSv02", 1.0), padded)
+    np.testing.assert_array_equal(functionals(sound, "eGeMAPSv02", 0.25), functionals(sound, "eGeMAPSv02", 0.1))
+
+
+def test_what_cannot_be_determined_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Smile:
+        def process_signal(self, *_: object) -> pd.DataFrame:
+            return pd.DataFrame([[1.0, np.nan, np.inf, -np.inf]])
+
+    monkeypatch.setattr(audio, "_smile", lambda _: Smile())
+    assert functionals(tone(1.0), "IS10", 0.25).tolist() == [1, 0, 0, 0]
+
+
+def test_silence_begins_at_60_decibels_below_full_scale() -> None:
+    full = np.sqrt(2) * tone(1.0) / 0.3  # a root mean square of 1
+    assert not is_silent(full * 10 ** (-58 / 20))
+    assert is_silent(full * 10 ** (-62 / 20))

@@ -2,8 +2,10 @@
 
 import hashlib
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -40,12 +42,45 @@ def test_an_interval_of_sound_is_the_whole_files_interval(tmp_path: Path) -> Non
     assert best > 0.99
 
 
+def test_what_a_codec_pads_at_the_end_is_no_sound(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", seconds=0.61, rate=16_000, picture=False)
+    assert len(read_sound(clip)) == round(0.61 * RATE)  # and not whole frames of 1,024
+
+
+def test_sound_from_a_start_on_is_all_that_follows_it(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", seconds=3, rate=16_000)
+    whole = read_sound(clip)
+    for start in (1.0, 1.03, 1.05):  # wherever in a frame of the codec
+        rest, begin = read_sound(clip, start), round(start * RATE)
+        best = max(
+            range(-1024, 1024, 8),
+            key=lambda shift: np.corrcoef(rest[2048:20_000], whole[begin + shift :][2048:20_000])[0, 1],
+        )
+        assert abs(best) <= 32
+        assert len(rest) == pytest.approx(len(whole) - begin, abs=1100)
+
+
 def test_frames_come_at_the_rate_asked_for(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", seconds=3)
     assert len(list(frames(clip, 5))) == 15
     assert len(list(frames(clip, 10))) == 30
     assert len(list(frames(clip, 100))) == 30  # no more than there are
     assert len(list(frames(clip, 5, 1.0, 2.0))) == 5
+
+
+def test_after_a_gap_pictures_come_at_the_rate_again_and_not_all_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "gap.mkv"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 10)
+        for time in (0, 1, 2, 20, 21, 22, 23, 24, 25):  # tenths of a second
+            frame = av.VideoFrame.from_ndarray(np.full((80, 96, 3), 10 * time, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    given = [round(picture.mean() / 10) for picture in frames(file, 5)]
+    assert given == [0, 2, 20, 22, 24]
 
 
 def test_a_region_is_that_part_of_the_picture(clip: Path) -> None:

@@ -49,6 +49,24 @@ def test_svm_keeps_the_columns_that_tell_the_labels_apart() -> None:
     assert fit(values, two, "svm", 1).tensors["columns"].tolist() == [3]
 
 
+def test_svm_listens_to_every_class() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.integers(3, size=300)
+    values = draw.normal(size=(300, 12)).astype(np.float32)
+    values[:, 2] += 4 * (labels == 0)
+    values[:, 5] += 1 * (labels == 0)
+    values[:, 8] += 3 * (labels == 1) - 3 * (labels == 2)  # which says nothing of class 0
+    assert fit(values, [str(label) for label in labels], "svm", 2).tensors["columns"].tolist() == [2, 8]
+
+
+def test_a_sound_millions_of_deviations_away_does_not_take_a_component_for_itself() -> None:
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=(400, 3))
+    values[:, 2] = 0.3 * values[:, 1] + 0.95 * values[:, 2]
+    values[7, 0] = 1e6  # the rest of this column is then next to nothing
+    assert np.abs(fit(values.astype(np.float32), [], "pca", 2).tensors["components"][:, 0]).max() < 0.2
+
+
 def test_pca_keeps_the_directions_of_most_variance_whatever_the_scales() -> None:
     draw = np.random.default_rng(0)
     values = (draw.normal(size=(200, 2)) @ draw.normal(size=(2, 40)) * 10.0 ** (np.arange(40) % 9)).astype(np.float32)
@@ -118,6 +136,7 @@ def test_a_missing_modality_stays_zero_and_teaches_nothing() -> None:
     values[~present] = 0
     found = reduced(Features(values, present, {}), rows_of(labels, 50), audio("svm", 3))
     assert not found.values[~present].any()
+    assert found.identity["reduction"] == [reduction.VERSION, "svm", 3, 40]  # a bundle is refused by its version
     expected = fit(values[:50][present[:50]], [label for label, there in zip(labels, present, strict=True) if there][
         : int(present[:50].sum())], "svm", 3)  # fmt: skip
     for name, tensor in expected.tensors.items():

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
+from extractors.encoder import Encoder
 from extractors.encoder_folders import encoder_folder, own_pooling
 from extractors.result import ExtractorError
 from extractors.text import TextExtractor
@@ -17,7 +18,6 @@ from extractors.text_training import (
     Labelled,
     State,
     copy_settings,
-    identity,
     load,
     probabilities,
     share_of_peak,
@@ -134,13 +134,36 @@ def test_a_rate_that_is_too_high_is_named(tiny_roberta: Path, tmp_path: Path) ->
     assert not (tmp_path / "fit" / "fit.json").exists()
 
 
-def test_all_that_decides_the_weights_is_in_a_trainings_name(tiny_roberta: Path) -> None:
-    chosen = text_settings(tiny_roberta)
-    usual = (tiny_roberta, chosen, recipe(), lines(4, 0), lines(4, 1), 2, CPU)
-    names = {identity(*usual), identity(*usual)}
-    assert len(names) == 1
-    for place, other in ((1, text_settings(tiny_roberta, pooling="mean")), (2, recipe(seed=1)), (3, lines(4, 2)),
-                         (4, lines(4, 2)), (5, 3)):  # fmt: skip
-        names.add(identity(*usual[:place], other, *usual[place + 1 :]))
-    assert len(names) == 6
-    assert identity(tiny_roberta, text_settings(tiny_roberta, layers="last4"), *usual[2:]) in names
+def test_the_recipes_dropout_is_the_encoders_but_for_attention(tiny_roberta: Path) -> None:
+    network = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, 0.7).network
+    found = {name: part.p for name, part in network.named_modules() if isinstance(part, torch.nn.Dropout)}
+    assert found["embeddings.dropout"] == 0.7
+    assert {p for name, p in found.items() if ".attention.self." not in name} == {0.7}
+    assert {p for name, p in found.items() if ".attention.self." in name} == {0.1}
+
+
+def test_training_drops_out_in_every_epoch_in_the_encoder_too(
+    tiny_roberta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, bool]] = []
+    forward = torch.nn.Dropout.forward
+
+    def watched(part: torch.nn.Dropout, values: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            seen.append((part.p, part.training))
+        return forward(part, values)
+
+    monkeypatch.setattr(torch.nn.Dropout, "forward", watched)
+    state = trained(tmp_path / "fit", tiny_roberta, dropout=0.6, learning_rate=1e-12)
+    assert set(seen) == {(0.6, True)}
+    losses = [row["loss"] for row in state.history]
+    assert abs(losses[1] - losses[2]) > 1e-4  # what drops out is drawn anew
+
+
+def test_weights_decay_as_the_recipe_says(tiny_roberta: Path, tmp_path: Path) -> None:
+    def norm(weight_decay: float) -> float:
+        folder = tmp_path / str(weight_decay)
+        trained(folder, tiny_roberta, epochs=1, weight_decay=weight_decay, learning_rate=1e-2)
+        return float(load_file(folder / "model.safetensors")["embeddings.word_embeddings.weight"].norm())
+
+    assert norm(20.0) < 0.8 * norm(0.0)

@@ -16,6 +16,7 @@ from extractors.faces import Faces, crop
 from extractors.media import ContentError, frames
 from extractors.result import Clip
 from extractors.visual import VisualExtractor, pooled
+from extractors.workers import Lost
 from pipeline.params import VisualOf
 from pipeline.utterances import Utterance
 from tests.conftest import change_in_secret, in_this_process, write_clip
@@ -213,6 +214,27 @@ def test_a_film_that_was_changed_since_the_index_was_made_is_refused(looking: Lo
     change_in_secret(looking.clip, bytes(content))
     with pytest.raises(ContentError, match=r"clip\.mp4: was changed since the index was made"):
         looking.crops()
+
+
+def test_a_clip_that_is_lost_is_no_part_of_the_whitening_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    level = Faces(np.full((2, 64, 64), 7, np.uint8), 2)
+    monkeypatch.setattr(visual, "spread", lambda _, clips, *__: [(clips[0], Lost("died")), (clips[1], level)])
+    extractor, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "train"))
+    assert extractor.whitening == (7.0, 1.0)
+    assert [(result.reason, result.lasting) for result in results] == [("died", False), ("", True)]
+
+
+def test_a_share_looks_at_its_own_clips_and_is_done_when_all_are(found: list[str], tmp_path: Path) -> None:
+    cache, which = WorkCache(tmp_path), rows("train", "train", "test")
+    first, second, third = which
+    extractor = VisualExtractor(SETTINGS, Path("raw"))
+    assert not extractor.prepare(which, cache, {second})
+    assert "whitening" not in extractor.identity
+    assert extractor.prepare(which, cache, {first, third})
+    assert found == ["1", "0", "2"]
+    assert "whitening" in extractor.identity
 
 
 def test_pooling() -> None:

@@ -75,6 +75,15 @@ def test_a_training_is_done_once(folder: Path, fitted: list[int]) -> None:
     assert json.loads((made / "metrics.json").read_text())["seeds"] == 3
 
 
+def test_what_is_kept_is_the_best_epochs(folder: Path) -> None:
+    run("multidag")
+    kept = [json.loads(file.read_text()) for file in folder.glob("cache/trainings/*/seed*.json")]
+    assert len(kept) == 4
+    scores = [[row["validation_weighted_f1"] for row in one["history"]] for one in kept]
+    assert [one["best_epoch"] for one in kept] == [of_one.index(max(of_one)) + 1 for of_one in scores]
+    assert any(one["best_epoch"] > 1 for one in kept)
+
+
 def test_a_search_as_long_as_the_reported_trainings_is_some_of_them(folder: Path, fitted: list[int]) -> None:
     search = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0], "epochs": 4}
     write_params(folder, search=search)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +214,33 @@ def test_an_empty_split_is_refused(indexed: Callable[..., list[Utterance]], meld
         indexed()
 
 
+def test_clips_of_one_name_in_two_folders_are_two_clips(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [meld() / name for name in ("train_splits", "dev_splits_complete")]
+    for number, folder in enumerate(folders):
+        with (folder / "dia0_utt0.mp4").open("ab") as stream:
+            stream.write(b"\0\0\0\x09free" + bytes([number]))
+    monkeypatch.setattr(index, "state", lambda _: (1, 2, 3))  # as an archive may unpack them
+    rows = indexed()
+    assert rows[0].video_hash != rows[3].video_hash
+
+
 def test_rows_survive_the_file(tmp_path: Path) -> None:
     row = Utterance(utterance_id="a", dialogue_id="d", turn=3, speaker=1, split="test", text='He said "no", then …\n',
                     label="joy", start=1.25, end=None, region="6,122,348,238", problem="x")  # fmt: skip
     write_index([row], tmp_path / "index.csv")
     assert read_index(tmp_path / "index.csv") == [row]
+
+
+def test_seconds_are_of_the_sounds_own_interval() -> None:
+    row = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="",
+                    audio="a.wav", video="v.mp4", start=1.0, end=9.0, audio_start=2.0, audio_end=5.0)  # fmt: skip
+    known = {name: ("", Probe("", "", 20.0)) for name in ("a.wav", "v.mp4")}
+    assert index.seconds_of(row, known, row.audio) == 3
+    assert index.seconds_of(row, known, row.video) == 8
+    assert index.seconds_of(replace(row, audio_end=None), known, row.audio) == 18
+    assert index.seconds_of(replace(row, audio_start=30.0, audio_end=None), known, row.audio) == 0
 
 
 def test_dialogues_are_told_apart_and_turns_ordered() -> None:

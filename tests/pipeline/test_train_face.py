@@ -1,9 +1,11 @@
 """train_face and its proof: it learns, a kill costs no byte, the shipped weights are what their card says."""
 
+import argparse
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +15,10 @@ import torch
 
 from extractors import face_encoder
 from extractors.denseface import DenseFace
-from extractors.face_training import Recipe, augmented, probabilities, resized, train
+from extractors.face_training import Recipe, State, augmented, probabilities, resized, train
+from pipeline import train_face
 from pipeline.corpora.fer2013 import EMOTIONS
+from pipeline.params import load_params
 from tests.test_resume import PROJECT, command, kill_when
 
 RECIPE = Recipe(phases=[(16, 2), (24, 1)], batch=8, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.0,
@@ -126,3 +130,142 @@ def test_the_shipped_weights_are_small_and_have_their_card() -> None:
     assert trained.classes == EMOTIONS
     card = file.with_suffix(".md").read_text()
     assert float(re.search(r"\| accuracy \| ([\d.]+) \|", card)[1]) >= 62
+
+
+STILL = replace(RECIPE, phases=[(48, 1)], rotation=0.0, scale=0.0, shift=0.0, erase=0.0)
+
+
+def blobs(recipe: Recipe, long: float, number: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Centres [N, 2] and covariances [N, 2, 2], in pixels (x, y), of an upright blob that was augmented N times."""
+    place = torch.arange(48) - 23.5
+    blob = torch.exp(-(place[:, None] ** 2) / (2 * long**2) - place**2 / (2 * 3.0**2))
+    torch.manual_seed(0)
+    pictures = augmented(blob.expand(number, 1, 48, 48).clone(), 48, recipe)[:, 0].double().numpy()
+    pictures -= pictures.min(axis=(1, 2), keepdims=True)  # the light
+    pictures /= pictures.sum(axis=(1, 2), keepdims=True)
+    rows, columns = np.mgrid[0:48, 0:48] - 23.5
+    places = np.stack([columns, rows])
+    centres = np.einsum("nhw,phw->np", pictures, places)
+    away = places[None] - centres[:, :, None, None]
+    return centres, np.einsum("nhw,nphw,nqhw->npq", pictures, away, away)
+
+
+def test_faces_are_moved_both_ways_by_no_more_than_the_shift() -> None:
+    centres, _ = blobs(replace(STILL, shift=0.1), 3.0)
+    assert (np.abs(centres).max(axis=0) <= 4.8 + 0.1).all()
+    assert (centres.max(axis=0) > 3).all()
+    assert (centres.min(axis=0) < -3).all()
+    assert np.abs(blobs(STILL, 3.0)[0]).max() < 0.1
+
+
+def test_faces_are_enlarged_and_shrunk_alike_in_both_directions() -> None:
+    _, covariances = blobs(replace(STILL, scale=0.2), 3.0)
+    sizes = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2)) / 3
+    np.testing.assert_allclose(sizes[:, 0], sizes[:, 1], rtol=0.03)
+    assert 0.8 < sizes.min() < 0.9
+    assert 1.1 < sizes.max() < 1.3  # 1 / 0.8
+
+
+def test_faces_are_turned_as_they_are_to_either_side() -> None:
+    _, covariances = blobs(replace(STILL, rotation=20.0), 6.0)
+    widths = np.sqrt(np.linalg.eigvalsh(covariances))
+    np.testing.assert_allclose(widths, np.tile([3.0, 6.0], (len(widths), 1)), rtol=0.04)  # neither sheared nor scaled
+    angles = np.degrees(0.5 * np.arctan2(2 * covariances[:, 0, 1], covariances[:, 1, 1] - covariances[:, 0, 0]))
+    assert 15 < angles.max() < 20.5
+    assert -20.5 < angles.min() < -15
+
+
+def test_about_half_of_the_faces_are_mirrored() -> None:
+    face = torch.zeros(200, 1, 48, 48)
+    face[:, :, :, :10] = 5.0  # its left
+    torch.manual_seed(0)
+    seen = augmented(face, 48, STILL)
+    mirrored = (seen[:, 0, :, -5:].mean(dim=(1, 2)) > seen[:, 0, :, :5].mean(dim=(1, 2))).sum()
+    assert 70 < mirrored < 130
+
+
+def test_a_rectangle_is_covered_as_often_as_the_recipe_says() -> None:
+    face = torch.full((200, 1, 48, 48), 5.0)
+    for erase, least, most in ((0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)):
+        torch.manual_seed(0)
+        covered = (augmented(face, 48, replace(STILL, erase=erase)) == 0).float().mean(dim=(1, 2, 3))
+        assert least <= (covered > 0).sum() <= most
+        assert covered.max() < 0.17  # at most 0.4 x 0.4
+
+
+def trained_on_noise(folder: Path, **changes: object) -> State:
+    draw = torch.Generator().manual_seed(0)
+    faces, targets = torch.randn(24, 1, 16, 16, generator=draw), torch.eye(2)[torch.arange(24) % 2]
+    recipe = replace(STILL, phases=[(16, 1)], **changes)
+    return train(faces[:16], targets[:16], (faces[16:], targets[16:]), recipe, CPU, folder / str(changes),
+                 say=lambda _: None)  # fmt: skip
+
+
+def test_label_smoothing_and_weight_decay_are_the_recipes(tmp_path: Path) -> None:
+    before, smooth, decayed = (
+        trained_on_noise(tmp_path, **changes) for changes in ({}, {"label_smoothing": 0.5}, {"weight_decay": 5.0})
+    )
+    assert smooth.history[0]["loss"] != before.history[0]["loss"]
+    name = "features.denseblock1.denselayer1.conv1.weight"
+    assert decayed.best[name].norm() < 0.95 * before.best[name].norm()
+
+
+def test_the_rate_rises_to_its_peak_in_a_fifth_of_the_steps_and_falls_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step",
+                        lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))  # fmt: skip
+    trained_on_noise(tmp_path, batch=2)
+    assert len(rates) == 8
+    assert rates[0] == pytest.approx(0.05 * 0.125 / 0.2)  # an eighth of the steps is done
+    assert rates[1:] == pytest.approx(0.025 * (1 + np.cos(np.pi * (np.arange(2, 9) / 8 - 0.2) / 0.8)))
+
+
+def test_each_phase_trains_at_its_own_edge_and_is_judged_at_the_extractors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_at, judged_at = [], []
+    forward = DenseFace.forward
+
+    def watched(network: DenseFace, faces: torch.Tensor) -> torch.Tensor:
+        (trained_at if network.training else judged_at).append(tuple(faces.shape[-2:]))
+        return forward(network, faces)
+
+    monkeypatch.setattr(DenseFace, "forward", watched)
+    faces, targets = torch.randn(12, 1, 16, 16), torch.eye(2)[torch.arange(12) % 2]
+    train(faces, targets, (faces[:4], targets[:4]), replace(STILL, phases=[(16, 1), (24, 2)], batch=6), CPU,
+          tmp_path / "c", say=lambda _: None)  # fmt: skip
+    assert trained_at == [(16, 16)] * 2 + [(24, 24)] * 4
+    assert set(judged_at) == {(64, 64)}
+
+
+def test_faces_are_whitened_by_those_alone_that_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class EnoughError(Exception):
+        pass
+
+    given: list[tuple] = []
+
+    def caught(*arguments: object) -> None:
+        given.append(arguments)
+        raise EnoughError
+
+    monkeypatch.setattr(train_face, "train", caught)
+    params = load_params(PROJECT / "params.yaml")
+    face = params.face.model_copy(update={"held_out": 0.25})
+    write_faces(tmp_path / "fer")
+    for file in (tmp_path / "fer" / "train").rglob("*.png"):  # no two of a class are of one brightness
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) // 2 + 15 * int(file.stem))
+    with pytest.raises(EnoughError):
+        train_face.run(argparse.Namespace(data=str(tmp_path / "fer"), evaluate=False),
+                       params.model_copy(update={"face": face}))  # fmt: skip
+    faces, targets, (held_out, _), recipe = given[0][:4]
+    assert (len(faces), len(targets), len(held_out)) == (42, 42, 14)
+    assert float(faces.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(faces.std()) == pytest.approx(1, abs=1e-4)
+    assert abs(float(held_out.mean())) > 0.01
+    assert {tuple(face.ravel().tolist()) for face in faces}.isdisjoint(
+        tuple(face.ravel().tolist()) for face in held_out
+    )
+    assert (recipe.phases, recipe.seed) == ([(one.edge, one.epochs) for one in face.phases], face.seed)
