@@ -83,5 +83,5 @@ def test_class_weights_follow_inverse_frequency_and_know_absent_classes() -> Non
 
 
 def test_without_a_row_to_learn_from_values_keep_their_scale() -> None:
-    scaler = Scaler.fit(torch.full((4, 2), 3.0), torch.zeros(4, dtype=torch.bool))
+    scaler = Scaler.fit(torch.empty(0, 2))
     assert scaler(torch.full((4, 2), 3.0), torch.ones(4, dtype=torch.bool)).tolist() == [[3.0, 3.0]] * 4
