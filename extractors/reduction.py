@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from extractors.cache import Cache
 from pipeline.params import AudioOf
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of this module that changes a number."""
 SETTINGS = ("reduce", "dim")
 """What of AudioOf is read here, and changes no functional: these are kept in all their columns."""

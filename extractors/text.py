@@ -25,7 +25,7 @@ from pipeline.utterances import ABOUT, Utterance, key_of
 if TYPE_CHECKING:
     from extractors.encoder import Encoder
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of this module that changes a number."""
 
 

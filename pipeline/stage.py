@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pipeline.arithmetic  # noqa: F401 (every stage's numbers depend on it)
 from pipeline.params import CORPORA, Params, ParamsError, load_params
 
 log = logging.getLogger("cmath")

@@ -26,6 +26,7 @@ from model.identity import code_digest
 from model.losses import inverse_frequency
 from model.registry import make_model
 from model.training import DivergenceError, Settings, fit, positions
+from pipeline.arithmetic import arithmetic
 from pipeline.params import Params, TrainOf
 from pipeline.stage import cache_folder, log
 
@@ -94,6 +95,7 @@ def training_folder(content: str, model: str, config: dict[str, Any], train: Tra
         "code": code_digest(model),
         "torch": torch.__version__,
         "device": device().type,
+        "arithmetic": arithmetic(),
     }
     return cache_folder() / FOLDER / fingerprint(values)
 
