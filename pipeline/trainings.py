@@ -163,9 +163,9 @@ def kept_weights(folder: Path, seed: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write the file; a kill leaves the one before, or none."""
+    """Write the file; a kill leaves the one before, or none. Several processes may write it at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_suffix(".half")
+    half = file.with_suffix(f".{os.getpid()}.half")
     half.write_text(text, encoding="utf-8")
     half.replace(file)
 
