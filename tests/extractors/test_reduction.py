@@ -97,6 +97,9 @@ def test_what_was_learnt_before_is_found_again_and_nothing_else_is(
     learnt(values, labels, audio(kind, 2), cache)
     learnt(values[1:], labels[1:], audio(kind, 3), cache)
     assert len(fitted) == 2 + (kind == "svm")
+    halves = labels[::2]
+    learnt(values.reshape(30, 80), halves, audio(kind, 3), cache)  # the same bytes in other rows
+    assert len(fitted) == 3 + (kind == "svm")
 
 
 def test_a_value_millions_of_deviations_away_is_cut() -> None:

@@ -167,3 +167,14 @@ def test_weights_decay_as_the_recipe_says(tiny_roberta: Path, tmp_path: Path) ->
         return float(load_file(folder / "model.safetensors")["embeddings.word_embeddings.weight"].norm())
 
     assert norm(20.0) < 0.8 * norm(0.0)
+
+
+def test_training_is_of_the_last_layer_whatever_features_are_made_of(tiny_roberta: Path, tmp_path: Path) -> None:
+    made = []
+    for layers in ("last", "last4"):
+        settings, folder = text_settings(tiny_roberta, layers=layers), tmp_path / layers
+        train(tiny_roberta, settings, recipe(epochs=1), lines(16, 0), lines(8, 1), 2, CPU, folder, say=lambda _: None)
+        made.append((folder / "model.safetensors").read_bytes())
+        shares = probabilities(load(folder, settings, CPU), lines(8, 1).texts)
+        made.append(shares.numpy().tobytes())
+    assert made[:2] == made[2:]

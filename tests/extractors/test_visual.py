@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import denseface, faces, visual
+from extractors import denseface, face_encoder, faces, visual
 from extractors.cache import WorkCache
 from extractors.faces import Faces, crop
 from extractors.media import ContentError, frames
@@ -95,6 +95,10 @@ def test_without_faces_in_train_the_weights_own_whitening_serves(found: list[str
     extractor, _ = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "test"))
     weights = denseface.untrained()
     assert extractor.whitening == (weights.mean, weights.deviation)
+    file = tmp_path / "face.safetensors"
+    face_encoder.save(weights.weights, (), 101.5, 47.25, file)
+    other, _ = extracted(SETTINGS.model_copy(update={"weights": str(file)}), WorkCache(tmp_path), rows("train", "test"))
+    assert other.whitening == (101.5, 47.25)
 
 
 def test_the_encoder_sees_whitened_faces() -> None:
