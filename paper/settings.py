@@ -42,7 +42,8 @@ def main() -> None:
     if values["report"]["report.corpora"]:
         print(f"{MAIN} and {FILE} have the settings for {args.name}; go on with: dvc repro paper/dvc.yaml")
     else:
-        print(f"{FILE} names no corpus: paper/dvc.yaml has no stages")
+        print(f"{FILE} names no corpus: paper/dvc.yaml has no stages; dvc checkout takes their results away, and "
+              "brings them back when the corpus is chosen again")  # fmt: skip
 
 
 def with_values(file: Path, values: dict[str, object], schema: type[Params] | type[PaperParams]) -> str:

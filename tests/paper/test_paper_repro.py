@@ -40,3 +40,8 @@ def test_dvc_runs_it_when_it_is_named_and_not_otherwise(tmp_path: Path) -> None:
     assert "paper/dvc.yaml:report@meld" in dvc("status")
     write_params(tmp_path, corpora=[])
     assert "paper" not in dvc("status") + dvc("dag")
+    dvc("checkout")  # takes away what belongs to no stage
+    assert not list((tmp_path / "paper/results").rglob("*.md"))
+    write_params(tmp_path, models=["ctnet"])
+    dvc("checkout", "paper/dvc.yaml:comparison")
+    assert (tmp_path / "paper/results/meld/comparison.md").is_file()
