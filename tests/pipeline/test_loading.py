@@ -12,6 +12,7 @@ import torch
 from ruamel.yaml import YAML
 
 from extractors.features import Features, write_features
+from model.batching import Corpus
 from model.training import positions, predict
 from pipeline import evaluate, train
 from pipeline.bundle import read_bundle
@@ -24,6 +25,12 @@ from pipeline.utterances import Utterance, read_index, write_index
 
 PROJECT = Path(__file__).parents[2]
 OWN = ("wry", "calm", "eager", "bored", "keen")
+
+
+def labels_of_train(corpus: Corpus) -> torch.Tensor:
+    return corpus.label[torch.cat(corpus.dialogues["train"])]
+
+
 """Emotions of a corpus of one's own, not sorted."""
 EMOTIONS = {"custom": OWN, "meld": MELD[::-1], "iemocap": IEMOCAP[::-1]}
 
@@ -141,14 +148,19 @@ def test_a_class_weighs_as_the_inverse_of_its_words_frequency_in_train(
     corpus, _ = load_corpus("custom", rows, ["text"])
     order = labels("custom", [row.label for row in rows])
     settings = small_params("custom").train.custom
-    weights = training_settings(settings, corpus, len(order)).class_weights
+    weights = training_settings(settings, labels_of_train(corpus), len(order)).class_weights
     count = Counter(row.label for row in rows if row.split == "train")
     assert len(set(count.values())) == len(OWN)  # or a rotation could not be seen
     inverse = {word: 1 / count[word] for word in OWN}
     mean = sum(inverse.values()) / len(OWN)
     for place, word in enumerate(order):
         assert weights[place].item() == pytest.approx(inverse[word] / mean, rel=1e-5)
-    assert training_settings(settings.model_copy(update={"class_weights": False}), corpus, 5).class_weights is None
+    assert (
+        training_settings(
+            settings.model_copy(update={"class_weights": False}), labels_of_train(corpus), 5
+        ).class_weights
+        is None
+    )
 
 
 def test_every_setting_of_training_arrives_at_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +169,7 @@ def test_every_setting_of_training_arrives_at_the_training(tmp_path: Path, monke
     corpus, _ = load_corpus("custom", rows, ["text"])
     own = {"learning_rate": 0.125, "batch": 7, "epochs": 9, "patience": 3, "weight_decay": 0.5, "average": 0.25,
            "precision": "bfloat16"}  # fmt: skip
-    found = training_settings(small_params("custom", **own).train.custom, corpus, len(OWN))
+    found = training_settings(small_params("custom", **own).train.custom, labels_of_train(corpus), len(OWN))
     assert {name: getattr(found, name) for name in own} == own
 
 
