@@ -7,6 +7,8 @@ import subprocess
 
 from pipeline.params import ParamsError, load_params
 
+UNKNOWN_USER = "git does not know who you are"
+
 
 def git_advice() -> str:
     """What is lacking for `dvc exp`, or an empty string."""
@@ -15,7 +17,9 @@ def git_advice() -> str:
     except FileNotFoundError:
         return "git is not installed"
     if found.returncode == 0:
-        return ""
+        known = [subprocess.run(["git", "config", key], capture_output=True, check=False).returncode == 0
+                 for key in ("user.name", "user.email")]  # fmt: skip
+        return "" if all(known) else UNKNOWN_USER
     inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
     return "this repository has no commit yet" if inside.returncode == 0 else "this folder is not a git repository"
 
@@ -27,9 +31,15 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
     lacking = git_advice()
     # Without a repository DVC refuses everything, `repro` included, unless it is told that there is none.
-    no_scm = "true" if lacking and "commit" not in lacking else "false"
+    no_scm = "true" if lacking and "commit" not in lacking and lacking != UNKNOWN_USER else "false"
     subprocess.run(["dvc", "config", "--local", "core.no_scm", no_scm], check=True)
-    if lacking:
+    if lacking == UNKNOWN_USER:
+        print(
+            f"note: {lacking}. `dvc repro` works all the same; `dvc exp run` does not, for it keeps every experiment as "
+            "a commit. Say `git config --global user.name 'Your Name'` and `git config --global user.email "
+            "you@example.org`."
+        )
+    elif lacking:
         print(
             f"note: {lacking}. `dvc repro` works all the same; `dvc exp run` and `dvc metrics diff` do not, for they "
             "keep every experiment as a commit. Get the project with `git clone` instead of as an archive, or run "

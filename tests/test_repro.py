@@ -21,6 +21,12 @@ DIALOGUES = 2
 """Of each split: enough for every stage, few enough for a minute."""
 
 
+def introduce(repository: Path) -> None:
+    """Tell git who works here: DVC wants to know for every experiment, and a fresh machine does not."""
+    for key, value in (("user.name", "t"), ("user.email", "t@t")):
+        subprocess.run(["git", "config", key, value], cwd=repository, check=True)
+
+
 class Workspace:
     """A copy of the project with a git history and a corpus beside it."""
 
@@ -34,6 +40,7 @@ class Workspace:
         self.set_params()
         self.make_corpus()
         subprocess.run(["git", "init", "-q"], cwd=self.folder, check=True)
+        introduce(self.folder)
         self.commit("start")
 
     def set_params(self) -> None:
@@ -285,6 +292,7 @@ def test_a_colleague_without_the_corpus_goes_on_from_what_was_pushed(workspace: 
     away = workspace.raw.rename(workspace.raw.with_name("away"))
     try:
         subprocess.run(["git", "clone", "-q", str(workspace.folder), str(tmp_path / "clone")], check=True)
+        introduce(tmp_path / "clone")
         colleague = workspace.at(tmp_path / "clone")
         colleague.run("pull")
         assert "Data and pipelines are up to date" in colleague.run("repro")

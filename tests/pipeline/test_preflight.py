@@ -23,9 +23,9 @@ def downloaded(tmp_path: Path) -> Path:
     return folder
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    environment = {**os.environ, "PATH": path, "GIT_CEILING_DIRECTORIES": str(folder.parent), **more}
     return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
 
 
@@ -43,7 +43,12 @@ def test_a_repository_without_a_commit_is_told_so_and_one_with_history_nothing(d
     run(downloaded, "git", "init", "-q")
     assert "has no commit yet" in run(downloaded, sys.executable, "-m", "pipeline.preflight").stdout
     run(downloaded, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "start")
-    assert run(downloaded, sys.executable, "-m", "pipeline.preflight").stdout == ""
+    said = run(downloaded, sys.executable, "-m", "pipeline.preflight", HOME=str(downloaded)).stdout
+    assert "git does not know who you are" in said
+    assert "git config --global user.email" in said
+    for key in ("user.name", "user.email"):
+        run(downloaded, "git", "config", key, "t")
+    assert run(downloaded, sys.executable, "-m", "pipeline.preflight", HOME=str(downloaded)).stdout == ""
 
 
 def test_a_wrong_parameter_is_refused_before_anything_runs(downloaded: Path) -> None:
