@@ -35,7 +35,7 @@ def main() -> None:
     subprocess.run(["dvc", "config", "--local", "core.no_scm", no_scm], check=True)
     if lacking == UNKNOWN_USER:
         print(
-            f"note: {lacking}. `dvc repro` works all the same; `dvc exp run` does not, for it keeps every experiment as "
+            f"note: {lacking}. `dvc repro` works all the same; `dvc exp run` does not, for it keeps an experiment as "
             "a commit. Say `git config --global user.name 'Your Name'` and `git config --global user.email "
             "you@example.org`."
         )
