@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro check test bench app environment
+.PHONY: help repro check test mutants bench app environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +29,9 @@ test: $(VENV)/ready-dev ## install what is needed and run lint, types and all te
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PARALLEL)
 
+mutants: $(VENV)/ready-mutants ## put small faults into the code and count how many the tests notice (about an hour)
+	$(BIN)/python -m bench.mutants
+
 bench: $(VENV)/ready ## time training steps and extraction against what the machine could do
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.extraction
@@ -50,6 +53,10 @@ $(VENV)/ready: requirements.txt requirements-lock.txt
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c requirements-lock.txt
+	@touch $@
+
+$(VENV)/ready-mutants: $(VENV)/ready-dev requirements-mutants.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt -c requirements-lock.txt
 	@touch $@
 
 $(VENV)/ready-app: $(VENV)/ready requirements-app.txt

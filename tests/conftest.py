@@ -22,6 +22,12 @@ settings.load_profile("project")
 # A shell starts what runs in its background deaf to Ctrl-C, and processes that the tests start would be so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first: with a process a core, none of them is then left to run alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 MELD_COLUMNS = [
     "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode",
     "StartTime", "EndTime",

@@ -26,6 +26,8 @@ from pipeline.params import load_params
 from pipeline.stage import StageError
 from tests.conftest import write_clip
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 FEATURES = Path("data/meld/features")
 BROKEN = """

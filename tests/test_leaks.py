@@ -28,6 +28,8 @@ from pipeline.utterances import Utterance, read_index, write_index
 from tests.pipeline.small import ENCODER, PROJECT, WORDS, params_with, write_text_corpus
 from tests.random_features import write_features_of_meld
 
+pytestmark = pytest.mark.slow
+
 
 def shuffled(*splits: str) -> Callable[[Utterance], str]:
     """Gives the utterances of `splits` labels at random."""

@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from pipeline.corpora import demo
 from tests.conftest import write_clip
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 DIALOGUES = 2
 """Of each split: enough for every stage, few enough for a minute."""

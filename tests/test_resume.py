@@ -15,6 +15,8 @@ from extractors.cache import WorkCache
 from tests.pipeline.small import write_params, write_text_corpus
 from tests.random_features import write_features_of_meld
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 
 

@@ -272,6 +272,7 @@ def test_the_encoder_of_features_gives_what_the_trained_network_gives(tmp_path: 
         torch.testing.assert_close(face_encoder.FaceEncoder(weights)(faces), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_come_back_from_a_small_file_and_foreign_ones_are_refused(tmp_path: Path) -> None:
     weights = denseface.untrained().weights
     file, other = tmp_path / "face.safetensors", tmp_path / "other.safetensors"

@@ -447,6 +447,7 @@ def test_table_4_without_distillation_terms(ablate: str, gone: set[str]) -> None
     same(each(r.output.logits), each(whole.output.logits))
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 6), min_size=2, max_size=4),
     st.sampled_from([1, 3]),

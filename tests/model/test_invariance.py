@@ -20,6 +20,7 @@ def model(**changes: object) -> Cmath:
     return Cmath(CmathConfig(**settings)).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("ablate", ["none", "mr", "cma_t", "hd"])
 @given(lengths=LENGTHS, seed=st.integers(0, 100))
@@ -36,6 +37,7 @@ def test_a_dialogue_is_the_same_alone_and_in_any_company(
         torch.testing.assert_close(turned[place], alone, **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @given(lengths=LENGTHS, turns=st.integers(1, 9), kernel=st.sampled_from([1, 3]))
 def test_padding_reaches_no_logit_and_no_loss(lengths: list[int], turns: int, kernel: int, reduction: str) -> None:

@@ -35,6 +35,7 @@ def same(one: Fit, two: Fit) -> bool:
     return equal and one.history == two.history and torch.equal(one.test_guesses, two.test_guesses)
 
 
+@pytest.mark.slow
 def test_it_learns_eight_dialogues(corpus: Corpus, tmp_path: Path) -> None:
     seen = replace(corpus, dialogues={**corpus.dialogues, "validation": corpus.dialogues["train"]})
     result = run(seen, tmp_path / "c", replace(SETTINGS, epochs=80, patience=80))

@@ -9,6 +9,8 @@ from paper import estimate, plan
 from tests.paper.small import write_params
 from tests.random_features import write_features_of_meld
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_counts_the_trainings_of_the_plan_and_knows_when_a_gpu_would_only_wait_for_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,8 @@ import pytest
 
 from tests.paper.small import PROJECT
 
+pytestmark = pytest.mark.slow
+
 ROOT = """
 stages:
   main:

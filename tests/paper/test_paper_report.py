@@ -20,6 +20,8 @@ from pipeline.stage import StageError
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
+
+pytestmark = pytest.mark.slow
 
 
 def test_dvc_runs_it_when_it_is_named_and_not_otherwise(tmp_path: Path) -> None:

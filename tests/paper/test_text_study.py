@@ -20,6 +20,8 @@ from tests.extractors.encoders import RECIPE
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
 
+pytestmark = pytest.mark.slow
+
 STUDIES = YAML(typ="safe").load((PROJECT / "paper/params.yaml").read_text())["report"]["studies"]
 STUDY = Path("paper/studies/meld/text")
 

@@ -27,6 +27,8 @@ from pipeline.utterances import read_index, write_index
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

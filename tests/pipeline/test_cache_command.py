@@ -85,6 +85,7 @@ def test_the_list_says_who_uses_what_and_how_makers_differ(
     assert "of which no current parameters can use 0.3 MB" in lines[-1]
 
 
+@pytest.mark.slow
 def test_prune_deletes_what_no_parameters_can_use_and_nothing_before_it_is_told_to(
     filled: dict[str, str], params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

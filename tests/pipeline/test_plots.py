@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from pipeline.evaluate import write_class_scores, write_confusion
 from tests.pipeline.browser import opened
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 PLOTS = PROJECT / ".dvc/plots"
 STAGES = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text())["stages"]

@@ -22,6 +22,8 @@ from tests.conftest import write_clip
 from tests.pipeline.small import write_params, write_text_corpus
 from tests.pipeline.trained import train_small
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 CHAT = "Ann: What a wonderful day!\nBob: No. It is not.\nAnn: Oh.\n"
 

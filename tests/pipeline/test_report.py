@@ -13,6 +13,8 @@ from pipeline.transcripts import read_transcript
 from tests.conftest import write_clip
 from tests.pipeline.browser import opened
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["neutral", "joy", "anger"]
 TABLE = "start,end,text,speaker\n0,1,<b>Hi</b> & bye.,Ann\n1,2,Yes?,Bob\n2,3,Hm.,Ann\n"
 

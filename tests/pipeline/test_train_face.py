@@ -21,6 +21,8 @@ from pipeline.corpora.fer2013 import EMOTIONS
 from pipeline.params import load_params
 from tests.test_resume import PROJECT, command, kill_when
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(phases=[(16, 2), (24, 1)], batch=8, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.0,
                 rotation=15.0, scale=0.1, shift=0.1, erase=0.5, seed=0)  # fmt: skip
 CPU = torch.device("cpu")

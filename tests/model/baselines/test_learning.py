@@ -12,6 +12,8 @@ from model.training import Fit, Settings, fit, prepare_torch
 from tests.model.dialogues import random_corpus
 from tests.model.networks import RIVALS, network
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(learning_rate=1e-2, batch=4, epochs=4, patience=4, weight_decay=0.0, class_weights=None)
 CPU = torch.device("cpu")
 

@@ -19,6 +19,7 @@ every_model = pytest.mark.parametrize("name", list(MODELS))
 every_rival = pytest.mark.parametrize("name", RIVALS)
 
 
+@pytest.mark.slow
 @every_model
 @FEW
 @given(lengths=LENGTHS, seed=st.integers(0, 100))
@@ -33,6 +34,7 @@ def test_a_dialogue_is_the_same_alone_and_in_any_company(name: str, lengths: lis
         torch.testing.assert_close(turned[place], alone, **CLOSE)
 
 
+@pytest.mark.slow
 @every_model
 @FEW
 @given(lengths=LENGTHS, turns=st.integers(1, 9), seed=st.integers(0, 100))

@@ -12,6 +12,8 @@ import pytest
 from pipeline.corpora import demo
 from pipeline.corpora.demo import ODD, SPLITS
 
+pytestmark = pytest.mark.slow
+
 ODD_CLIPS = [(kind, key) for kind in ODD for key in ODD[kind]]
 
 
