@@ -17,24 +17,27 @@ repro: $(VENV)/ready ## install what is needed and run the pipeline on the corpo
 	@$(BIN)/python -m pipeline.preflight
 	$(BIN)/dvc repro
 
-check: $(VENV)/ready-dev ## install what is needed and run lint, types and the fast tests
+check: $(VENV)/ready-dev ## install what is needed and run lint, types, the rules of imports, and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-test: $(VENV)/ready-dev ## install what is needed and run lint, types and all tests
+test: $(VENV)/ready-dev ## install what is needed and run lint, types, the rules of imports, and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest $(PARALLEL)
 
 mutants: $(VENV)/ready-mutants ## put small faults into the code and count how many the tests notice (about an hour)
 	$(BIN)/python -m bench.mutants
 
-bench: $(VENV)/ready ## time training steps and extraction against what the machine could do
+bench: $(VENV)/ready ## time training steps, extraction and seeds side by side against what the machine could do
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.extraction
+	$(BIN)/python -m bench.seeds
 
 MODEL ?= models/demo
 app: $(VENV)/ready-app ## serve a local page that judges a recording by MODEL (models/demo); `make repro` trains it first

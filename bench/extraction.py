@@ -29,18 +29,20 @@ import torch
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from extractors.audio import AudioExtractor, functionals
-from extractors.denseface import DenseFace
-from extractors.encoder import batches
-from extractors.faces import EDGE, Faces, crop, detector, faces_of_clip, prepare
+from extractors.audio.extractor import AudioExtractor, functionals
 from extractors.media import MediaError, frames, read_sound
 from extractors.result import Clip
-from extractors.text import TextExtractor
-from extractors.visual import GROUP, VisualExtractor
-from extractors.workers import AHEAD, spread
-from pipeline.corpora import demo
+from extractors.text.encoder import batches
+from extractors.text.extractor import TextExtractor
+from extractors.utterance import Utterance
+from extractors.visual.denseface import DenseFace
+from extractors.visual.extractor import GROUP, VisualExtractor
+from extractors.visual.faces import EDGE, Faces, crop, detector, faces_of_clip, prepare
+from foundation.spread import spread
+from foundation.workers import AHEAD
+from pipeline.corpora.index_file import read_index
 from pipeline.params import MODALITIES, Params, load_params
-from pipeline.utterances import Utterance, read_index
+from pipeline.synthetic import demo
 
 PROJECT = Path(__file__).parents[1]
 CORPUS = PROJECT.parent / "shared" / "data" / "meld_mini"
@@ -88,7 +90,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.raw = folder / "project", folder / "corpus"
-        for name in ("pipeline", "extractors", "model", ".dvc"):
+        for name in ("foundation", "pipeline", "extractors", "model", ".dvc"):
             ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
             shutil.copytree(PROJECT / name, self.folder / name, ignore=ignored)
         for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):

@@ -1,4 +1,4 @@
-"""How fast a training step is, against the matrix products of the machine it runs on, and against the rivals' code.
+"""How fast a training step is, against the matrix products of the machine it runs on, and against the baselines' code.
 
     make bench
 
@@ -6,7 +6,7 @@
 floating-point operations of the model's matrix products, forward and backward, and divides by the whole step's time; a
 plain matrix product of the same size, timed in the same run, shows what could be had if nothing else were to be done.
 
-Then a step of each rival with the settings of params.yaml, beside what the public code takes for such a batch on two
+Then a step of each baseline with the settings of params.yaml, beside what the public code takes for such a batch on two
 cores, where there is such code.
 """
 
@@ -19,10 +19,10 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from foundation.torch_setup import prepare_torch
 from model.batching import Batch
 from model.interface import ErcModel
 from model.registry import MODELS, make_model
-from model.training import prepare_torch
 from pipeline.params import load_params
 
 DIALOGUES, TURNS, DIMS, DIM = 16, 110, {"text": 1024, "audio": 1582, "visual": 342}, 500
@@ -31,7 +31,7 @@ PUBLIC_CODE = {
     "sdt": "7.5", "dialogue_rnn": "5.5", "dialogue_gcn": "7.3", "mmgcn": "over 100", "mm_dfn": "over 100",
     "multidag": "37",
 }  # fmt: skip
-"""Seconds that the rivals' own code takes for a step on two cores, with subnormal numbers flushed to zero."""
+"""Seconds that the baselines' own code takes for a step on two cores, with subnormal numbers flushed to zero."""
 
 
 def timed(work: Callable[[], object], repeats: int = 7) -> float:
@@ -97,9 +97,9 @@ def time_cmath(batch: Batch) -> None:
     print(f"  peak memory     {peak:8.0f} MB")
 
 
-def time_rivals(batch: Batch, names: list[str]) -> None:
+def time_baselines(batch: Batch, names: list[str]) -> None:
     settings = load_params().baselines
-    print(f"{'rival':14} {'M parameters':>12} {'step':>8}   public code")
+    print(f"{'baseline':14} {'M parameters':>12} {'step':>8}   public code")
     for name in names:
         model = make_model(name, FORM | settings[name].model_dump())
         seconds = timed(training_step(model, batch), repeats=3)
@@ -108,16 +108,16 @@ def time_rivals(batch: Batch, names: list[str]) -> None:
 
 
 def main() -> None:
-    rivals = [name for name in MODELS if name != "cmath"]
+    baselines = [name for name in MODELS if name != "cmath"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="which of them (all)")
     chosen = parser.parse_args().models
-    prepare_torch()
+    prepare_torch(threads=1)
     batch = longest_batch()
     if "cmath" in chosen:
         time_cmath(batch)
-    if names := [name for name in rivals if name in chosen]:
-        time_rivals(batch, names)
+    if names := [name for name in baselines if name in chosen]:
+        time_baselines(batch, names)
 
 
 if __name__ == "__main__":

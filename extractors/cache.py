@@ -1,15 +1,14 @@
-"""The work cache: results kept by what they were made from, so that a killed or changed run repeats nothing.
+"""The work cache stores results under a key made from their inputs, so that a resumed or changed run repeats nothing.
 
-A key is the content that went in (hashes, interval, region) together with the maker's fingerprint; a value is bytes.
-One SQLite file outside git's and DVC's sight serves several processes of one machine at once, and a kill leaves nothing
-half-written.
+A key is the input content (hashes, interval, region) together with the maker's fingerprint; a value is bytes. The cache
+is one SQLite file that neither git nor DVC tracks. Several processes of one machine can use it at the same time, and a
+kill leaves no half-written entry.
 
-Processes of several machines that share the folder each append to a log of their own, for SQLite needs locks and shared
-memory, which network file systems do not keep; a file with a single writer, whose readers stop at the first record that
-is not whole, needs neither. The next process that opens the SQLite file takes the logs in.
+If several machines share the folder, each process appends to a log file of its own instead: SQLite needs locks and
+shared memory, which do not work on network file systems. A log has a single writer, and its readers stop at the first
+incomplete record, so it needs neither. The next process that opens the SQLite file copies the logs into it.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -25,58 +24,56 @@ from typing import IO, Protocol
 
 import numpy as np
 
+from foundation.errors import UserError
+from foundation.identity import fingerprint
+
 PARTS = 500
-"""Keys asked for in one statement; SQLite limits the number of its variables."""
+"""Number of keys per SQL statement; SQLite limits the number of variables."""
 DATABASE, LOGS = "work.sqlite", "shards"
 OPEN, SEALED = ".part", ".log"
-"""Endings of a log that may still grow (or whose process was killed), and of one that was closed."""
+"""File endings of a log that may still grow (or whose process was killed), and of a closed log."""
 HEAD = struct.Struct("<QI")
-"""Before each record of a log: its length and CRC-32."""
+"""Header of each record in a log: its length and its CRC-32."""
 
 
-class CacheError(Exception):
+class CacheError(UserError):
     """The work cache cannot be read or written; the message says where and why."""
 
 
-def fingerprint(values: Mapping[str, object]) -> str:
-    """A name for a maker of results: the same values, in any order, give the same name."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What the cache has of one maker of results."""
+class CachedMaker:
+    """Summary of the cached results of one maker."""
 
     fingerprint: str
     identity: dict[str, object]
-    """Empty if it was not recorded."""
+    """Identity of the maker; empty if it was not recorded."""
     entries: int
     bytes_: int
 
 
 class Cache(Protocol):
-    """What extractors ask of a work cache."""
+    """Interface of a work cache, as the extractors use it."""
 
     def maker(self, identity: Mapping[str, object]) -> str:
-        """The fingerprint of a maker of results, whose identity is kept beside them so that people can read it.
+        """Fingerprint of a maker of results; its identity is stored beside the results in readable form.
 
-        The processor's kind goes into it: others compute other last bits.
+        The processor type is part of the fingerprint, because results differ in their last bits between types.
         """
         ...
 
     def known(self, fingerprint: str, keys: Iterable[str]) -> set[str]:
-        """Those of `keys` that are there, without reading their values."""
+        """Find the `keys` that are cached, without reading their values."""
         ...
 
     def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, bytes]:
-        """Those of `keys` that are there, with their values."""
+        """Read the values of the `keys` that are cached."""
         ...
 
     def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
-        """Keep `values`, all of them or, when the disk is full or the process dies, none.
+        """Store all `values`, or none of them if the disk is full or the process dies.
 
         Raises:
-            CacheError: they cannot be written; what was kept before is safe.
+            CacheError: they cannot be written; earlier entries are safe.
         """
         ...
 
@@ -84,7 +81,7 @@ class Cache(Protocol):
 
 
 class WorkCache:
-    """The cache in `folder`/work.sqlite, for any number of processes of one machine."""
+    """Cache in `folder`/work.sqlite, for any number of processes on one machine."""
 
     def __init__(self, folder: Path) -> None:
         self.file, self._logs = folder / DATABASE, folder / LOGS
@@ -123,19 +120,21 @@ class WorkCache:
         rows = [(fingerprint, key, value) for key, value in values.items()]
         self._write("INSERT OR REPLACE INTO result VALUES (?, ?, ?)", rows)
 
-    def contents(self) -> list[Made]:
-        """What there is, by maker, the largest first."""
+    def contents(self) -> list[CachedMaker]:
+        """Summaries of all makers in the cache, the largest first."""
         rows = self._database.execute(
             "SELECT result.fingerprint, identity, COUNT(*), SUM(LENGTH(value)) FROM result"
             " LEFT JOIN maker ON maker.fingerprint = result.fingerprint GROUP BY result.fingerprint ORDER BY 4 DESC"
         )
-        return [Made(name, json.loads(identity or "{}"), number, bytes_) for name, identity, number, bytes_ in rows]
+        return [
+            CachedMaker(name, json.loads(identity or "{}"), number, bytes_) for name, identity, number, bytes_ in rows
+        ]
 
     def remove(self, fingerprints: Iterable[str]) -> None:
-        """Forget all results of these makers, and give their room back to the disk.
+        """Delete all results of these makers and free their disk space.
 
         Raises:
-            CacheError: another process has the cache open, or the disk lacks room for the copy that this makes.
+            CacheError: another process has the cache open, or there is no space for the copy that SQLite makes.
         """
         names = [(name,) for name in fingerprints]
         for table in ("result", "maker"):
@@ -155,7 +154,7 @@ class WorkCache:
             raise CacheError(_cannot_be_written(self.file, error)) from None
 
     def _take_in(self) -> None:
-        """Copy what the logs have and the database has not, and delete logs that were closed."""
+        """Copy new records from the logs into the database, and delete closed logs."""
         for log in sorted(self._logs.glob("*")):
             taken = self._database.execute("SELECT until FROM taken WHERE log = ?", [log.stem]).fetchone()
             try:
@@ -169,7 +168,7 @@ class WorkCache:
                             rows = [(header["fingerprint"], key, value) for key, value in _parts(header, values)]
                             self._database.executemany("INSERT OR IGNORE INTO result VALUES (?, ?, ?)", rows)
                         self._database.execute("INSERT OR REPLACE INTO taken VALUES (?, ?)", (log.stem, until))
-            except FileNotFoundError:  # just closed by its process, or taken in by another: so the next time
+            except FileNotFoundError:  # just renamed by its process, or copied by another: the next opening takes it
                 continue
             if log.suffix == SEALED:
                 log.unlink(missing_ok=True)
@@ -178,9 +177,9 @@ class WorkCache:
 
 
 class ShardCache:
-    """The cache in a `folder` that several machines share: written to a log of this process' own.
+    """Cache in a `folder` that several machines share; each process writes to a log of its own.
 
-    What the logs and work.sqlite had when it was opened is known too.
+    It also reads what the other logs and work.sqlite contained when it was opened.
     """
 
     def __init__(self, folder: Path, shard: str) -> None:
@@ -201,11 +200,11 @@ class ShardCache:
             raise CacheError(f"{self.file}: the work cache cannot be opened ({error})") from None
 
     def _open_database(self) -> None:
-        """Read it without locks, as may be done because nobody has it open: else it would have a -wal."""
+        """Open work.sqlite without locks. This is safe because nobody has it open: otherwise it had a -wal file."""
         try:
             self._database = sqlite3.connect(f"{self.database.resolve().as_uri()}?immutable=1", uri=True)
             self._database.execute("SELECT 1 FROM result LIMIT 1")
-        except sqlite3.Error:  # it is just being made
+        except sqlite3.Error:  # another process is just creating it
             self._database, self.in_use = None, True
 
     def _look_into(self, log: Path) -> None:
@@ -299,7 +298,10 @@ def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: I
 
 
 def _records(log: Path, begin: int) -> Iterator[tuple[dict, bytes, int]]:
-    """Header, values and end of each whole record of `log` from `begin` on; a kill leaves half a record at the end."""
+    """Yield header, values and end of each complete record of `log` from `begin` on.
+
+    After a kill, the last record may be incomplete.
+    """
     with log.open("rb") as stream:
         stream.seek(begin)
         while len(head := stream.read(HEAD.size)) == HEAD.size:
@@ -319,13 +321,13 @@ def _parts(header: dict, values: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def pack(array: np.ndarray) -> bytes:
-    """An array as bytes, its type and shape before its values."""
+    """Convert an array to bytes: first its type and shape, then its values."""
     header = json.dumps([array.dtype.str, array.shape]).encode()
     return header + b"\n" + np.ascontiguousarray(array).tobytes()
 
 
 def unpack(value: bytes) -> np.ndarray:
-    """The array that `pack` packed."""
+    """Restore an array from the bytes that `pack` made."""
     header, _, content = value.partition(b"\n")
     kind, shape = json.loads(header)
     return np.frombuffer(content, np.dtype(kind)).reshape(shape)

@@ -1,4 +1,4 @@
-"""The feature file data/D/features/M.safetensors: one matrix a modality, rows in index order."""
+"""The feature file data/D/features/M.safetensors: one matrix per modality, rows in index order."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,43 +8,45 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from foundation.errors import UserError
 
-class FeaturesError(Exception):
+
+class FeaturesError(UserError):
     """A feature file cannot be used; the message names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One modality of a corpus."""
+    """Features of one modality of a corpus."""
 
     values: np.ndarray
-    """float32 [utterances, dim]; the row of a missing modality is zero. dim is 0 where the corpus leaves it out."""
+    """Features, float32 [utterances, dim]; zero where the modality is missing. dim is 0 if the corpus leaves it out."""
     present: np.ndarray
-    """bool [utterances]."""
+    """Whether each utterance has the modality, bool [utterances]."""
     identity: dict
-    """What the numbers were made by: parameters, checksums, versions."""
+    """Parameters, checksums and versions that determine the values."""
     reduction: dict[str, np.ndarray] = field(default_factory=dict)
-    """What `values` were reduced by: see extractors/reduction.py. Stored beside them, for `read_origin` alone."""
+    """Tensors of the reduction applied to `values` (extractors/audio/reduction.py); only `read_origin` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What one modality's features were made by, so that those of other recordings can be made alike."""
+    """Identity and reduction of one modality's features, needed to extract other recordings in the same way."""
 
     identity: dict
     reduction: dict[str, np.ndarray]
 
 
 def write_features(features: Features, file: Path) -> None:
-    """Write the file, whole or not at all; the same features give the same bytes.
+    """Write the file, completely or not at all; the same features give the same bytes.
 
     Raises:
-        FeaturesError: it cannot be written, for want of room for example.
+        FeaturesError: it cannot be written, for example because the disk is full.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
-    # safetensors writes memory as it lies: the columns of a transposed matrix would come back as rows.
+    # safetensors writes the memory in its current order and ignores strides, so a transposed matrix must be copied.
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     try:
         save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
@@ -75,7 +77,7 @@ def read_features(file: Path, utterances: int) -> Features:
 
 
 def read_origin(file: Path) -> Origin:
-    """What the features of `file`, which can be read, were made by."""
+    """Read identity and reduction of the features in `file`, which must be readable."""
     with safe_open(file, "np") as stored:
         kept = [name for name in stored.keys() if name.startswith("reduction.")]  # noqa: SIM118 (no mapping)
         reduction = {name.removeprefix("reduction."): stored.get_tensor(name) for name in kept}

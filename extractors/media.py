@@ -1,7 +1,7 @@
-"""Sound and pictures out of media files: the one place that decodes.
+"""Decoding of sound and pictures from media files; no other module decodes media.
 
-A file that cannot be read raises `MediaError` with a reason in words; a file that breaks off in the middle gives what
-it has. Everything streams: memory does not grow with a picture stream's length.
+A file that cannot be read raises `MediaError` with a readable reason; a truncated file gives what can be decoded.
+Decoding is streamed, so memory does not grow with the length of a video.
 """
 
 import hashlib
@@ -17,26 +17,28 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
+from foundation.errors import UserError
+
 RATE = 16_000
-"""Hz: sampling rate of all sound."""
+"""Sampling rate of all sound, in Hz."""
 
 
 class MediaError(Exception):
-    """A medium cannot be used; the message is the reason, without the file's name."""
+    """A media file cannot be used; the message is the reason, without the file's name."""
 
 
-class ContentError(Exception):
-    """A file is not what the index says; the message names it and the remedy."""
+class ContentError(UserError):
+    """A file differs from the index; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """What a file can be used for; a problem is empty where the stream can be decoded."""
+class MediaInfo:
+    """Which streams of a file can be decoded; the problem of a usable stream is empty."""
 
     audio_problem: str
     video_problem: str
     seconds: float
-    """Duration that the container states, or 0."""
+    """Duration that the container states, in seconds, or 0."""
 
 
 @contextmanager
@@ -60,12 +62,12 @@ def _reason(error: Exception) -> str:
 
 
 def _frames(container: InputContainer, kind: str, start: float) -> Iterator:
-    """Decoded frames of the first stream of `kind`, from the key frame before `start`, without damaged packets."""
+    """Yield decoded frames of the first stream of `kind`, from the key frame before `start`; skip damaged packets."""
     streams = container.streams.get({kind: 0}) if getattr(container.streams, kind) else []
     if not streams:
         raise MediaError(f"has no {kind} stream")
     stream = streams[0]
-    stream.codec_context.thread_count = 1  # the processes are the parallelism
+    stream.codec_context.thread_count = 1  # worker processes already use all cores
     if start > 0 and stream.time_base:
         container.seek(int(start / stream.time_base), stream=stream, backward=True)
     packets = container.demux(stream)
@@ -73,7 +75,7 @@ def _frames(container: InputContainer, kind: str, start: float) -> Iterator:
     while True:
         try:
             packet = next(packets, None)
-        except av.error.FFmpegError:  # the file breaks off: what came before counts
+        except av.error.FFmpegError:  # the file is truncated: use what came before
             break
         if packet is None:
             break
@@ -88,8 +90,8 @@ def _frames(container: InputContainer, kind: str, start: float) -> Iterator:
         raise MediaError(f"has no {kind} that can be decoded")
 
 
-def probe(path: Path) -> Probe:
-    """Open `path` once and decode a first piece of each stream: what a header promises is not always there."""
+def media_info(path: Path) -> MediaInfo:
+    """Decode the first frame of each stream of `path`, because a header may announce streams that cannot be decoded."""
     problems = {"audio": "", "video": ""}
     seconds = 0.0
     for kind in problems:
@@ -99,11 +101,13 @@ def probe(path: Path) -> Probe:
                 next(_frames(container, kind, start=0))
         except MediaError as error:
             problems[kind] = str(error)
-    return Probe(problems["audio"], problems["video"], seconds)
+    return MediaInfo(problems["audio"], problems["video"], seconds)
 
 
 def read_sound(path: Path, start: float | None = None, end: float | None = None) -> np.ndarray:
-    """Sound between `start` and `end` (seconds; None: the file's ends) as mono float32 [samples] at 16 kHz.
+    """Read the sound between `start` and `end` (seconds; None: start or end of the file).
+
+    Returns mono float32 [samples] at 16 kHz.
 
     Raises:
         MediaError: there is no sound that can be decoded.
@@ -111,8 +115,8 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
     begin = start or 0.0
     pieces: list[np.ndarray] = []
     with _open(path) as container:
-        # To 16 bits, as `ffmpeg -ac 1` makes a wav file: where the result is float, FFmpeg adds channels up at full
-        # weight, and a clip of six channels would be three times as loud as the same sound in one.
+        # Resample to 16 bits, as `ffmpeg -ac 1` does for a wav file. For a float result FFmpeg would sum the channels
+        # with full weight, and a clip with six channels would be three times as loud as the same mono sound.
         resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         first: float | None = None
         for frame in _frames(container, "audio", begin):
@@ -129,7 +133,7 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
     length = len(sound)
     if end is not None:
         length = round((end - begin) * RATE)
-    elif start is None and whole and time_base:  # codecs pad their last frame: keep what the container says
+    elif start is None and whole and time_base:  # codecs pad the last frame: cut to the container's duration
         length = round(float(whole * time_base) * RATE)
     return np.ascontiguousarray(sound[offset : offset + length], np.float32)
 
@@ -137,13 +141,13 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
 def frames(
     path: Path, fps: float, start: float | None = None, end: float | None = None, region: str = ""
 ) -> Iterator[np.ndarray]:
-    """Pictures of `path`, `fps` a second, as RGB uint8 [height, width, 3], one at a time.
+    """Yield pictures of `path`, `fps` per second, as RGB uint8 [height, width, 3].
 
     Args:
-        region: `left,top,width,height` in pixels, the part of each picture to give; empty: all of it.
+        region: part of each picture to return, `left,top,width,height` in pixels; empty: the whole picture.
 
     Raises:
-        MediaError: there is no picture that can be decoded, or none between `start` and `end`.
+        MediaError: no picture can be decoded, or there is none between `start` and `end`.
     """
     begin = start or 0.0
     box = [int(value) for value in region.split(",")] if region else None
@@ -158,7 +162,7 @@ def frames(
                 continue
             picture: np.ndarray = colours.reformat(
                 frame, format="rgb24", threads=1
-            ).to_ndarray()  # else threads anew a picture
+            ).to_ndarray()  # threads=1: by default it would start new threads for every picture
             if box:
                 left, top, width, height = box
                 picture = np.ascontiguousarray(picture[top : top + height, left : left + width])
@@ -170,9 +174,9 @@ def frames(
 
 
 def state(path: Path) -> tuple[int, int, int]:
-    """What tells a file that was changed without a look into it: its size and both its times of change.
+    """State of a file that reveals a change without reading it: size, modification time, status-change time.
 
-    The second one is the file system's own, which no program sets back.
+    The status-change time is set by the file system, so a program cannot set it back.
     """
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""What an extractor is and what it gives: the contract between `pipeline.extract` and one module a modality."""
+"""Extractor interface and result type: the contract between `pipeline.extract` and the extractor of each modality."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,25 +8,26 @@ from typing import Protocol
 import numpy as np
 
 from extractors.cache import Cache, pack, unpack
-from pipeline.utterances import Utterance
+from extractors.utterance import Utterance
+from foundation.errors import UserError
 
 
-class ExtractorError(Exception):
+class ExtractorError(UserError):
     """An extractor cannot be set up or must stop; the message names the parameter or file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one utterance's medium."""
+    """Result of extracting one modality of one utterance."""
 
     vector: np.ndarray | None
     """Features, float32 [dim], or None where the modality is missing."""
     reason: str = ""
-    """Why it is missing: `silent`, `no face`, or what the decoder said."""
+    """Why it is missing: `silent`, `no face`, or the decoder's message."""
     used: int = 0
-    """Number of pieces (tokens, samples, faces) that the vector summarises."""
+    """Number of tokens, samples or faces from which the vector was made."""
     lasting: bool = True
-    """Whether it would be the same another time; if not (a worker process died), the work cache does not keep it."""
+    """Whether a repetition would give the same result; if not (a worker process died), it is not cached."""
 
     def to_bytes(self) -> bytes:
         if self.vector is None:
@@ -42,7 +43,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A piece of a media file, as a worker process needs it: small, and with the hash that its content must have."""
+    """Description of a piece of a media file for a worker process, with the hash that the file must have."""
 
     key: str
     path: Path
@@ -53,35 +54,35 @@ class Clip:
 
 
 class Extractor(Protocol):
-    """One modality's way from utterances to vectors."""
+    """Extractor of one modality: makes one vector from each utterance."""
 
     identity: dict[str, object]
-    """All that decides the numbers: parameters, weights' checksums, versions. Its fingerprint is the cache's."""
+    """All that determines the values (parameters, checksums of weights, versions); it is hashed for the cache."""
 
     @property
     def dim(self) -> int:
-        """Width of a vector; to tell it an encoder may have to be loaded."""
+        """Width of a vector; this may have to load an encoder."""
         ...
 
     def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
-        """Do for all `rows` by key what must be known before the first vector; `identity` is whole afterwards.
+        """Do the work on all `rows` that must precede the first vector; it also completes `identity`.
 
-        What is costly is kept in `cache`, which stays open until the last result has come. With a `share`, do it for
-        those keys alone.
+        Costly results are stored in `cache`, which must stay open until the last result has been yielded. With `share`,
+        only those keys are processed.
 
         Returns:
-            Whether it is done for all: if another share is not, there can be no vector yet.
+            Whether all rows are prepared; while another share is not, no vector can be computed.
         """
         ...
 
     def key(self, row: Utterance) -> str | None:
-        """What of `row` goes into its vector, as a name for its content; None where the modality is missing."""
+        """Key for everything in `row` that its vector depends on; None where the modality is missing."""
         ...
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
-        """All keys, in groups whose members' vectors depend, in their last bits, on each other's company."""
+        """Keys grouped so that each group is computed in one batch: floating-point rounding depends on the batch."""
         ...
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
-        """Results by key of all `rows` but the `known`, some at a time, in whatever order they are ready."""
+        """Yield results by key of all `rows` except the `known` ones, a few at a time and in any order."""
         ...

@@ -1,4 +1,4 @@
-"""Dialogues as padded batches: what every model of this project takes."""
+"""Dialogues as padded batches, the input of every model of this project."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,23 +7,26 @@ import torch
 from torch import Tensor
 
 NO_LABEL = -1
-"""Label of padding."""
+"""Label value in padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B dialogues, padded to T turns at the end; padding is zero, absent and without a label."""
+    """B dialogues, padded at the end to T turns.
+
+    In padding, features are zero, `present` and `mask` are false, and the label is NO_LABEL.
+    """
 
     features: dict[str, Tensor]
-    """float32 [B, T, F] a modality; zero where the modality is missing."""
+    """Features of each modality, float32 [B, T, F]; zero where the modality is missing."""
     present: dict[str, Tensor]
-    """bool [B, T] a modality."""
+    """Whether each modality is present, bool [B, T]."""
     speaker: Tensor
-    """int64 [B, T]: number of the speaker inside the dialogue."""
+    """Number of the speaker inside the dialogue, int64 [B, T]."""
     mask: Tensor
-    """bool [B, T]: real turns."""
+    """Mask of real turns, bool [B, T]; false in padding."""
     label: Tensor
-    """int64 [B, T]; NO_LABEL in padding."""
+    """Class numbers, int64 [B, T]; NO_LABEL in padding."""
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(
@@ -37,18 +40,18 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """All utterances of a corpus as flat tensors [utterances, ...], and the dialogues as positions in them."""
+    """All utterances of a corpus as flat tensors [utterances, ...]; dialogues are lists of positions in these."""
 
     features: dict[str, Tensor]
     present: dict[str, Tensor]
     speaker: Tensor
     label: Tensor
     dialogues: dict[str, list[Tensor]]
-    """Split -> dialogues, each an int64 [turns] of positions in conversation order."""
+    """Maps a split to its dialogues; each is an int64 tensor [turns] of positions in conversation order."""
 
 
 def collate(corpus: Corpus, dialogues: list[Tensor]) -> Batch:
-    """The batch of some dialogues, in their order."""
+    """Make one padded batch of `dialogues`, in the given order."""
     turns = max(len(positions) for positions in dialogues)
     where = torch.zeros(len(dialogues), turns, dtype=torch.int64)
     mask = torch.zeros(len(dialogues), turns, dtype=torch.bool)
@@ -65,16 +68,16 @@ def collate(corpus: Corpus, dialogues: list[Tensor]) -> Batch:
 
 
 def in_order(dialogues: list[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """All dialogues, the longest first, `size` at a time."""
+    """Yield all dialogues in batches of `size`, the longest dialogues first."""
     ranked = sorted(dialogues, key=len, reverse=True)
     for begin in range(0, len(ranked), size):
         yield ranked[begin : begin + size]
 
 
 def shuffled(dialogues: list[Tensor], size: int, generator: torch.Generator) -> Iterator[list[Tensor]]:
-    """All dialogues in random batches of about equal length, so that few positions are padding.
+    """Yield all dialogues in random batches of similar length, which keeps padding small.
 
-    A length counts with some noise, or the same dialogues would meet in every epoch.
+    Lengths are jittered by +-10 % before sorting, so that the batches differ between epochs.
     """
     noise = torch.rand(len(dialogues), generator=generator).mul(0.2).add(0.9).tolist()
     ranked = [d for _, d in sorted(zip(noise, dialogues, strict=True), key=lambda pair: pair[0] * len(pair[1]))]

@@ -1,56 +1,37 @@
 """CMATH: cross-modality augmented transformer with hierarchical variational distillation.
 
 Equation numbers are those of Zhu et al., "CMATH", section 4. Letters in shapes: B dialogues, T turns, d model width,
-F feature width, C classes. What the paper leaves open is a field of `CmathConfig`.
+F feature width, C classes. What the paper leaves open is a field of `CmathSettings`.
 
-Two masks run through the model. `mask` marks real turns; padding enters no convolution, attention weight or loss.
-`present` marks turns whose modality is there: a missing one gives no features, is no key of a cross-attention, and is
-no student.
+The model uses two masks. `mask` marks real turns; padding enters no convolution, attention weight or loss. `present`
+marks turns that have the modality: a missing modality is zeroed, masked out as a key of cross-attention, and excluded
+from the unimodal and distillation losses.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.batching import Batch
-from model.interface import ErcModel, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy, divergence, masked_mean
+from model.settings import CmathSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CmathConfig:
-    """Everything that decides the network's form and its loss."""
+class CmathConfig(CmathSettings, DataSpec):
+    """Configuration of the network and its loss."""
 
-    dims: dict[str, int]
-    """Feature width d_m of each modality that is used; one, two or three of text, audio, visual."""
-    speakers: int
-    """Largest number of speakers in a dialogue."""
-    classes: int
-    dim: int
-    heads: int
-    ffn_multiple: int = 1
-    dropout: float = 0.5
-    """On H_m of Eq. 8, on what attention and the feed-forward networks add, and before each classifier."""
-    feature_dropout: float = 0.0
-    """On the features U_m that are compressed; the reconstruction is of the whole ones."""
-    place_scale: float = 1.0
-    """Factor on S + P in Eq. 8; 1 as printed."""
-    kernel: int = 1
-    gate: str = "softmax"
-    temperature: float = 1.0
-    detach_teacher: bool = False
-    reduction: str = "mean"
-    ablate: str = "none"
-    gamma1: float = 1.0
-    gamma2: float = 1.0
+    gamma1: float
+    """Weight of low-level distillation, Eq. 24."""
+    gamma2: float
+    """Weight of high-level distillation, Eq. 24."""
 
 
 class ModalityReconstruction(nn.Module):
-    """Section 4.1.1: a convolution into the common space and one back (Eq. 1 and 2)."""
+    """Section 4.1.1: a convolution into the common space (Eq. 1) and one that reconstructs the features (Eq. 2)."""
 
     def __init__(self, features: int, dim: int, kernel: int, dropout: float, reconstruct: bool) -> None:
         super().__init__()
@@ -61,19 +42,19 @@ class ModalityReconstruction(nn.Module):
     def forward(self, u: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features U_m [B, T, F] -> compressed U'_m [B, T, d] and reconstructed U''_m [B, T, F]."""
         keep = present.unsqueeze(-1)
-        compressed = _convolve(self.down, self.dropout(u * keep)) * keep  # Eq. 1; what is missing stays zero
+        compressed = _convolve(self.down, self.dropout(u * keep)) * keep  # Eq. 1; missing turns stay zero
         reconstructed = _convolve(self.up, compressed) if self.up is not None else None  # Eq. 2
         return compressed, reconstructed
 
 
 def _convolve(convolution: nn.Conv1d, values: Tensor) -> Tensor:
-    if convolution.kernel_size == (1,):  # the same numbers as one matrix product, without two transpositions
+    if convolution.kernel_size == (1,):  # equal to one matrix product, which needs no transposition
         return F.linear(values, convolution.weight.squeeze(-1), convolution.bias)
     return convolution(values.transpose(1, 2)).transpose(1, 2)
 
 
 def positional_encoding(turns: int, dim: int, device: torch.device) -> Tensor:
-    """Sinusoids P [T, d] of Eq. 6 and 7; the first turn is i = 0."""
+    """Sinusoidal position encodings P [T, d] of Eq. 6 and 7; the first turn is i = 0."""
     position = torch.arange(turns, device=device, dtype=torch.float32).unsqueeze(1)
     rate = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-math.log(10_000.0) / dim))
     encoding = torch.empty(turns, dim, device=device)
@@ -91,11 +72,14 @@ class Attention(nn.Module):
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
     def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
-        """Queries [B, T, d] over keys (and values) [B, T, d] where `key_mask` [B, T]; 0 where no key is there."""
+        """Attend from queries [B, T, d] to keys (also the values) [B, T, d] where `key_mask` [B, T] is true.
+
+        The result is 0 for a dialogue without any allowed key.
+        """
         q = self._split(self.query(queries))
         k, v = (self._split(part) for part in self.key_value(keys).chunk(2, dim=-1))
         some = key_mask.any(dim=1, keepdim=True)
-        allowed = (key_mask | ~some)[:, None, None, :]  # a softmax over nothing is NaN: take all, drop the result
+        allowed = (key_mask | ~some)[:, None, None, :]  # softmax over no key is NaN: allow all, zero the result below
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         return self.out(mixed.transpose(1, 2).flatten(2)) * some.unsqueeze(-1)
 
@@ -104,7 +88,7 @@ class Attention(nn.Module):
 
 
 class AddAndRefine(nn.Module):
-    """The two last lines of Eq. 9, 10 and 11: residual and norm, feed-forward network, residual and norm."""
+    """The last two lines of Eq. 9, 10 and 11: residual and norm, feed-forward network, residual and norm."""
 
     def __init__(self, dim: int, ffn_multiple: int, dropout: float) -> None:
         super().__init__()
@@ -114,13 +98,13 @@ class AddAndRefine(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, attended: Tensor, h: Tensor) -> Tensor:
-        """Attention's output and the central representation H_m, both [B, T, d] -> [B, T, d]."""
+        """Output of the attention and central representation H_m, both [B, T, d] -> [B, T, d]."""
         x = self.norm1(self.dropout(attended) + h)
         return self.norm2(self.dropout(self.ffn(x)) + x)
 
 
 class Gate(nn.Module):
-    """Eq. 12: how much of each of the representations makes up the augmented one."""
+    """Eq. 12: a learned gate that mixes several representations into the augmented one."""
 
     def __init__(self, sources: int, dim: int, kind: str) -> None:
         super().__init__()
@@ -132,12 +116,12 @@ class Gate(nn.Module):
             self.project = nn.Linear(sources * dim, dim)
 
     def forward(self, sources: list[Tensor], available: list[Tensor]) -> Tensor:
-        """Representations [B, T, d], and whether each is there (bool [B, 1, 1]) -> their mixture [B, T, d]."""
+        """Representations [B, T, d], and whether each is available (bool [B, 1, 1]) -> their mixture [B, T, d]."""
         weighted = self.weights(sources, available) * torch.stack(sources)
         return self.project(torch.cat(list(weighted), dim=-1)) if self.kind == "sigmoid" else weighted.sum(dim=0)
 
     def weights(self, sources: list[Tensor], available: list[Tensor]) -> Tensor:
-        """The weight of each value of each representation, [sources, B, T, d]; 0 for one that is not there."""
+        """Weight of each element of each representation, [sources, B, T, d]; 0 for an unavailable representation."""
         h, there = torch.stack(sources), torch.stack(available)
         if self.kind == "sigmoid":
             return torch.stack([torch.sigmoid(w(part)) for w, part in zip(self.scores, h, strict=True)]) * there
@@ -145,7 +129,7 @@ class Gate(nn.Module):
 
 
 class CmaTransformer(nn.Module):
-    """Section 4.1.2: one modality in the centre, enhanced by the others (Eq. 9 to 14)."""
+    """Section 4.1.2: one central modality, enhanced by the other modalities (Eq. 9 to 14)."""
 
     def __init__(self, central: str, config: CmathConfig) -> None:
         super().__init__()
@@ -163,7 +147,7 @@ class CmaTransformer(nn.Module):
         centre = h[self.central]
         cross = {name: self.attend[name](centre, h[name], key_mask[name]) for name in self.auxiliary}
         augmented = [self.refine[name](cross[name], centre) for name in self.auxiliary]  # Eq. 9 and 10
-        # The centre attends to every real turn: one without features still has its speaker and its place.
+        # The central modality attends to every real turn: a turn without features still has speaker and position.
         attended = self.attend[self.central](centre, centre, mask) + sum(cross.values())  # Eq. 11
         augmented = [self.refine[self.central](attended, centre), *augmented]
         real = torch.ones_like(mask[:, :1]).unsqueeze(-1)
@@ -172,7 +156,7 @@ class CmaTransformer(nn.Module):
 
 
 class VariationalFusion(nn.Module):
-    """Section 4.2.1: a Gaussian a modality, their average, and a sample of it (Eq. 15 to 17)."""
+    """Section 4.2.1: one Gaussian per modality, their average, and a sample from it (Eq. 15 to 17)."""
 
     def __init__(self, config: CmathConfig) -> None:
         super().__init__()
@@ -180,9 +164,9 @@ class VariationalFusion(nn.Module):
         self.deviation = nn.ModuleDict({name: _mlp(config.dim) for name in config.dims})
 
     def forward(self, h: dict[str, Tensor], present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """H'_m [B, T, d] -> fused sample H'_x (in evaluation, the mean) and mean mu_x, both [B, T, d].
+        """H'_m [B, T, d] -> fused sample H'_x (in evaluation: the mean) and mean mu_x, both [B, T, d].
 
-        The average is over the modalities that are present, or over all of them in a turn that has none.
+        The average is taken over the modalities that are present; a turn that has none uses all of them.
         """
         there = torch.stack([present[name] for name in h]).unsqueeze(-1)
         there = there | ~there.any(dim=0)
@@ -200,14 +184,14 @@ def _mlp(dim: int) -> nn.Sequential:
 
 
 class Cmath(ErcModel):
-    """The whole model: logits of every turn, and the terms of Eq. 24."""
+    """The whole model; it gives the logits of every turn and the loss terms of Eq. 24."""
 
     def __init__(self, config: CmathConfig) -> None:
         super().__init__()
         self.config = config
         names = list(config.dims)
         reconstruct = config.ablate != "mr"
-        kernel = config.kernel if reconstruct else 1  # "w/o MR": a fully-connected layer
+        kernel = config.kernel if reconstruct else 1  # "w/o MR" of Table 4 uses a fully-connected layer
         self.reconstruction = nn.ModuleDict(
             {
                 name: ModalityReconstruction(config.dims[name], config.dim, kernel, config.feature_dropout, reconstruct)
@@ -222,7 +206,7 @@ class Cmath(ErcModel):
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.ModuleDict({name: nn.Linear(config.dim, config.classes) for name in names})
         self.fused_classifier = nn.Linear(config.dim, config.classes)
-        self.loss_weights = {  # Eq. 24; an ablated term has none
+        self.loss_weights = {  # Eq. 24; an ablated term has weight 0
             "ce": 1.0,
             "re": 0.0 if config.ablate == "mr" else 1.0,
             "mse": 0.0 if config.ablate in ("lld", "hd") else config.gamma1,
@@ -230,10 +214,10 @@ class Cmath(ErcModel):
         }
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits of the fused representation and the losses by name."""
+        """Compute the logits of the fused representation and the losses by name."""
         config, mask, present = self.config, batch.mask, batch.present
         position = positional_encoding(mask.shape[1], config.dim, mask.device)
-        place = config.place_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
+        place = config.embedding_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
         h, reconstructed = {}, {}
         for name, module in self.reconstruction.items():
             compressed, reconstructed[name] = module(batch.features[name], present[name])
@@ -265,8 +249,8 @@ class Cmath(ErcModel):
         return torch.stack(list(terms)).sum()
 
     def _squared(self, left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
-        """Squared Frobenius norm of the difference: its mean over real elements, or the sum as printed."""
+        """Squared Frobenius norm of the difference: the mean over real elements, or the sum as printed."""
         squared = (left - right).square()
         if self.config.reduction == "sum":
-            return (squared.sum(-1) * mask).sum() / mask.shape[0]  # the paper's n is one conversation's
+            return (squared.sum(-1) * mask).sum() / mask.shape[0]  # the paper sums over one conversation
         return masked_mean(squared.mean(-1), mask)

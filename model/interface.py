@@ -1,4 +1,4 @@
-"""What every model of this project takes and gives, so that one training serves all of them."""
+"""Common interface of all models, so that one training loop serves all of them."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from foundation.settings import Settings
 from model.batching import Batch, Corpus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What features and corpus decide of a network's form; a rival's configuration adds its own settings."""
+class DataSpec(Settings):
+    """The data-dependent part of a model's configuration; each model adds its own settings."""
 
     dims: dict[str, int]
-    """Feature width of each modality that is used; one, two or three of text, audio, visual."""
+    """Feature width d_m of each used modality; one, two or three of text, audio, visual."""
     speakers: int
     """Largest number of speakers in a dialogue."""
     classes: int
@@ -22,36 +22,36 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gives for a batch of B dialogues of T turns."""
+    """Output of a model for a batch of B dialogues with T turns."""
 
     logits: Tensor
-    """[B, T, C]; of padding, without meaning."""
+    """Class logits [B, T, C]; the values in padding have no meaning."""
     losses: dict[str, Tensor]
-    """The terms of the loss by name, each before its weight."""
+    """Loss terms by name, not yet multiplied by their weights."""
     representation: Tensor
-    """[B, T, d]: the fused representation that the logits are made of."""
+    """Fused representation [B, T, d] from which the logits are computed."""
 
 
 class ErcModel(nn.Module):
     """A model for emotion recognition in conversation."""
 
-    reading: ClassVar[bool] = False
-    """Whether this is our reading of a publication whose equations or code are not public."""
+    reimplementation: ClassVar[bool] = False
+    """Whether the model is our interpretation of a publication whose equations or code are not public."""
     loss_weights: dict[str, float]
-    """Weight of each term in `Output.losses`; what is trained on is their weighted sum."""
+    """Weight of each term in `Output.losses`; the training loss is their weighted sum."""
     curriculum: int = 1
-    """The first epoch that trains on the whole training split; patience counts from there."""
+    """First epoch that trains on the whole training split; patience counts from this epoch."""
 
     @abstractmethod
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and losses of a batch; `class_weights` [C] weigh the cross-entropy."""
+        """Compute logits and losses of a batch; `class_weights` [C] weight the classification loss."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before training epoch `epoch`, counted from 1.
+        """Prepare for training epoch `epoch`, counted from 1; the training loop calls this before the epoch.
 
-        A schedule is a function of the epoch alone, so that a run that was killed goes on as it would have.
+        A schedule must depend on the epoch alone, so that a resumed run equals an uninterrupted one.
         """
 
-    def lesson(self, corpus: Corpus, epoch: int) -> list[Tensor]:
-        """The dialogues of the training split that epoch `epoch` trains on."""
+    def curriculum_subset(self, corpus: Corpus, epoch: int) -> list[Tensor]:
+        """Training dialogues that are used in epoch `epoch`."""
         return corpus.dialogues["train"]

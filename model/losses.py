@@ -8,12 +8,12 @@ from model.batching import NO_LABEL
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` [B, T] where `mask` (bool [B, T]) is true; 0 where it is true nowhere."""
+    """Mean of `values` [B, T] where `mask` (bool [B, T]) is true; 0 if it is true nowhere."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def cross_entropy(logits: Tensor, label: Tensor, mask: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of `logits` [B, T, C] over the real utterances of `mask` (Eq. 20 and 21).
+    """Mean cross-entropy of `logits` [B, T, C] over the utterances where `mask` is true (Eq. 20 and 21).
 
     With `class_weights` [C], the mean is weighted by the weight of each utterance's class.
     """
@@ -26,9 +26,9 @@ def cross_entropy(logits: Tensor, label: Tensor, mask: Tensor, class_weights: Te
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float, mask: Tensor) -> Tensor:
-    """KL of the student's distribution from the teacher's, mean over the real utterances of `mask` (Eq. 23).
+    """KL(teacher || student), mean over the utterances where `mask` is true (Eq. 23).
 
-    Logits [B, T, C], divided by `temperature`.
+    `teacher` and `student` are logits [B, T, C]; both are divided by `temperature`.
     """
     teacher = (teacher / temperature).log_softmax(-1)
     student = (student / temperature).log_softmax(-1)
@@ -36,7 +36,7 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float, mask: Tenso
 
 
 def inverse_frequency(label: Tensor, classes: int) -> Tensor:
-    """Class weights [C] from the labels of the training split: inverse share, 1 on average over the classes seen."""
+    """Class weights [C] from the training labels: inverse frequency, with mean 1 over the observed classes."""
     counts = torch.bincount(label, minlength=classes).float()
     weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), torch.zeros(()))
     return weights / weights[counts > 0].mean()

@@ -1,4 +1,4 @@
-"""The models by the names that params.yaml calls them: CMATH and its ten rivals."""
+"""All models, CMATH and its ten baselines, by the names that params.yaml uses."""
 
 from typing import Any
 
@@ -28,15 +28,15 @@ MODELS: dict[str, tuple[type[ErcModel], type]] = {
     "multidag": (MultiDag, MultiDagConfig),
     "adaign": (Adaign, AdaignConfig),
 }
-"""Each with the dataclass of everything that decides its form."""
+"""Maps a name to the model class and its configuration class."""
 
 
 def make_model(name: str, config: dict[str, Any]) -> ErcModel:
-    """A new model with random weights.
+    """Create a model with random weights.
 
     Args:
         name: one of `MODELS`.
-        config: the fields of its configuration: `dims`, `speakers` and `classes`, and the model's own settings.
+        config: fields of the model's configuration: `dims`, `speakers`, `classes` and the model's own settings.
     """
     network, form = MODELS[name]
     return network(form(**config))

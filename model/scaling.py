@@ -1,4 +1,4 @@
-"""Standardisation of features with statistics of the training split alone."""
+"""Standardisation of features with statistics of the training split only."""
 
 from dataclasses import dataclass
 
@@ -6,28 +6,30 @@ import torch
 from torch import Tensor
 
 LIMIT = 10.0
-"""Deviations from the mean beyond which a value is cut: functionals of unusual clips lie hundreds away."""
+"""Values are clipped to this many standard deviations: audio features of unusual clips lie hundreds from the mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """Mean and deviation of one modality's features, float32 [F]."""
+    """Mean and standard deviation of one modality's features, float32 [F]."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     @staticmethod
     def fit(train: Tensor) -> "Scaler":
-        """Statistics of `train` [N, F], the training split's utterances that have the modality; a constant column keeps
-        its scale, and becomes zero."""
+        """Compute the statistics of `train` [N, F], the training utterances that have the modality.
+
+        A constant column gets standard deviation 1, so it becomes zero.
+        """
         chosen = train.double()
         if not len(chosen):
             return Scaler(torch.zeros(train.shape[1]), torch.ones(train.shape[1]))
-        mean, deviation = chosen.mean(0), chosen.std(0, correction=0)
-        constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-6)
-        return Scaler(mean.float(), torch.where(constant, torch.ones_like(deviation), deviation).float())
+        mean, std = chosen.mean(0), chosen.std(0, correction=0)
+        constant = std <= 1e-6 * mean.abs().clamp(min=1e-6)
+        return Scaler(mean.float(), torch.where(constant, torch.ones_like(std), std).float())
 
     def __call__(self, values: Tensor, present: Tensor) -> Tensor:
-        """`values` [N, F] standardised and cut to +-LIMIT; the rows of a missing modality stay zero."""
-        scaled = ((values - self.mean) / self.deviation).clamp(-LIMIT, LIMIT)
+        """Standardise `values` [N, F] and clip them to +-LIMIT; rows of a missing modality stay zero."""
+        scaled = ((values - self.mean) / self.std).clamp(-LIMIT, LIMIT)
         return torch.where(present.unsqueeze(-1), scaled, torch.zeros(()))

@@ -1,12 +1,11 @@
-"""Training of one model from one seed: the epoch is chosen on validation, and a killed run goes on where it was.
+"""Training of one model from one seed; the epoch is chosen on validation, and an interrupted run can be resumed.
 
-Labels of the test split never enter. What each epoch's model says on test is kept unseen, so that `evaluate` can tell
-how much a choice of the epoch on test would flatter.
+Test labels are never used. The test predictions of every epoch are stored without scoring them, so that `evaluate` can
+report how much choosing the epoch on test would inflate the score.
 """
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,29 +14,17 @@ from pathlib import Path
 
 import torch
 from sklearn.metrics import f1_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.torch_setup import seed_of
 from model.batching import Corpus, collate, in_order, shuffled
 from model.interface import ErcModel
+from model.settings import TrainingSettings
 
 log = logging.getLogger("cmath")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a model is trained."""
-
-    learning_rate: float
-    batch: int
-    epochs: int
-    patience: int
-    weight_decay: float
-    average: float = 0.0
-    """Decay of the moving average of the weights that is validated and kept; 0: the last weights."""
-    precision: str = "float32"
-    class_weights: Tensor | None
 
 
 @dataclass(slots=True)
@@ -45,71 +32,34 @@ class Fit:
     """A finished training."""
 
     weights: dict[str, Tensor]
-    """Of the epoch with the best validation score."""
+    """Weights of the epoch with the best validation score."""
     history: list[dict[str, float]]
-    """A row an epoch: epoch, losses by name, train and validation scores."""
+    """One row per epoch: seed, epoch, losses by name, validation score."""
     best_epoch: int
-    test_guesses: Tensor
-    """int8 [epochs, test utterances]: what each epoch's model predicts, in the order of `positions`."""
+    test_predictions: Tensor
+    """Test predictions of every epoch, int8 [epochs, test utterances], in the order of `positions`."""
 
 
 @dataclass(slots=True)
 class _State:
-    """Where a training is, apart from the model and its optimiser."""
+    """Progress of a training, without the states of the model and the optimiser."""
 
     epoch: int = 0
     best_epoch: int = 0
     best_score: float = -1.0
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
-    guesses: list[Tensor] = field(default_factory=list)
-
-    def save(self, file: Path, model: ErcModel, averaged: AveragedModel, optimizer: torch.optim.Optimizer) -> None:
-        """Write the checkpoint; a kill leaves the one before."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_suffix(".half")
-        state = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "averaged": averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "state": state,
-            },
-            half,
-        )
-        half.replace(file)
-
-    @classmethod
-    def load(cls, file: Path, model: ErcModel, averaged: AveragedModel, optimizer: torch.optim.Optimizer) -> "_State":
-        stored = torch.load(file, map_location="cpu", weights_only=True)
-        model.load_state_dict(stored["model"])
-        averaged.load_state_dict(stored["averaged"])
-        optimizer.load_state_dict(stored["optimizer"])
-        return cls(**stored["state"])
-
-
-def prepare_torch() -> None:
-    """Make numbers repeatable, and small ones cheap: subnormal gradients cost a CPU up to ten times the time.
-
-    On a CPU a process computes with one thread: sums over several would depend on how many there are.
-    """
-    torch.set_num_threads(1)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    # Filling fresh memory finds bugs, costs time in every step, and changes no result.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.set_flush_denormal(True)
+    predictions: list[Tensor] = field(default_factory=list)
 
 
 def positions(corpus: Corpus, split: str) -> Tensor:
-    """Positions of a split's utterances, dialogue by dialogue: the order in which `predict` answers."""
+    """Positions of a split's utterances, dialogue by dialogue; `predict` returns its results in this order."""
     return torch.cat(corpus.dialogues[split])
 
 
 @torch.inference_mode()
 def predict(model: ErcModel, corpus: Corpus, split: str, device: torch.device, size: int = 32) -> tuple[Tensor, Tensor]:
-    """Logits [utterances, C] and fused representations [utterances, d] of a split, in the order of `positions`."""
+    """Compute logits [utterances, C] and fused representations [utterances, d] of a split, ordered as `positions`."""
     model.eval()
     logits: dict[int, Tensor] = {}
     representations: dict[int, Tensor] = {}
@@ -123,35 +73,56 @@ def predict(model: ErcModel, corpus: Corpus, split: str, device: torch.device, s
     return torch.cat([logits[first] for first in firsts]), torch.cat([representations[first] for first in firsts])
 
 
-def weighted_f1(label: Tensor, guess: Tensor) -> float:
-    """F1 averaged over the classes by their frequency, percent."""
-    return 100 * float(f1_score(label.numpy(), guess.numpy(), average="weighted", zero_division=0))
+def weighted_f1(label: Tensor, predicted: Tensor) -> float:
+    """Weighted F1 in percent: the mean over the classes, weighted by class frequency."""
+    return 100 * float(f1_score(label.numpy(), predicted.numpy(), average="weighted", zero_division=0))
 
 
 def fit(
     make_model: Callable[[], ErcModel],
     corpus: Corpus,
-    settings: Settings,
+    settings: TrainingSettings,
+    class_weights: Tensor | None,
     seed: int,
     device: torch.device,
     checkpoint: Path,
     seconds_between_checkpoints: float = 20.0,
     each_epoch: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> Fit:
-    """Train a model from `seed` until the validation score has not risen for `patience` epochs.
+    """Train a model from `seed` until the validation score has not improved for `patience` epochs.
 
-    `each_epoch` is given the history so far after each epoch that is trained now; without it a terminal shows a bar.
+    Args:
+        class_weights: weights [C] of the classes in the loss.
+        each_epoch: is called with the history so far after each newly trained epoch; without it, a terminal shows a
+            progress bar.
 
-    Every epoch draws its numbers from (seed, epoch): so it is the same one whether or not the run was interrupted.
+    Every epoch draws its random numbers from (seed, epoch), so interrupting and resuming a run changes no result.
     """
-    torch.manual_seed(_mixed(seed, 0))
+    torch.manual_seed(seed_of(seed, 0))
+    class_weights = None if class_weights is None else class_weights.to(device)
     model = make_model().to(device)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    averaged = AveragedModel(model, multi_avg_fn=partial(_average, settings.average))
+    averaged = AveragedModel(model, multi_avg_fn=partial(_average, settings.ema_decay))
     kept: ErcModel = averaged.module  # type: ignore[assignment]
-    state = _State.load(checkpoint, model, averaged, optimizer) if checkpoint.exists() else _State()
+    for part in kept.modules():
+        if isinstance(part, nn.RNNBase):
+            part.flatten_parameters()  # a copy's weights lie apart, and cuDNN would gather them at each call
+    scaler = torch.amp.GradScaler("cuda", enabled=device.type == "cuda" and settings.precision == "float16")
+    state = _State()
+    if stored := load_checkpoint(checkpoint):
+        model.load_state_dict(stored["model"])
+        averaged.load_state_dict(stored["averaged"])
+        optimizer.load_state_dict(stored["optimizer"])
+        scaler.load_state_dict(stored["scaler"])
+        state = _State(**stored["state"])
+
+    def save() -> None:
+        parts = {name: getattr(state, name) for name in state.__dataclass_fields__}
+        save_checkpoint(checkpoint, model=model.state_dict(), averaged=averaged.state_dict(),
+                        optimizer=optimizer.state_dict(), scaler=scaler.state_dict(), state=parts)  # fmt: skip
+
     validation = corpus.label[positions(corpus, "validation")]
     saved = time.monotonic()
     with tqdm(
@@ -167,18 +138,20 @@ def fit(
             and state.epoch - max(state.best_epoch, model.curriculum - 1) < settings.patience
         ):
             state.epoch += 1
-            torch.manual_seed(_mixed(seed, state.epoch))
-            losses = _train_epoch(model, averaged, optimizer, corpus, settings, seed, state.epoch, device)
+            torch.manual_seed(seed_of(seed, state.epoch))
+            losses = _train_epoch(
+                model, averaged, optimizer, scaler, corpus, settings, class_weights, seed, state.epoch, device
+            )
             if not all(map(math.isfinite, losses.values())):
                 if not state.best:
                     raise DivergenceError(f"seed {seed}: the loss is not finite in the first epoch: {losses}; lower "
                                           "train's learning_rate")  # fmt: skip
                 log.warning("seed %d: the loss left the finite numbers in epoch %d: stopped there", seed, state.epoch)
-                state.epoch = settings.epochs  # a run that goes on from here must not try again
+                state.epoch = settings.epochs  # a resumed run must not train this epoch again
                 break
             score = weighted_f1(validation, predict(kept, corpus, "validation", device)[0].argmax(1))
             state.history.append({"seed": seed, "epoch": state.epoch, **losses, "validation_weighted_f1": score})
-            state.guesses.append(predict(kept, corpus, "test", device)[0].argmax(1).to(torch.int8))
+            state.predictions.append(predict(kept, corpus, "test", device)[0].argmax(1).to(torch.int8))
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch
                 state.best = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
@@ -187,47 +160,40 @@ def fit(
             progress.update()
             progress.set_postfix({**{name: f"{value:.3f}" for name, value in losses.items()}, "F1": f"{score:.2f}"})
             if time.monotonic() - saved >= seconds_between_checkpoints:
-                state.save(checkpoint, model, averaged, optimizer)
+                save()
                 saved = time.monotonic()
-    state.save(
-        checkpoint, model, averaged, optimizer
-    )  # a finished seed is not trained again when a later one is interrupted
-    return Fit(state.best, state.history, state.best_epoch, torch.stack(state.guesses))
+    save()  # so that a finished seed is not trained again if a later seed is interrupted
+    return Fit(state.best, state.history, state.best_epoch, torch.stack(state.predictions))
 
 
 def _average(decay: float, averaged: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
-    """Move the averages towards the current weights; the average of the first steps is a short one."""
+    """Move the averages towards the current weights; the decay is smaller in the first steps."""
     so_far = min(decay, float(steps + 1) / float(steps + 10)) if decay else 0.0
     torch._foreach_lerp_(averaged, current, 1 - so_far)
-
-
-def _mixed(seed: int, epoch: int) -> int:
-    return (seed * 1_000_003 + epoch) % 2**31
 
 
 def _train_epoch(
     model: ErcModel,
     averaged: AveragedModel,
     optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
     corpus: Corpus,
-    settings: Settings,
+    settings: TrainingSettings,
+    class_weights: Tensor | None,
     seed: int,
     epoch: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """One pass over the training split; mean of each loss term over the batches, by name."""
+    """Train for one epoch and return the mean of each loss term over the batches, by name."""
     model.train()
-    generator = torch.Generator().manual_seed(_mixed(seed, epoch))
-    class_weights = None if settings.class_weights is None else settings.class_weights.to(device)
+    generator = torch.Generator().manual_seed(seed_of(seed, epoch))
     weights = model.loss_weights
     sums: dict[str, Tensor] = {}
     steps = 0
     dtype = getattr(torch, settings.precision)
     lower = device.type == "cuda" and dtype != torch.float32
-    # A fresh scaler an epoch, for an epoch must not depend on what an interrupted run had learnt before it.
-    scaler = torch.amp.GradScaler("cuda", enabled=lower and dtype == torch.float16)
     model.begin_epoch(epoch)
-    for dialogues in shuffled(model.lesson(corpus, epoch), settings.batch, generator):
+    for dialogues in shuffled(model.curriculum_subset(corpus, epoch), settings.batch, generator):
         with torch.autocast("cuda", dtype, enabled=lower):
             output = model(collate(corpus, dialogues).to(device), class_weights)
         loss = torch.stack([weights[name] * value for name, value in output.losses.items() if weights[name]]).sum()
@@ -243,4 +209,4 @@ def _train_epoch(
 
 
 class DivergenceError(Exception):
-    """Training left the finite numbers; the message says where."""
+    """The loss became NaN or infinite; the message says in which seed and epoch."""

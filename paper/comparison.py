@@ -1,62 +1,18 @@
-"""comparison@D of paper/dvc.yaml: Table 2 or 3, each model's row here beside the one that the paper prints.
+"""comparison@D of paper/dvc.yaml: Table 2 or 3, with our result and the paper's published row for each model.
 
-Reads paper/runs/D/M, writes paper/results/D/comparison.csv (a row a model, and one for its published row and for the
-constant classifier), comparison.md (the same to read), comparison.png, and search.csv: all that was tried.
+Reads paper/runs/D/M. Writes paper/results/D/comparison.csv (rows for each model, its published result, and the
+majority-class baseline), comparison.md (the same as a readable table), comparison.png, and search.csv (all points of
+the searches).
 """
 
 import argparse
-import csv
-import json
-from dataclasses import dataclass
-from pathlib import Path
 
-from paper.names import NAMES
+from foundation.log import log
+from paper.model_table import RESULTS, markdown, read, verdict, write_csv, write_search
 from paper.params import load_report
 from paper.pictures import draw_comparison
-from paper.published import published_scores, published_statistics
-from paper.significance import differences, in_words
-from paper.words import duration
 from pipeline.params import Params
-from pipeline.stage import StageError, log, parser, start
-
-RESULTS = Path("paper/results")
-RUNS = Path("paper/runs")
-
-REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params.yaml names the corpus"
-"""For a result that is not there."""
-LEGEND = (
-    "Epoch, learning rate and dropout of each model are chosen on validation, by the same search for all. *oracle*: "
-    "weighted F1, had the epoch been chosen on test. *reading*: our reading of a publication without public code. "
-    "*constant*: always the most frequent class of train."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The models on one corpus."""
-
-    corpus: str
-    runs: dict[str, dict]
-    """metrics.json by model."""
-    table: int | None
-    published: dict[str, dict]
-    """The paper's rows by model."""
-    against: dict[str, dict]
-    """CMATH's difference from each rival, by the rival; see `differences`."""
-
-    @property
-    def constant(self) -> dict:
-        return next(iter(self.runs.values()))["constant"]
-
-    @property
-    def classes(self) -> list[str]:
-        return list(next(iter(self.runs.values()))["f1"])
-
-    @property
-    def best_rival(self) -> str | None:
-        """The one with the highest weighted F1 on test: the choice that is hardest on CMATH."""
-        rivals = [model for model in self.runs if model != "cmath"]
-        return max(rivals, key=lambda model: self.runs[model]["weighted_f1"]) if rivals else None
+from pipeline.stage import parser, start
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
@@ -68,136 +24,6 @@ def run(args: argparse.Namespace, params: Params) -> None:
     write_search(one, folder / "search.csv")
     draw_comparison(one, folder / "comparison.png")
     log.info("%s: %s", one.corpus, verdict(one))
-
-
-def read(corpus: str, models: list[str]) -> Comparison:
-    """The runs of a corpus, and the tests between them.
-
-    Raises:
-        StageError: a run is missing.
-    """
-    runs = {}
-    for model in models:
-        file = RUNS / corpus / model / "metrics.json"
-        if not file.is_file():
-            raise StageError(f"{file}: no such file; {REMEDY}")
-        runs[model] = json.loads(file.read_text("utf-8"))
-    rivals = {model: RUNS / corpus / model for model in models if model != "cmath"}
-    against = differences(RUNS / corpus / "cmath", rivals) if "cmath" in runs else {}
-    table, rows = published_scores(corpus)
-    return Comparison(corpus, runs, table, rows, against)
-
-
-def write_csv(one: Comparison, file: Path) -> None:
-    """Percent but for what its column says; empty where there is no value."""
-    scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1",
-              "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
-    form = ["learning_rate", "dropout", "parameters", "seconds"]
-    tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
-    columns = ["corpus", "model", "source", "reading", "seeds", *scores, "validation_weighted_f1", *form]
-    columns += [f"cmath_{name}" for name in tests] + [
-        f"{kind}.{name}" for name in one.classes for kind in ("f1", "f1_std")
-    ]
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for model, run in one.runs.items():
-            writer.writerow({
-                "corpus": one.corpus, "model": model, "source": "here", **run,
-                "reading": "reading" if run["reading"] else "",
-                "validation_weighted_f1": run["validation"]["weighted_f1"],
-                **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
-                **_by_class(run, "f1"), **_by_class(run, "f1_std"),
-            })  # fmt: skip
-            if model in one.published:
-                row = one.published[model]
-                source = f"paper, Table {one.table}"
-                writer.writerow({"corpus": one.corpus, "model": model, "source": source, **row, **_by_class(row, "f1")})
-        writer.writerow({"corpus": one.corpus, "model": "constant", "source": "here", **one.constant})
-
-
-def _by_class(row: dict, kind: str) -> dict[str, float]:
-    return {f"{kind}.{name}": value for name, value in row[kind].items()}
-
-
-def write_search(one: Comparison, file: Path) -> None:
-    """All rows of the runs' search.csv together."""
-    lines = [(RUNS / one.corpus / model / "search.csv").read_text("utf-8").splitlines() for model in one.runs]
-    rows = [lines[0][0], *(row for part in lines for row in part[1:])]
-    file.write_text("\n".join(rows) + "\n", "utf-8")
-
-
-def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table, as text."""
-    head = [
-        "model",
-        "accuracy",
-        "weighted F1",
-        *one.classes,
-        "oracle",
-        "calibration error",
-        "parameters",
-        "time a seed",
-    ]
-    rows = []
-    for model, run in one.runs.items():
-        rows.append([
-            NAMES[model] + (" (reading)" if run["reading"] else ""),
-            *(spread(run, key) for key in ("accuracy", "weighted_f1")),
-            *(f"{run['f1'][label]:.2f} ± {run['f1_std'][label]:.2f}" for label in one.classes),
-            spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
-            "" if run["seconds"] is None else duration(run["seconds"]),
-        ])  # fmt: skip
-        if model in one.published:
-            row = one.published[model]
-            values = [row["accuracy"], row["weighted_f1"], *(row["f1"][label] for label in one.classes)]
-            printed = ("-" if value is None else f"{value:.2f}" for value in values)
-            rows.append([f"- paper, Table {one.table}", *printed, "", "", "", ""])
-    constant = one.constant
-    empty = [""] * (len(head) - 3)
-    rows.append(["constant classifier", f"{constant['accuracy']:.2f}", f"{constant['weighted_f1']:.2f}", *empty])
-    return head, rows
-
-
-def counts(run: dict) -> str:
-    return f"Test, {run['utterances']} utterances; percent, mean and deviation of {run['seeds']} seeds."
-
-
-def markdown(one: Comparison) -> list[str]:
-    """The table, with the sentences that say what it shows."""
-    said = f"{counts(next(iter(one.runs.values())))} {LEGEND}"
-    return [f"# {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), ""]
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
-
-
-def spread(run: dict, key: str) -> str:
-    """Mean and deviation over the seeds."""
-    return f"{run[key]:.2f} ± {run[f'{key}_std']:.2f}"
-
-
-def verdict(one: Comparison) -> str:
-    """Where CMATH stands, in a sentence; and what the paper prints."""
-    rival = one.best_rival
-    if "cmath" not in one.runs or rival is None:
-        return "No comparison: it takes CMATH and a rival."
-    ranked = sorted(one.runs, key=lambda model: -one.runs[model]["weighted_f1"])
-    ours, theirs = (spread(one.runs[model], "weighted_f1") for model in ("cmath", rival))
-    said = (f"By weighted F1 CMATH ({ours}) is number {ranked.index('cmath') + 1} of {len(ranked)}; the best rival is "
-            f"{NAMES[rival]} ({theirs}). CMATH less that: {in_words(one.against[rival])} (p-values after Holm, "
-            f"{len(one.against)} rivals).")  # fmt: skip
-    if one.published:
-        rows = {model: row["weighted_f1"] for model, row in one.published.items()}
-        best = max((model for model in rows if model != "cmath"), key=lambda model: rows[model])
-        gap = rows["cmath"] - rows[best]
-        said += (f" The paper's Table {one.table} has CMATH {gap:+.2f} points from its best rival, {NAMES[best]}, in a "
-                 "row copied from that model's publication.")  # fmt: skip
-        here, there = one.runs["cmath"]["utterances"], (published_statistics(one.corpus) or [0] * 4)[3]
-        if here != there:
-            said += f" This is a copy of the corpus with {here} utterances in test, where the paper's has {there}."
-    return said
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What the whole report would take on a GPU that is not here: an estimate from counted operations, measured nowhere.
+"""Estimate of the time and disk space for the whole report on a GPU, from counted operations; nothing is measured.
 
 python -m paper.estimate
 
-By the current params.yaml and paper/params.yaml, for each corpus of the report that the paper has. No corpus is needed:
-the dialogues are random ones, in the number and of the mean length that the paper's Table 1 prints. A step's time is
-the longer of two: its floating-point operations (matrix products, forward and backward) at a share of the GPU's peak,
-or its calls of the GPU, for small models wait for these. Every training is taken to last for all the epochs that it
-may, and the encoders (extraction, fine-tuning) are left out: docs/paper.md has those.
+The estimate uses the current params.yaml and paper/params.yaml, for each corpus of the report that the paper has too.
+The corpus files are not needed: random dialogues have the number and the mean length that the paper's Table 1 prints.
+The time of a step is the larger of two values: the time of its floating-point operations (matrix products, forward and
+backward) at a fraction of the GPU's peak, and the time of its GPU calls, which dominates for small models. Every
+training is assumed to use all its epochs. Extraction and fine-tuning of encoders are not included; see docs/paper.md.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from extractors.settings import FUNCTIONALS
 from model.batching import Batch
 from model.registry import make_model
 from paper.params import NO_CORPUS, Report, changed, load_report
@@ -24,33 +25,33 @@ from paper.published import published_statistics
 from paper.search import at_point, grid
 from paper.studies import STUDIES, settings
 from paper.words import duration
-from pipeline.params import FUNCTIONALS, MODALITIES, Params, ParamsError, load_params
+from pipeline.params import MODALITIES, Params, ParamsError, load_params
 
 TEXT, VISUAL = 1024, 342
-"""Widths of RoBERTa-Large and of the DenseNet."""
+"""Feature widths of RoBERTa-Large and of the DenseNet."""
 SPEAKERS = {"iemocap": 2, "meld": 9}
-"""At most in a dialogue."""
+"""Largest number of speakers in a dialogue."""
 HELD_OUT = {"iemocap": 0.2, "meld": 0.1}
-"""Share of the dialogues of train and validation that are validation."""
+"""Fraction of the train and validation dialogues that are used for validation."""
 BATCHES = 3
-"""That are counted of each model: the dialogues of each are of other lengths."""
+"""Number of batches counted per model; their dialogues have different lengths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of training, mean of some batches."""
+    """Cost of a training step, mean over some batches."""
 
     operations: float
     calls: float
     parameters: int
 
     def seconds(self, rate: float, call: float) -> float:
-        """At `rate` operations and `call` seconds a call."""
+        """Time of the step, for `rate` operations per second and `call` seconds per call."""
         return max(self.operations / rate, self.calls * call)
 
 
 class Calls(TorchDispatchMode):
-    """Counts the operations that are called; views take no call of the GPU, but are few beside the others."""
+    """Counter of called operations; views are counted too, although they need no GPU call, because they are few."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Calls(TorchDispatchMode):
 
 
 def form(corpus: str, params: Params) -> dict:
-    """Widths, speakers and classes, as pipeline.train's model_config has them of the features."""
+    """Configuration of the model, as `model_config` of pipeline/training/store.py makes it from the features."""
     audio = params.audio[corpus]
     widths = {"text": TEXT, "audio": FUNCTIONALS[audio.set] if audio.reduce == "none" else audio.dim, "visual": VISUAL}
     printed = published_statistics(corpus)
@@ -76,7 +77,7 @@ def form(corpus: str, params: Params) -> dict:
 
 
 def random_batch(config: dict, dialogues: int, mean: float, seed: int) -> Batch:
-    """Dialogues of 1 to twice the mean turns, each length as likely."""
+    """Make a batch of random dialogues, whose lengths are uniform between 1 and twice the mean."""
     torch.manual_seed(seed)
     lengths = torch.randint(1, round(2 * mean), (dialogues,))
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -87,7 +88,7 @@ def random_batch(config: dict, dialogues: int, mean: float, seed: int) -> Batch:
 
 
 def counted(corpus: str, params: Params) -> Step:
-    """What a step of params.model takes."""
+    """Count the cost of a training step of the model that `params` name."""
     config, mean = form(corpus, params), (published_statistics(corpus) or [0.0] * 5)[4]
     model = make_model(params.model.name, config).train()
     model.begin_epoch(1)
@@ -109,7 +110,7 @@ def parameters(corpus: str, params: Params) -> int:
 
 
 def lines(corpus: str, params: Params, report: Report, rate: float, call: float) -> Iterator[str]:
-    """A line a model, one for the studies, and the sum."""
+    """Yield one line per model, one for the studies, and one for the sum."""
     printed = published_statistics(corpus)
     if printed is None:
         yield f"{corpus}: the paper does not have it: nothing to go by"
@@ -135,7 +136,7 @@ def lines(corpus: str, params: Params, report: Report, rate: float, call: float)
     for study in STUDIES:
         seeds = len(report.studies.gamma_seeds if study == "gammas" else report.seeds)
         for changes in settings(study, corpus, report, set(MODALITIES)).values():
-            if (other := changed(base, changes)) != base:  # else it is the comparison's own
+            if (other := changed(base, changes)) != base:  # otherwise the comparison has trained it already
                 number, kept = number + seeds, kept + 4 * seeds * parameters(corpus, other)
     yield f"{corpus}, studies: {number} trainings of CMATH: {duration(number * whole)}, {kept / 1e9:.1f} GB"
     yield (f"{corpus}: about {duration(total_seconds + number * whole)} of training at most, and "

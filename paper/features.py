@@ -1,4 +1,4 @@
-"""Where the second pipeline's own features lie: text@D leaves them there."""
+"""Paths of the additional text features that the stage text@D makes for the report."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ FOLDER = Path("paper/features")
 
 
 def other_text(corpus: str) -> Path:
-    """The text features of the encoder as the main pipeline does not use it: fine-tuned, or as published."""
+    """File with the text features that the main pipeline does not make: of the fine-tuned or the published encoder."""
     return FOLDER / corpus / "text.safetensors"

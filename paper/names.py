@@ -1,4 +1,4 @@
-"""The models, as the publications write them."""
+"""Names of the models, as in their publications."""
 
 NAMES = {
     "cmath": "CMATH", "sdt": "SDT", "dialogue_rnn": "DialogueRNN", "dialogue_gcn": "DialogueGCN", "mmgcn": "MMGCN",

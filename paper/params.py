@@ -1,6 +1,6 @@
-"""The schema of paper/params.yaml: the one section `report`, as strict as that of the main params.yaml.
+"""The schema of paper/params.yaml: its only section `report`, as strict as the schema of the main params.yaml.
 
-python -m paper.params          checks it and says "ok"
+python -m paper.params          checks the file and prints "ok"
 """
 
 from pathlib import Path
@@ -8,22 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params import (
-    Corpus,
-    Count,
-    Dropout,
-    Modalities,
-    ModelName,
-    NotNegative,
-    Params,
-    ParamsError,
-    Positive,
-    Section,
-    Share,
-    checked,
-    read_yaml,
-    refuse_repetition,
-)
+from foundation.settings import Count, Dropout, NotNegative, Positive, Settings, Share, refuse_repetition
+from pipeline.params import Corpus, Modalities, ModelName, Params, ParamsError, checked, read_yaml
 
 FILE = Path("paper/params.yaml")
 
@@ -35,15 +21,15 @@ NO_CORPUS = (
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
-class Search(Section):
-    """Over what every model's learning rate and dropout are chosen, on validation."""
+class Search(Settings):
+    """Grid for choosing every model's learning rate and dropout on validation."""
 
     learning_rate: Annotated[list[Positive], Field(min_length=1)]
     dropout: Annotated[list[Dropout], Field(min_length=1)]
-    """Of the network's dropout; every pair with a learning rate is tried."""
+    """Values of the network's dropout; every pair with a learning rate is tried."""
     seeds: Seeds
     epochs: Count
-    """At most so many, and never more than the reported trainings."""
+    """Largest number of epochs; the search never uses more epochs than the reported trainings."""
 
     @model_validator(mode="after")
     def _check(self) -> "Search":
@@ -52,17 +38,17 @@ class Search(Section):
         return self
 
 
-class Studies(Section):
-    """Of CMATH, at the point that its search chose."""
+class Studies(Settings):
+    """Studies of CMATH, with the learning rate and dropout that its search chose."""
 
     ablations: list[Literal["mr", "cma_t", "lld", "hld", "hd"]]
     modalities: list[Modalities]
     widths: list[Count]
     gammas: list[NotNegative]
-    """Of gamma1 and gamma2: every pair is trained."""
+    """Values of gamma1 and gamma2; every pair is trained."""
     gamma_seeds: Seeds
     text: bool
-    """Whether to compare text features of the encoder as published and fine-tuned; the main pipeline makes but one."""
+    """Whether to compare text features of the published and fine-tuned encoder; the main pipeline makes only one."""
 
     @model_validator(mode="after")
     def _check(self) -> "Studies":
@@ -71,22 +57,22 @@ class Studies(Section):
         return self
 
 
-class Robustness(Section):
+class Robustness(Settings):
     missing: list[Share]
-    """Shares of the test clips whose modality is dropped."""
+    """Fractions of the test clips whose modality is dropped."""
     noise: list[NotNegative]
-    """Deviations of noise on a modality's standardised features."""
+    """Standard deviations of the noise on a modality's standardised features."""
 
 
-class Report(Section):
-    """What is trained and reported."""
+class Report(Settings):
+    """Settings of the report: what is trained and reported."""
 
     corpora: list[Corpus]
-    """Those to report on; none, as the file is committed: then paper/dvc.yaml has no stages."""
+    """Corpora to report on; empty in the committed file, so that paper/dvc.yaml has no stages."""
     models: Annotated[list[ModelName], Field(min_length=1)]
     seeds: Seeds
     epochs: Count
-    """Of a training at most, and never more than train.D.epochs."""
+    """Largest number of epochs of a training; train.D.epochs is a limit too."""
     search: Search
     studies: Studies
     robustness: Robustness
@@ -98,7 +84,7 @@ class Report(Section):
         return self
 
 
-class PaperParams(Section):
+class PaperParams(Settings):
     report: Report
 
 
@@ -112,7 +98,7 @@ def load_report(file: Path = FILE) -> Report:
 
 
 def changed(params: Params, changes: dict[str, object]) -> Params:
-    """The main parameters with other values of some keys, `train.meld.learning_rate` for example.
+    """Replace the values of some keys of the main parameters, for example of `train.meld.learning_rate`.
 
     Raises:
         ParamsError: a value is not allowed there.

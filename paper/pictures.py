@@ -1,20 +1,17 @@
-"""The pictures of the report, as PNG, in the style of the main pipeline's."""
+"""PNG pictures of the report, in the style of the main pipeline."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import pyplot as plt
 
+from paper.model_table import Comparison
 from paper.names import NAMES
-from pipeline.pictures import ACCENT, CLASS_COLOURS, COLOUR, save
-
-if TYPE_CHECKING:
-    from paper.comparison import Comparison
+from pipeline.scoring.pictures import ACCENT, CLASS_COLOURS, COLOUR, save
 
 
-def draw_comparison(one: "Comparison", file: Path) -> None:
-    """Weighted F1 a model: mean and deviation over the seeds, beside the paper's."""
+def draw_comparison(one: Comparison, file: Path) -> None:
+    """Draw weighted F1 of each model: mean and standard deviation over the seeds, and the paper's value."""
     figure, axes = plt.subplots(figsize=(7.2, 2.2 + 0.36 * len(one.runs)), layout="constrained")
     ranked = sorted(one.runs, key=lambda model: one.runs[model]["weighted_f1"])
     for height, model in enumerate(ranked):
@@ -22,33 +19,33 @@ def draw_comparison(one: "Comparison", file: Path) -> None:
         axes.errorbar(run["weighted_f1"], height, xerr=run["weighted_f1_std"], fmt="o", color=colour, capsize=4)
         if model in one.published:
             axes.plot(one.published[model]["weighted_f1"], height, "D", color="grey", markerfacecolor="none")
-    constant = one.constant["weighted_f1"]
-    axes.axvline(constant, color="grey", linestyle="--", label=f"constant classifier {constant:.1f}")
-    axes.legend(loc="upper left")  # where the ranking leaves room
+    constant = one.majority["weighted_f1"]
+    axes.axvline(constant, color="grey", linestyle="--", label=f"majority-class baseline {constant:.1f}")
+    axes.legend(loc="upper left")  # the models are ranked, so this corner is empty
     axes.set_yticks(range(len(ranked)), [NAMES[model] for model in ranked])
     axes.set_xlabel("weighted F1 on test, %")
     seeds = next(iter(one.runs.values()))["seeds"]
     hollow = "; hollow: as the paper prints it" if one.published else ""
-    axes.set_title(f"{one.corpus}: mean and deviation of {seeds} seeds{hollow}")
+    axes.set_title(f"{one.corpus}: mean and standard deviation of {seeds} seeds{hollow}")
     axes.grid(axis="x", alpha=0.3)
     save(figure, file)
 
 
 def draw_widths(runs: dict[int, dict], file: Path) -> None:
-    """Weighted F1 by width, mean and deviation over the seeds (Figure 4)."""
+    """Draw weighted F1 by width, mean and standard deviation over the seeds (Figure 4)."""
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     values, errors = ([run[key] for run in runs.values()] for key in ("weighted_f1", "weighted_f1_std"))
     axes.errorbar(list(runs), values, yerr=errors, fmt="o-", color=ACCENT, capsize=4)
     axes.set_xticks(list(runs))
     axes.set_xlabel("width d")
     axes.set_ylabel("weighted F1 on test, %")
-    axes.set_title("CMATH by width: mean and deviation over the seeds")
+    axes.set_title("CMATH by width: mean and standard deviation over the seeds")
     axes.grid(alpha=0.3)
     save(figure, file)
 
 
 def draw_lengths(scores: dict[str, dict[str, list[float]]], utterances: dict[str, int], file: Path) -> None:
-    """Weighted F1 by length of the conversation (Figure 5): a bar a model, with its deviation over the seeds."""
+    """Draw weighted F1 by length of the conversation (Figure 5): one bar per model, with standard deviation."""
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     for number, (model, groups) in enumerate(scores.items()):
         places = np.arange(len(groups)) + 0.36 * number
@@ -59,13 +56,13 @@ def draw_lengths(scores: dict[str, dict[str, list[float]]], utterances: dict[str
     axes.set_xticks(np.arange(len(labels)) + 0.18, labels)
     axes.set_ylim(0, 100)
     axes.set_ylabel("weighted F1 on test, %")
-    axes.set_title("Mean and deviation over the seeds")
+    axes.set_title("Mean and standard deviation over the seeds")
     axes.legend()
     save(figure, file)
 
 
 def draw_gammas(scores: np.ndarray, deviations: np.ndarray | None, values: list[float], file: Path) -> None:
-    """Weighted F1 [gamma1, gamma2] as a map with its numbers, and their deviations if there are any (Figure 6)."""
+    """Draw weighted F1 [gamma1, gamma2] as a heat map with numbers and, if given, standard deviations (Figure 6)."""
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     picture = axes.imshow(scores, cmap="cividis", origin="lower")
     middle = (scores.min() + scores.max()) / 2
@@ -77,17 +74,20 @@ def draw_gammas(scores: np.ndarray, deviations: np.ndarray | None, values: list[
     axes.set_yticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set_xlabel("γ2, weight of high-level distillation")
     axes.set_ylabel("γ1, weight of low-level distillation")
-    axes.set_title("CMATH by γ1 and γ2" + ("" if deviations is None else ": mean ± deviation over the seeds"))
+    axes.set_title("CMATH by γ1 and γ2" + ("" if deviations is None else ": mean ± standard deviation over the seeds"))
     figure.colorbar(picture, label="weighted F1 on test, %")
     save(figure, file)
 
 
 def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file: Path) -> None:
-    """Weighted F1 by damage at test time, a panel a modality and kind; CMATH with its deviation over the seeds."""
+    """Draw weighted F1 with missing or noisy modalities, one panel per modality and kind of damage.
+
+    CMATH has error bars with its standard deviation over the seeds.
+    """
     models = list(dict.fromkeys(model for model, _, _, _ in scores))
     modalities = list(dict.fromkeys(modality for _, modality, _, _ in scores))
     kinds = list(dict.fromkeys(kind for _, _, kind, _ in scores))
-    names = 1 + len(modalities)  # side by side in the legend: as many as the panels are wide
+    names = 1 + len(modalities)  # columns of the legend, chosen to fit the width of the panels
     height = 0.6 + 0.2 * -(-len(models) // names) + 2.8 * len(kinds)
     figure, panels = plt.subplots(len(kinds), len(modalities), squeeze=False, sharey=True, layout="constrained",
                                   figsize=(1.2 + 3 * len(modalities), height))  # fmt: skip
@@ -116,7 +116,7 @@ def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file
 
 
 def draw_calibration(curves: dict[str, list[tuple[float, float, int]]], file: Path) -> None:
-    """Share of right answers by confidence: on the diagonal a model is as sure as it should be."""
+    """Draw the accuracy by confidence; a perfectly calibrated model lies on the diagonal."""
     figure, axes = plt.subplots(figsize=(5.6, 5.2), layout="constrained")
     axes.plot([0, 100], [0, 100], color="grey", linestyle="--", label="as sure as right")
     for number, (model, points) in enumerate(curves.items()):

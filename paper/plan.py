@@ -1,4 +1,4 @@
-"""How many trainings the report asks for, how many of them are done, and about how long the others will take.
+"""Number of trainings that the report needs, number of finished ones, and approximate time for the others.
 
 python -m paper.plan
 """
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foundation.errors import UserError
 from paper.features import other_text
 from paper.params import NO_CORPUS, Report, load_report
 from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
 from paper.studies import STUDIES
-from paper.studies import jobs as study_jobs
+from paper.study_jobs import jobs as study_jobs
 from paper.trainings import Trainings
 from paper.words import duration
-from pipeline.params import Params, ParamsError, load_params
-from pipeline.stage import StageError
-from pipeline.trainings import Trained
+from pipeline.params import Params, load_params
+from pipeline.training.store import Trained
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The trainings of one model, or of one study, on one corpus."""
+    """State of the trainings of one model, or of one study, on one corpus."""
 
     name: str
     done: int
     left: int
     epochs_left: int
-    """At most: a training ends when its validation score has not risen for long."""
+    """Largest number of epochs left; a training ends earlier if its validation score stops improving."""
     seconds_an_epoch: float | None
-    """Mean of those done; None if there are none."""
+    """Mean seconds per epoch of the finished trainings; None if there are none."""
 
 
 def plan(trainings: Trainings, params: Params, model: str, report: Report) -> Plan:
-    """What is done and left of `model`'s row of the comparison."""
+    """Plan for the row of `model` in the comparison."""
     corpus = trainings.name
     jobs = [job for point in grid(report) for job in search_jobs(params, corpus, model, report, point)]
     point = point_of(trainings, params, model, report)
@@ -48,13 +48,13 @@ def plan_of_study(trainings: Trainings, params: Params, report: Report, study: s
 
 
 def point_of(trainings: Trainings, params: Params, model: str, report: Report) -> Point:
-    """The point that the search chose of those that are done; at first any, for the number of trainings is the same."""
+    """Best point of the finished searches; at first any point, because the number of trainings is the same."""
     jobs = {point: search_jobs(params, trainings.name, model, report, point) for point in grid(report)}
     return chosen({point: mean_score(found_of(trainings, part)) for point, part in jobs.items()}) or grid(report)[0]
 
 
 def planned(trainings: Trainings, name: str, jobs: list[Job]) -> Plan:
-    """What is done and left of `jobs`; those that are the same training count once."""
+    """Plan for `jobs`; jobs that are the same training count once."""
     ready = [job for job in jobs if trainings.has_features(job.params)]
     single = {(trainings.folder(job.params), job.seed): job for job in ready}
     found = found_of(trainings, list(single.values()))
@@ -71,13 +71,13 @@ def found_of(trainings: Trainings, jobs: list[Job]) -> list[Trained | None]:
 
 
 def mean_score(found: list[Trained | None]) -> float | None:
-    """Mean validation score of a point's trainings; None if one is lacking or failed."""
+    """Mean validation score of a point's trainings; None if one is missing or failed."""
     scores = [one.score for one in found if one is not None and one.score is not None]
     return float(np.mean(scores)) if len(scores) == len(found) else None
 
 
 def in_words(plans: list[Plan]) -> str:
-    """Counts, and the time at most: a model that nothing is known of counts as the mean of the others."""
+    """Format counts and the largest remaining time; a model without a finished training gets the others' mean time."""
     done, left = sum(plan.done for plan in plans), sum(plan.left for plan in plans)
     known = [plan.seconds_an_epoch for plan in plans if plan.seconds_an_epoch is not None]
     said = f"{done + left} trainings, {done} of them done"
@@ -99,7 +99,7 @@ def lines(params: Params, report: Report) -> Iterator[str]:
             trainings = Trainings(corpus, params)
             plans = [plan(trainings, params, model, report) for model in report.models]
             plans += [plan_of_study(trainings, params, report, study) for study in STUDIES]
-        except StageError as error:
+        except UserError as error:
             yield f"{corpus}: nothing is known yet ({error})"
             continue
         for one in plans:
@@ -110,7 +110,7 @@ def lines(params: Params, report: Report) -> Iterator[str]:
 
 
 def _before(trainings: Trainings) -> str:
-    """What must be done before the study `text`, and is in no count of trainings."""
+    """Describe the work before the study `text`, which the counts of trainings do not include."""
     if trainings.fine_tuned:
         return "before the study text, features of the published text encoder are to be made"
     number = sum(row.split == "train" for row in trainings.rows)
@@ -122,7 +122,7 @@ def main() -> None:
     try:
         for line in lines(load_params(), load_report()):
             print(line)
-    except (ParamsError, StageError) as error:
+    except UserError as error:
         raise SystemExit(f"error: {error}") from None
 
 

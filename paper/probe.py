@@ -1,10 +1,10 @@
-"""probe@D of paper/dvc.yaml: what only the models themselves can tell of test.
+"""probe@D of paper/dvc.yaml: results on test that need the trained models.
 
-How each model's weighted F1 falls when a modality of the test clips is missing or noisy (no model is trained for it),
-and how far apart the classes lie in the fused representations of CMATH and MultiDAG (Figure 3). Which clips lose a
-modality, and what noise they get, is the same for all models and seeds.
+It measures how each model's weighted F1 falls if a modality of the test clips is missing or noisy (no model is trained
+for this), and how well the classes are separated in the fused representations of CMATH and MultiDAG (Figure 3). All
+models and seeds have the same damaged clips and the same noise.
 
-Writes paper/probes/D/: robustness.csv, and representations of the first seed as tsne_M.png and silhouettes.json.
+Writes paper/probes/D/: robustness.csv, and for the representations of the first seed tsne_M.png and silhouettes.json.
 """
 
 import argparse
@@ -19,35 +19,37 @@ import numpy as np
 import torch
 from sklearn.metrics import silhouette_score
 
-from extractors.device import device
+from foundation.device import device
+from foundation.log import log
+from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
-from model.training import positions, predict, prepare_torch
+from model.training import positions, predict
 from paper.names import NAMES
 from paper.params import Report, load_report
 from paper.plan import planned
 from paper.rows import trained
 from paper.search import Job, Point, reported_jobs
 from paper.trainings import Trainings
-from pipeline.evaluate import said_of_test
 from pipeline.params import Params
-from pipeline.pictures import draw_map
-from pipeline.scores import confusion, weighted_f1
-from pipeline.stage import log, parser, start
+from pipeline.scoring.metrics import said_of_test
+from pipeline.scoring.pictures import draw_tsne
+from pipeline.scoring.scores import confusion, weighted_f1
+from pipeline.stage import parser, start
 
 MAPPED = ("cmath", "multidag")
-"""The models of Figure 3."""
+"""Models in Figure 3."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
     report = load_report()
-    prepare_torch()
+    prepare_torch(threads=1)
     trainings = Trainings(args.corpus, params)
     folder = Path("paper/probes") / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
     lines, silhouettes = [], {}
     for model in report.models:
         jobs = jobs_of(args.corpus, model, params, report)
-        for job in jobs:  # in the work cache, or trained again where that was emptied
+        for job in jobs:  # found in the work cache, or trained again if they were deleted from it
             trained(trainings, job, model, partial(planned, trainings, model, jobs))
         lines += [{"model": model, **line} for line in robustness(trainings, jobs, report)]
         log.info("%s on %s: probed", model, args.corpus)
@@ -62,13 +64,13 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 
 def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job]:
-    """The reported trainings of a model, at the point that its run chose."""
+    """Reported trainings of a model, at the point that its search chose."""
     found = json.loads((Path("paper/runs") / corpus / model / "metrics.json").read_text("utf-8"))
     return reported_jobs(params, corpus, model, report, Point(found["learning_rate"], found["dropout"]))
 
 
 def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
-    """Weighted F1 on test by modality, kind of damage, its level and seed."""
+    """Yield weighted F1 on test by modality, kind of damage, level and seed."""
     corpus = trainings.corpus(jobs[0].params)
     where = positions(corpus, "test")
     label = corpus.label[where].numpy()
@@ -85,7 +87,10 @@ def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterato
 
 
 def without(corpus: Corpus, modality: str, share: float, where: torch.Tensor) -> Corpus:
-    """The corpus with a `share` of the utterances at `where` without a modality; a larger share has the smaller's."""
+    """Remove a modality from the fraction `share` of the utterances at `where`.
+
+    Utterances that lose it at a smaller fraction also lose it at a larger one.
+    """
     order = torch.randperm(len(where), generator=torch.Generator().manual_seed(0))
     lost = where[order[: round(share * len(where))]]
     values, present = corpus.features[modality].clone(), corpus.present[modality].clone()
@@ -95,7 +100,7 @@ def without(corpus: Corpus, modality: str, share: float, where: torch.Tensor) ->
 
 
 def with_noise(corpus: Corpus, modality: str, deviations: float, where: torch.Tensor) -> Corpus:
-    """The corpus with Gaussian noise on a modality of the utterances at `where` that have it."""
+    """Add Gaussian noise to a modality of the utterances at `where` that have it."""
     values = corpus.features[modality].clone()
     noise = torch.randn(len(where), values.shape[1], generator=torch.Generator().manual_seed(0))
     values[where] += deviations * noise * corpus.present[modality][where].unsqueeze(1)
@@ -103,11 +108,11 @@ def with_noise(corpus: Corpus, modality: str, deviations: float, where: torch.Te
 
 
 def map_classes(trainings: Trainings, job: Job, file: Path) -> float | None:
-    """Draw the t-SNE map of a seed's representations of test; their silhouette by class, None of a single class."""
+    """Draw the t-SNE of a seed's test representations; return the classes' silhouette, or None for a single class."""
     corpus = trainings.corpus(job.params)
     label = corpus.label[positions(corpus, "test")].numpy()
     representations = said_of_test(*trainings.model(job.params, job.seed), job.seed, corpus).representations
-    draw_map(representations, label, trainings.labels, file, f"{NAMES[job.params.model.name]}:")
+    draw_tsne(representations, label, trainings.labels, file, f"{NAMES[job.params.model.name]}:")
     if not 1 < len(np.unique(label)) < len(label):
         return None
     return round(float(silhouette_score(representations, label)), 4)

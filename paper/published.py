@@ -1,4 +1,4 @@
-"""What the paper prints, from paper/published.yaml."""
+"""Results that the paper prints, read from paper/published.yaml."""
 
 from pathlib import Path
 
@@ -8,8 +8,10 @@ FILE = Path("paper/published.yaml")
 
 
 def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[str, dict]]:
-    """Number of the table that compares models on `corpus`, and its rows by model: `accuracy`, `weighted_f1` and `f1`
-    by class, percent, None where the paper prints a dash. Nothing for a corpus that the paper does not have."""
+    """Number and rows of the table that compares models on `corpus`; None and no rows if the paper lacks the corpus.
+
+    A row has `accuracy`, `weighted_f1` and `f1` by class, in percent; None where the paper prints a dash.
+    """
     content: dict = read_yaml(file)  # type: ignore[assignment]
     table = content["comparison"].get(corpus)
     if table is None:
@@ -23,15 +25,20 @@ def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[s
 
 
 def published_statistics(corpus: str, file: Path = FILE) -> list[float] | None:
-    """Table 1: conversations, utterances and utterances a conversation, each of train and validation and of test, and
-    the number of classes; None for a corpus that the paper does not have."""
+    """Row of Table 1; None if the paper lacks the corpus.
+
+    It has conversations, utterances, and utterances per conversation, each for train with validation and for test; and
+    the number of classes.
+    """
     content: dict = read_yaml(file)  # type: ignore[assignment]
     row: list[float] | None = content["statistics"]["rows"].get(corpus)
     return row
 
 
 def published_study(study: str, corpus: str, file: Path = FILE) -> tuple[int, dict[str, list[float]]]:
-    """Number of the table of `ablations` or `modalities`, and accuracy and weighted F1 by setting; no rows for a corpus
-    that the paper does not have."""
+    """Number of the table of `ablations` or `modalities`, and accuracy and weighted F1 of each setting.
+
+    There are no rows if the paper lacks the corpus.
+    """
     content: dict = read_yaml(file)  # type: ignore[assignment]
     return content[study]["table"], content[study]["rows"].get(corpus, {})

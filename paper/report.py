@@ -1,7 +1,7 @@
-"""report@D of paper/dvc.yaml: all tables and figures of one corpus as one page.
+"""report@D of paper/dvc.yaml: all tables and figures of one corpus on one page.
 
-Writes paper/results/D/report.html, which needs no other file and prints well, and report.md, which says
-the same with its pictures in the folder figures.
+Writes paper/results/D/report.html, which is self-contained and can be printed, and report.md, which has the same
+content and its pictures in the folder figures.
 """
 
 import argparse
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from paper.comparison import RESULTS, markdown_table
+from foundation.log import log
+from paper.model_table import RESULTS, markdown_table
 from paper.params import load_report
 from paper.sections import sections
 from pipeline.params import Params
-from pipeline.stage import log, parser, start
+from pipeline.stage import parser, start
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,7 +26,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
     folder = RESULTS / args.corpus
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    content = {"corpus": args.corpus, "parts": list(sections(args.corpus, load_report(), figures))}
+    content = {
+        "corpus": args.corpus,
+        "parts": list(sections(args.corpus, params.index[args.corpus].reader, load_report(), figures)),
+    }
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     environment.filters["emphasised"] = emphasised
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 
 def emphasised(text: str) -> str:
-    """A sentence as HTML, what stands between asterisks emphasised."""
+    """Convert a sentence to HTML, with text between asterisks emphasised."""
     return re.sub(r"\*(.+?)\*", r"<em>\1</em>", escape(text))
 
 

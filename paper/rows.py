@@ -1,7 +1,8 @@
-"""A row of a table: the trainings of one model in one setting, a seed each, and what they say of test.
+"""A row of a table: the trainings of one model in one setting, one per seed, and their results on test.
 
-Its folder has history.csv, predictions.csv and metrics.json as the main pipeline writes them; metrics.json also has the
-model's form and `seconds`, the mean time of a training. The time is the one value that another machine will not repeat.
+Its folder has history.csv, predictions.csv and metrics.json as the main pipeline writes them. metrics.json also has the
+chosen learning rate and dropout, the number of parameters, and `seconds`, the mean time of a training, which is the
+only value that differs between machines.
 """
 
 import csv
@@ -11,20 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
+from foundation.errors import UserError
+from foundation.log import log
 from model.registry import MODELS
 from model.training import positions
 from paper.features import FOLDER
 from paper.plan import Plan, in_words
 from paper.search import Job, Point
 from paper.trainings import Trainings
-from pipeline.evaluate import Seed, metrics, said_of_test, text_encoder_scores, validation_scores, write_predictions
-from pipeline.history import write_history
-from pipeline.stage import StageError, log
-from pipeline.trainings import Trained
+from pipeline.scoring.metrics import Seed, metrics, said_of_test, text_encoder_scores, validation_scores
+from pipeline.scoring.tables import write_predictions
+from pipeline.training.history import write_history
+from pipeline.training.store import Trained
 
 
 def trained(trainings: Trainings, job: Job, name: str, left: Callable[[], Plan]) -> Trained:
-    """The training; with a line about it, and about what is `left`, if it was not done before."""
+    """Get the training of `job`; if it is done now, log a line about it and about what is `left`."""
     new = not trainings.found(job.params, job.seed, weights=job.weights)
     done = trainings.train(job.params, job.seed, weights=job.weights)
     if new and done.seconds is not None:
@@ -34,14 +37,14 @@ def trained(trainings: Trainings, job: Job, name: str, left: Callable[[], Plan])
 
 
 def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point: Point, folder: Path) -> dict:
-    """Look at test, for the first time, with the models of `jobs`; write the row's folder and give its scores.
+    """Evaluate the models of `jobs` on test (for the first time), write the row's folder and return its scores.
 
     Raises:
-        StageError: a training failed.
+        UserError: a training failed.
     """
     params = jobs[0].params
     if any(fit.score is None for fit in fits):
-        raise StageError(f"{params.model.name} on {trainings.name}: at the chosen point the loss of a seed is not "
+        raise UserError(f"{params.model.name} on {trainings.name}: at the chosen point the loss of a seed is not "
                          "finite; lower report.search.learning_rate in paper/params.yaml")  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_history([row for fit in fits for row in fit.history], folder / "history.csv")
@@ -57,7 +60,7 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
         "dropout": point.dropout,
         "parameters": fits[0].parameters,
         "seconds": round(float(np.mean(times)), 1) if times else None,
-        "reading": MODELS[params.model.name][0].reading,
+        "reimplementation": MODELS[params.model.name][0].reimplementation,
     }
     (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, trainings.labels, folder / "predictions.csv")
@@ -65,18 +68,18 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
 
 
 def write_encoder_row(trainings: Trainings, folder: Path) -> None:
-    """Look at test with the fine-tuned text encoder alone, an utterance at a time.
+    """Evaluate the fine-tuned text encoder alone, without context, on test.
 
     Writes predictions.csv, and metrics.json with `accuracy`, `weighted_f1` and `validation_weighted_f1`.
 
     Raises:
-        StageError: what the encoder said is missing.
+        UserError: the file of the encoder's predictions is missing.
     """
     home = Path("data") / trainings.name if trainings.fine_tuned else FOLDER / trainings.name
-    file, order = home / "encoder" / "text_guesses.csv", trainings.labels
+    file, order = home / "encoder" / "text_predictions.csv", trainings.labels
     scores = text_encoder_scores(file, trainings.rows, order).get("text_encoder")
     if scores is None:
-        raise StageError(f"{file}: is of an encoder that is used as published; `dvc repro` makes it anew")
+        raise UserError(f"{file}: is of an encoder that is used as published; `dvc repro` makes it anew")
     with file.open(encoding="utf-8", newline="") as stream:
         said = {line["utterance_id"]: [float(line[name]) for name in order] for line in csv.DictReader(stream)}
     tested = [row for row in trainings.rows if row.split == "test"]

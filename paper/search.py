@@ -1,5 +1,7 @@
-"""The search for each model's learning rate and dropout, judged on validation: the same points, seeds and epochs for
-every model, CMATH included. And from it the jobs, a training each, that a model's row of a table asks for."""
+"""Search for each model's learning rate and dropout on validation, and the trainings that a table row needs.
+
+Every model, including CMATH, is searched with the same points, seeds and epochs.
+"""
 
 from dataclasses import dataclass
 from itertools import product
@@ -10,17 +12,17 @@ from pipeline.params import Params
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training that is to be done, or found."""
+    """A training that the report needs."""
 
     params: Params
     seed: int
     weights: bool
-    """Whether its model is asked for, and not only its score."""
+    """Whether its weights must be saved, and not only its score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A pair of the search's grid."""
+    """A point of the search grid."""
 
     learning_rate: float
     dropout: float
@@ -31,7 +33,7 @@ def grid(report: Report) -> list[Point]:
 
 
 def at_point(params: Params, corpus: str, model: str, report: Report, point: Point) -> Params:
-    """The main parameters with `model`, whole, at a point of the search, and the report's limit of epochs."""
+    """Main parameters for `model` (without ablation) at a point of the search, with the report's limit of epochs."""
     key = "model.dropout" if model == "cmath" else f"baselines.{model}.dropout"
     changes = {"model.name": model, "model.ablate": "none", key: point.dropout}
     train = {"learning_rate": point.learning_rate, "epochs": min(report.epochs, params.train[corpus].epochs)}
@@ -39,10 +41,10 @@ def at_point(params: Params, corpus: str, model: str, report: Report, point: Poi
 
 
 def search_jobs(params: Params, corpus: str, model: str, report: Report, point: Point) -> list[Job]:
-    """The trainings by which a point is judged.
+    """Trainings that give the validation score of a point.
 
-    Those that go on for as long as the reported ones are of the reported ones, if the point is chosen: they keep their
-    models.
+    If the search trains for as many epochs as the reported runs, its trainings at the chosen point are reused as
+    reported runs, so their weights are saved.
     """
     whole = at_point(params, corpus, model, report, point)
     epochs = whole.train[corpus].epochs
@@ -51,11 +53,11 @@ def search_jobs(params: Params, corpus: str, model: str, report: Report, point: 
 
 
 def reported_jobs(params: Params, corpus: str, model: str, report: Report, point: Point) -> list[Job]:
-    """The trainings at the chosen point."""
+    """Trainings at the chosen point whose results are reported."""
     return [Job(at_point(params, corpus, model, report, point), seed, True) for seed in report.seeds]
 
 
 def chosen(scores: dict[Point, float | None]) -> Point | None:
-    """The point with the best score, the first of equal ones; None if all failed."""
+    """Point with the best score (the first one if several are equal); None if all failed."""
     there = {point: score for point, score in scores.items() if score is not None}
     return max(there, key=lambda point: there[point]) if there else None

@@ -1,5 +1,8 @@
-"""The sections of the report for one corpus: a table or a figure of the paper each, with what the paper claims and what
-our data say, in sentences written from them."""
+"""Sections of the report for one corpus.
+
+Most sections belong to one table or figure of the paper. They have the paper's claim, and sentences generated from our
+results.
+"""
 
 import csv
 import json
@@ -10,48 +13,49 @@ from pathlib import Path
 
 import numpy as np
 
-from paper import comparison, pictures
-from paper.comparison import RUNS, Comparison, counts, spread
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from paper import model_table, pictures
+from paper.model_table import RUNS, Comparison, counts, spread
 from paper.names import NAMES
 from paper.params import Report
 from paper.published import published_statistics, published_study
 from paper.significance import beyond_chance, differences, differences_by_group, in_words
 from paper.studies import settings
-from pipeline.compare import load
-from pipeline.evaluate import LENGTHS, length_groups
+from pipeline.corpora.index_file import read_index
 from pipeline.params import MODALITIES
-from pipeline.pictures import draw_confusion
-from pipeline.scores import confusion, weighted_f1
-from pipeline.stage import StageError
-from pipeline.utterances import Utterance, read_index
+from pipeline.scoring.comparison import load
+from pipeline.scoring.lengths import length_groups
+from pipeline.scoring.pictures import draw_confusion
+from pipeline.scoring.scores import confusion, weighted_f1
 
 STUDIES = Path("paper/studies")
 PROBES = Path("paper/probes")
 BINS = 10
-"""Of the picture of calibration."""
+"""Number of confidence bins in the calibration figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
     title: str
     claim: str
-    """What the paper says; empty where the section is not the paper's."""
+    """Claim of the paper; empty if the section is not from the paper."""
     seen: list[str]
-    """What our data say, a sentence each."""
+    """Sentences about our results."""
     head: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
-    """Names of PNG files in the report's folder of figures."""
+    """Names of PNG files in the report's folder `figures`."""
 
 
-def sections(corpus: str, report: Report, figures: Path) -> Iterator[Section]:
-    """All sections of a corpus; their figures are written into the folder `figures`.
+def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterator[Section]:
+    """Yield all sections of a corpus, and write their figures to the folder `figures`.
 
     Raises:
-        StageError: a run is missing.
+        UserError: a run is missing.
     """
     rows = read_index(Path("data") / corpus / "index.csv")
-    one = comparison.read(corpus, list(report.models))
+    one = model_table.read(corpus, list(report.models))
     yield statistics(corpus, rows)
     yield compared(one, figures)
     if studied(corpus, "ablations"):
@@ -62,7 +66,7 @@ def sections(corpus: str, report: Report, figures: Path) -> Iterator[Section]:
     if studied(corpus, "widths"):
         yield widths(one, report, figures)
     if "multidag" in one.runs:
-        yield lengths(corpus, rows, figures)
+        yield lengths(corpus, reader, rows, figures)
     if studied(corpus, "gammas"):
         yield gammas(one, report, figures)
     yield confusions(one, figures)
@@ -73,13 +77,13 @@ def sections(corpus: str, report: Report, figures: Path) -> Iterator[Section]:
 
 
 def studied(corpus: str, study: str) -> bool:
-    """Whether the study had any settings: its list may be empty, and a corpus of one modality has no sets of them.
+    """Whether the study has any settings; its list may be empty, and one modality alone has no smaller sets.
 
     Raises:
-        StageError: it was not run.
+        UserError: the study was not run.
     """
     if not (STUDIES / corpus / study).is_dir():
-        raise StageError(f"{STUDIES / corpus / study}: has no results; {comparison.REMEDY}")
+        raise UserError(f"{STUDIES / corpus / study}: has no results; {model_table.REMEDY}")
     return any((STUDIES / corpus / study).glob("*/metrics.json"))
 
 
@@ -132,11 +136,11 @@ def compared(one: Comparison, figures: Path) -> Section:
         f"{gains[high]:.2f} points ({NAMES[high]})."
     )
     some = next(iter(one.runs.values()))
-    head, rows = comparison.table(one)
+    head, rows = model_table.table(one)
     return Section(
         "Tables 2 and 3: comparison",
-        "CMATH is better than every rival.",
-        [comparison.verdict(one), oracle, f"{counts(some)} {comparison.LEGEND}"],
+        "CMATH is better than every baseline.",
+        [model_table.verdict(one), oracle, f"{counts(some)} {model_table.LEGEND}"],
         head,
         rows,
         [name],
@@ -181,7 +185,7 @@ def modality_sets(one: Comparison, report: Report) -> Section:
 def _against(
     one: Comparison, report: Report, study: str, names: dict[str, str]
 ) -> tuple[dict, list[str], list[list[str]]]:
-    """CMATH less each setting of a study, and the table of both with the paper's values."""
+    """Differences between CMATH and each setting of a study, and a table of them with the paper's values."""
     folders = _folders(one.corpus, study, report)
     against = differences(RUNS / one.corpus / "cmath", folders)
     number, printed = published_study(study, one.corpus)
@@ -198,13 +202,13 @@ def _against(
 
 
 def _tested(found: dict) -> tuple[str, str, str]:
-    """A difference and its p-values over seeds and over utterances, as cells."""
+    """Format a difference and its p-values over seeds and over utterances as table cells."""
     p_seeds = "-" if found["p_seeds_holm"] is None else f"{found['p_seeds_holm']:.4f}"
     return f"{found['difference']:+.2f}", p_seeds, f"{found['p_utterances_holm']:.4f}"
 
 
 def _folders(corpus: str, study: str, report: Report) -> dict[str, Path]:
-    """The folders of a study's settings; those with a modality that the corpus lacks were not trained."""
+    """Folders of a study's settings; settings with a modality that the corpus lacks were not trained."""
     named = {name: STUDIES / corpus / study / name for name in settings(study, corpus, report, set(MODALITIES))}
     return {name: folder for name, folder in named.items() if (folder / "metrics.json").is_file()}
 
@@ -255,10 +259,10 @@ def widths(one: Comparison, report: Report, figures: Path) -> Section:
     )
 
 
-def lengths(corpus: str, rows: list[Utterance], figures: Path) -> Section:
+def lengths(corpus: str, reader: str, rows: list[Utterance], figures: Path) -> Section:
     tested = [row for row in rows if row.split == "test"]
     groups: dict[str, set[str]] = {}
-    for row, group in zip(tested, length_groups(tested, LENGTHS[corpus]), strict=True):
+    for row, group in zip(tested, length_groups(tested, reader), strict=True):
         groups.setdefault(group, set()).add(row.utterance_id)
     groups = dict(sorted(groups.items()))
     found = differences_by_group(RUNS / corpus / "cmath", RUNS / corpus / "multidag", groups)
@@ -275,7 +279,7 @@ def lengths(corpus: str, rows: list[Utterance], figures: Path) -> Section:
 
 
 def _group_scores(model: str, corpus: str, utterances: set[str]) -> list[float]:
-    """Weighted F1 on some utterances, a value a seed."""
+    """Weighted F1 on some utterances, one value per seed."""
     run = load(str(RUNS / corpus / model), None)
     names = sorted({*run.labels, *(said for part in run.by_seed.values() for said in part)})
     kept = [place for place, name in enumerate(run.utterances) if name in utterances]
@@ -311,9 +315,9 @@ def confusions(one: Comparison, figures: Path) -> Section:
     run = load(str(RUNS / one.corpus / "cmath"), None)
     classes = tuple(one.classes)
     label = np.array([classes.index(name) for name in run.labels])
-    guesses = [np.array([classes.index(name) for name in said]) for said in run.by_seed.values()]
+    predictions = [np.array([classes.index(name) for name in said]) for said in run.by_seed.values()]
     name = "confusion.png"
-    draw_confusion(label, guesses, classes, figures / name)
+    draw_confusion(label, predictions, classes, figures / name)
     wrong = Counter(
         (was, said) for part in run.by_seed.values() for was, said in zip(run.labels, part, strict=True) if was != said
     )
@@ -333,7 +337,7 @@ def confusions(one: Comparison, figures: Path) -> Section:
 
 
 def text_encoder(one: Comparison) -> Section:
-    """CMATH on features of the fine-tuned encoder, against those of the published one and that encoder alone."""
+    """Compare CMATH on features of the fine-tuned and the published encoder, and the fine-tuned encoder alone."""
     home = STUDIES / one.corpus / "text"
     others = {"frozen": home / "frozen", "alone": home / "encoder"}
     against = differences(home / "fine-tuned", others)
@@ -390,7 +394,7 @@ def robustness(corpus: str, figures: Path) -> Section:
 
 
 def calibration(one: Comparison, figures: Path) -> Section:
-    shown = ["cmath", *([one.best_rival] if one.best_rival else [])]
+    shown = ["cmath", *([one.best_baseline] if one.best_baseline else [])]
     curves = {model: _reliability(RUNS / one.corpus / model / "predictions.csv") for model in shown}
     name = "calibration.png"
     pictures.draw_calibration(curves, figures / name)
@@ -404,7 +408,7 @@ def calibration(one: Comparison, figures: Path) -> Section:
 
 
 def _reliability(file: Path) -> list[tuple[float, float, int]]:
-    """Mean confidence, share of right answers (percent) and count, by bins of confidence, all seeds together."""
+    """Mean confidence (percent), accuracy (percent) and count for each bin of confidence, over all seeds."""
     with file.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     confidence = np.array([float(row[row["prediction"]]) for row in rows])

@@ -1,11 +1,11 @@
-"""What a report is made of, written into params.yaml and paper/params.yaml by one name.
+"""Write a named set of report settings into params.yaml and paper/params.yaml.
 
     python -m paper.settings demo                                   a small first look at the synthetic corpus
     python -m paper.settings meld --raw /corpora/MELD.Raw           the paper's settings for a whole corpus
     python -m paper.settings iemocap --raw /corpora/IEMOCAP_full_release
     python -m paper.settings off                                    no report, as after a clone
 
-`git diff` shows what was changed, `git restore params.yaml paper/params.yaml` takes it back.
+`git diff` shows the changes, `git restore params.yaml paper/params.yaml` reverts them.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pipeline.params import Params, ParamsError, checked, read_yaml
 SETS = Path(__file__).parent / "sets"
 MAIN = Path("params.yaml")
 WHOLE = ("iemocap", "meld")
-"""The corpora that the user has somewhere."""
+"""Names of the sets that need the folder of a full corpus."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def with_values(file: Path, values: dict[str, object], schema: type[Params] | type[PaperParams]) -> str:
-    """The text of `file` with other values of some keys, its comments kept, as DVC would write it.
+    """Text of `file` with other values for some keys, in the form in which DVC writes it; comments are kept.
 
     Raises:
         ParamsError: the file cannot be read, or a value is not allowed.

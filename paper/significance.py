@@ -1,21 +1,23 @@
-"""Is a difference beyond chance? Paired tests of two runs, corrected for the number of tests that stand together."""
+"""Is a difference beyond chance? Paired tests of two runs, corrected for the number of comparisons."""
 
 from pathlib import Path
 
-from pipeline.compare import Predictions, compare, load
+from pipeline.scoring.comparison import Predictions, compare, load
 
 LEVEL = 0.05
 
 
 def differences(ours: Path, others: dict[str, Path]) -> dict[str, dict]:
-    """The difference of weighted F1 between the run `ours` and each other, by name: what `pipeline.compare` says of it,
-    `corrected`. Each is a folder with predictions.csv."""
+    """Compare the run `ours` with each of the `others`, as `pipeline.compare` does, with p-values `corrected`.
+
+    Each run is a folder with predictions.csv.
+    """
     a = load(str(ours), None)
     return corrected({name: compare(a, load(str(folder), None)) for name, folder in others.items()})
 
 
 def differences_by_group(ours: Path, other: Path, groups: dict[str, set[str]]) -> dict[str, dict]:
-    """The same between two runs, on each of some groups of utterances."""
+    """Compare two runs on each group of utterances, with p-values `corrected`."""
     a, b = load(str(ours), None), load(str(other), None)
     return corrected({name: compare(_part(a, group), _part(b, group)) for name, group in groups.items()})
 
@@ -27,7 +29,7 @@ def _part(run: Predictions, utterances: set[str]) -> Predictions:
 
 
 def corrected(found: dict[str, dict]) -> dict[str, dict]:
-    """With `p_seeds_holm` and `p_utterances_holm`: the p-values, corrected for the number of comparisons in `found`."""
+    """Add `p_seeds_holm` and `p_utterances_holm`, the p-values corrected for the number of comparisons in `found`."""
     for key in ("p_seeds", "p_utterances"):
         for one, value in zip(found.values(), holm([one[key] for one in found.values()]), strict=True):
             one[f"{key}_holm"] = value
@@ -35,7 +37,7 @@ def corrected(found: dict[str, dict]) -> dict[str, dict]:
 
 
 def holm(values: list[float | None]) -> list[float | None]:
-    """Holm's correction of p-values for their number; None, where no test was possible, stays and counts as none."""
+    """Holm's correction of p-values; None (no test was possible) stays None and is not counted."""
     ranked = sorted((value, place) for place, value in enumerate(values) if value is not None)
     corrected: list[float | None] = [None] * len(values)
     highest = 0.0
@@ -46,13 +48,13 @@ def holm(values: list[float | None]) -> list[float | None]:
 
 
 def beyond_chance(found: dict) -> bool:
-    """Whether both tests, over seeds and over utterances, say so after correction."""
+    """Whether both corrected p-values, over seeds and over utterances, are below LEVEL."""
     values = (found["p_seeds_holm"], found["p_utterances_holm"])
     return all(value is not None and value < LEVEL for value in values)
 
 
 def in_words(found: dict) -> str:
-    """`+1.20 points (95 % of the resampled differences: 0.31 to 2.09; …), beyond chance`"""
+    """Format as `+1.20 points (95 % of the resampled differences: 0.31 to 2.09; …), beyond chance`."""
     p_seeds, p_utterances = found["p_seeds_holm"], f"p = {found['p_utterances_holm']:.4f} over utterances"
     seeds = "no t-test of so few seeds" if p_seeds is None else f"p = {p_seeds:.4f} over seeds"
     between = f"95 % of the resampled differences: {found['low']:.2f} to {found['high']:.2f}"

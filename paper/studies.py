@@ -1,22 +1,22 @@
-"""The studies of CMATH, each a list of settings that differ from the chosen one in one thing: the paper's Table 4,
-Table 5, Figures 4 and 6, and the text encoder as published and fine-tuned."""
+"""Studies of CMATH, each a list of settings that differ from the chosen setting in one respect.
+
+They are the paper's Table 4, Table 5, Figures 4 and 6, and the comparison of the published and fine-tuned text encoder.
+"""
 
 from itertools import product
 
-from paper.params import Report, changed
-from paper.search import Job, Point, at_point
-from paper.trainings import Trainings
-from pipeline.params import MODALITIES, Params
+from paper.params import Report
+from pipeline.params import MODALITIES
 
 STUDIES = ("ablations", "modalities", "widths", "gammas", "text")
 
 
 def settings(study: str, corpus: str, report: Report, present: set[str]) -> dict[str, dict[str, object]]:
-    """The settings of a study by name, as changes of the parameters.
+    """Settings of a study by name, as changes of the parameters.
 
     Args:
-        present: the modalities that the corpus has; sets with another one are left out, and that of all, the
-            comparison's own.
+        present: modalities of the corpus. Subsets that need a modality the corpus lacks are skipped, and so is the full
+            set, which the comparison already trains.
     """
     chosen = report.studies
     if study == "ablations":
@@ -32,15 +32,4 @@ def settings(study: str, corpus: str, report: Report, present: set[str]) -> dict
     return {
         f"{first:g}-{second:g}": {f"train.{corpus}.gamma1": first, f"train.{corpus}.gamma2": second}
         for first, second in product(chosen.gammas, chosen.gammas)
-    }
-
-
-def jobs(trainings: Trainings, params: Params, report: Report, study: str, point: Point) -> dict[str, list[Job]]:
-    """The trainings of each setting of a study, at CMATH's chosen point."""
-    base = at_point(params, trainings.name, "cmath", report, point)
-    present = set(trainings.corpus(base).features)
-    seeds = report.studies.gamma_seeds if study == "gammas" else report.seeds
-    return {
-        name: [Job(changed(base, changes), seed, True) for seed in seeds]
-        for name, changes in settings(study, trainings.name, report, present).items()
     }

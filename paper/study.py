@@ -1,11 +1,11 @@
-"""study@D-S and text_study@D of paper/dvc.yaml: one of the studies of CMATH on one corpus.
+"""study@D-S and text_study@D of paper/dvc.yaml: one study of CMATH on one corpus.
 
-`ablations` (Table 4), `modalities` (Table 5), `widths` (Figure 4), `gammas` (Figure 6), or `text` (the text encoder as
-published and fine-tuned), each setting trained at the learning rate and the dropout that CMATH's search chose. A
-setting that is the comparison's own is not trained again.
+The studies are `ablations` (Table 4), `modalities` (Table 5), `widths` (Figure 4), `gammas` (Figure 6), and `text` (the
+text encoder as published and fine-tuned). Each setting is trained with the learning rate and the dropout that CMATH's
+search chose. A setting that the comparison has trained is not trained again.
 
-Writes paper/studies/D/S/<setting>/: history.csv, predictions.csv and metrics.json. `text` also has encoder/: what the
-fine-tuned encoder alone says of test.
+Writes paper/studies/D/S/<setting>/: history.csv, predictions.csv and metrics.json. `text` also writes encoder/, the
+results of the fine-tuned encoder alone.
 """
 
 import argparse
@@ -13,20 +13,22 @@ import json
 from functools import partial
 from pathlib import Path
 
-from model.training import prepare_torch
+from foundation.log import log
+from foundation.torch_setup import prepare_torch
 from paper.params import load_report
 from paper.plan import in_words, planned
 from paper.rows import trained, write_encoder_row, write_row
 from paper.search import Point
-from paper.studies import STUDIES, jobs
+from paper.studies import STUDIES
+from paper.study_jobs import jobs
 from paper.trainings import Trainings
 from pipeline.params import Params
-from pipeline.stage import log, parser, start
+from pipeline.stage import parser, start
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
     report, study = load_report(), args.study
-    prepare_torch()
+    prepare_torch(threads=1)
     trainings = Trainings(args.corpus, params)
     found = json.loads((Path("paper/runs") / args.corpus / "cmath" / "metrics.json").read_text("utf-8"))
     point = Point(found["learning_rate"], found["dropout"])

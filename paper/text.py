@@ -1,11 +1,11 @@
-"""text@D of paper/dvc.yaml: the text features that the main pipeline did not make.
+"""text@D of paper/dvc.yaml: extracts the text features that the main pipeline does not make.
 
-Where it takes the text encoder as published, those of the encoder fine-tuned on train; where it fine-tunes, those of
-the published one. By the main pipeline's own code and from its work cache: an encoder that was once trained is found
-again, and a run that was killed goes on where it was. With report.studies.text false there is nothing to do.
+If the main pipeline uses the text encoder as published, these are the features of the encoder fine-tuned on train; if
+it fine-tunes, those of the published encoder. This stage uses the main pipeline's code and work cache: an encoder that
+was already trained is reused, and an interrupted run can be resumed. If report.studies.text is false, it does nothing.
 
-Writes paper/features/D/: text.safetensors and text.report.json, and of a fine-tuned encoder encoder/text/encoder.json,
-its history, and encoder/text_guesses.csv, what it alone says of validation and test, unseen. Its weights stay in the
+Writes paper/features/D/: text.safetensors and text.report.json; for a fine-tuned encoder also encoder/text/encoder.json
+(its history) and encoder/text_predictions.csv (its own predictions for validation and test). The weights stay in the
 work cache.
 """
 
@@ -13,14 +13,19 @@ import argparse
 import shutil
 from pathlib import Path
 
+from extractors.extraction import as_features, by_key, extract
+from extractors.features import write_features
+from extractors.report import write_report
+from extractors.settings import TextSettings
+from extractors.utterance import Utterance
+from foundation.log import log
 from paper.features import FOLDER, other_text
 from paper.params import changed, load_report
+from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
-from pipeline.extract import as_features, by_key, extract, write, write_report
-from pipeline.finetune_text import finetune
-from pipeline.params import Params, TextOf
-from pipeline.stage import StageError, log, parser, raw_folder, start
-from pipeline.utterances import Utterance, read_index
+from pipeline.params import Params
+from pipeline.stage import parser, raw_folder, start
+from pipeline.training.fine_tuning import finetune
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
@@ -37,25 +42,22 @@ def run(args: argparse.Namespace, params: Params) -> None:
     other = changed(params, {f"text.{name}.finetune": not params.text[name].finetune})
     settings, encoder = other.text[name], folder / "encoder" / "text"
     if settings.finetune:
-        finetune(rows, labels(name, [row.label for row in rows]), settings, other.recipe(name), encoder)
+        finetune(
+            rows, labels(params.index[name].reader, [row.label for row in rows]), settings, other.recipe(name), encoder
+        )
     write_text(rows, settings, encoder, raw_folder(name, params), other_text(name))
-    for copy in encoder.glob("[0-9]*"):  # of weights that are in the work cache
+    for copy in encoder.glob("[0-9]*"):  # the work cache has these weights too
         shutil.rmtree(copy)
 
 
-def write_text(rows: list[Utterance], settings: TextOf, encoder: Path, raw: Path, file: Path) -> None:
-    """Extract the text of all `rows`, with the encoder in the folder `encoder` if it is fine-tuned, to `file`."""
-    from extractors.cache import CacheError
-    from extractors.result import ExtractorError
-    from extractors.text import TextExtractor
+def write_text(rows: list[Utterance], settings: TextSettings, encoder: Path, raw: Path, file: Path) -> None:
+    """Extract the text features of all `rows` to `file`; `encoder` is the folder of a fine-tuned encoder."""
+    from extractors.text.extractor import TextExtractor
 
-    try:
-        extractor = TextExtractor(settings, raw, encoder)
-        keys = [extractor.key(row) for row in rows]
-        results, known = extract(extractor, by_key(keys, rows), "text")
-    except (ExtractorError, CacheError) as error:
-        raise StageError(str(error)) from None
-    write(as_features(extractor, keys, results), file)
+    extractor = TextExtractor(settings, raw, encoder)
+    keys = [extractor.key(row) for row in rows]
+    results, known = extract(extractor, by_key(keys, rows), "text")
+    write_features(as_features(extractor, keys, results), file)
     write_report(results, rows, keys, file, known)
 
 

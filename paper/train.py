@@ -1,9 +1,9 @@
-"""train@D-M of paper/dvc.yaml: one model on one corpus, from the search to its row of the comparison.
+"""train@D-M of paper/dvc.yaml: one model on one corpus, from the search to its row in the comparison.
 
-Learning rate and dropout are searched on validation, then a model a seed is trained at the chosen point, and only then
-is test looked at. Every training is kept in the work cache, so that nothing is trained twice and a killed run goes on.
+Learning rate and dropout are searched on validation; then one model per seed is trained at the chosen point; only then
+is test used. Every training is kept in the work cache, so nothing is trained twice, and a run can be resumed.
 
-Writes paper/runs/D/M/: search.csv (every point tried, which was chosen), history.csv, predictions.csv and metrics.json.
+Writes paper/runs/D/M/: search.csv (all points, with the chosen one marked), history.csv, predictions.csv, metrics.json.
 """
 
 import argparse
@@ -11,20 +11,22 @@ import csv
 from functools import partial
 from pathlib import Path
 
+from foundation.errors import UserError
+from foundation.log import log
+from foundation.torch_setup import prepare_torch
 from model.registry import MODELS
-from model.training import prepare_torch
 from paper.params import Report, load_report
 from paper.plan import in_words, mean_score, plan
 from paper.rows import trained, write_row
 from paper.search import Point, chosen, grid, reported_jobs, search_jobs
 from paper.trainings import Trainings
 from pipeline.params import Params
-from pipeline.stage import StageError, log, parser, start
+from pipeline.stage import parser, start
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
     report, model = load_report(), args.model
-    prepare_torch()
+    prepare_torch(threads=1)
     trainings = Trainings(args.corpus, params)
     left = partial(plan, trainings, params, model, report)
     log.info("%s on %s: %s", model, args.corpus, in_words([left()]))
@@ -40,15 +42,16 @@ def run(args: argparse.Namespace, params: Params) -> None:
                  point.learning_rate, point.dropout, _shown(scores[point]))  # fmt: skip
     best = chosen(scores)
     if best is None:
-        raise StageError(f"paper/params.yaml: report.search.learning_rate = {report.search.learning_rate}: with none "
+        raise UserError(f"paper/params.yaml: report.search.learning_rate = {report.search.learning_rate}: with none "
                          f"of them is the loss of {model} finite; try lower ones")  # fmt: skip
     write_search(args.corpus, model, scores, best, report, folder / "search.csv")
     jobs = reported_jobs(params, args.corpus, model, report, best)
     fits = [trained(trainings, job, model, left) for job in jobs]
     found = write_row(trainings, jobs, fits, best, folder)
-    log.info("%s on %s, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f (constant classifier: %.2f and %.2f)",
+    log.info("%s on %s, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f "
+             "(majority-class baseline: %.2f and %.2f)",
              model, args.corpus, len(fits), found["accuracy"], found["accuracy_std"], found["weighted_f1"],
-             found["weighted_f1_std"], found["constant"]["accuracy"], found["constant"]["weighted_f1"])  # fmt: skip
+             found["weighted_f1_std"], found["majority"]["accuracy"], found["majority"]["weighted_f1"])  # fmt: skip
     say_what_is_left(trainings, params, report)
 
 
@@ -60,7 +63,7 @@ def say_what_is_left(trainings: Trainings, params: Params, report: Report) -> No
 def write_search(
     corpus: str, model: str, scores: dict[Point, float | None], best: Point, report: Report, file: Path
 ) -> None:
-    """A row a point, in the order of the grid; a point without a score failed."""
+    """Write one row per point, in the order of the grid; a point without a score has failed."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["corpus", "model", "learning_rate", "dropout", "seeds", "validation_weighted_f1", "chosen"])

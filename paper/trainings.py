@@ -1,52 +1,48 @@
-"""The trainings behind every table and figure, done once and found again in the store of pipeline/trainings.py."""
+"""Access to the trainings for all tables and figures, through the store of pipeline/training/store.py."""
 
 from pathlib import Path
 
 import numpy as np
 
-from extractors.device import device
-from extractors.features import FeaturesError
+from foundation.device import device
 from model.batching import Corpus
 from model.identity import digest
 from model.interface import ErcModel
 from model.registry import make_model
 from paper.features import other_text
-from pipeline import trainings as store
+from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
-from pipeline.loading import load_corpus
 from pipeline.params import Params
-from pipeline.stage import StageError
-from pipeline.trainings import Trained, kept_weights, model_config, training_folder
-from pipeline.utterances import read_index
+from pipeline.training import store
+from pipeline.training.loading import load_corpus
+from pipeline.training.store import Trained, kept_weights, model_config, training_folder
 
 
 class Trainings:
-    """The trainings on one corpus.
+    """Trainings on one corpus.
 
-    A training has the main pipeline's features, unless its parameters want the other text encoder, fine-tuned or not.
+    A training uses the main pipeline's features, unless its parameters have another value of `finetune`: then it uses
+    the text features of the stage text@D.
 
     Args:
-        params: those of the main pipeline.
+        params: parameters of the main pipeline.
 
     Raises:
-        StageError: index or features are missing or do not fit.
+        UserError: index or features are missing or do not fit.
     """
 
     def __init__(self, corpus: str, params: Params) -> None:
         self.name = corpus
         self.fine_tuned = params.text[corpus].finetune
         self.rows = read_index(Path("data") / corpus / "index.csv")
-        self.labels = labels(corpus, [row.label for row in self.rows])
+        self.labels = labels(params.index[corpus].reader, [row.label for row in self.rows])
         self._loaded: dict[tuple[tuple[str, ...], bool], tuple[Corpus, str]] = {}
 
     def _load(self, params: Params) -> tuple[Corpus, str]:
         wanted = tuple(params.model.modalities), self._has_other_text(params)
         if wanted not in self._loaded:
             files = {"text": other_text(self.name)} if wanted[1] else {}
-            try:
-                corpus, _ = load_corpus(self.name, self.rows, list(wanted[0]), files)
-            except FeaturesError as error:
-                raise StageError(str(error)) from None
+            corpus, _ = load_corpus(self.name, self.rows, self.labels, list(wanted[0]), files)
             self._loaded[wanted] = corpus, digest(corpus)
         return self._loaded[wanted]
 
@@ -54,34 +50,34 @@ class Trainings:
         return params.text[self.name].finetune != self.fine_tuned
 
     def has_features(self, params: Params) -> bool:
-        """Whether the text features that `params` want are made: those of the main pipeline are."""
+        """Whether the text features for `params` exist; those of the main pipeline always do."""
         return not self._has_other_text(params) or other_text(self.name).is_file()
 
     def corpus(self, params: Params) -> Corpus:
-        """The standardised features of the modalities that `params` names."""
+        """Standardised features of the modalities that `params` name."""
         return self._load(params)[0]
 
     def config(self, params: Params) -> dict:
-        """The form of the model that `params` names."""
+        """Configuration of the model that `params` name."""
         return model_config(params, self.name, self.corpus(params), self.labels)
 
     def folder(self, params: Params) -> Path:
-        """Where the trainings with these parameters are kept, a file a seed."""
+        """Folder of the trainings with these parameters; it has one file per seed."""
         content = self._load(params)[1]
         return training_folder(content, params.model.name, self.config(params), params.train[self.name])
 
     def found(self, params: Params, seed: int, *, weights: bool) -> Trained | None:
-        """What is known of a training, if it is finished (and its weights kept, if they are asked for)."""
+        """Find the record of a training; None if it is not finished, or if `weights` are requested and missing."""
         return store.found(self.folder(params), seed, weights=weights)
 
     def train(self, params: Params, seed: int, *, weights: bool) -> Trained:
-        """The finished training, from the store or done now; one that failed is a finished one too."""
+        """Get a finished training from the store, or train now; a failed training counts as finished."""
         return store.trained(self.folder(params), self.name, self.corpus(params), params.model.name,
                              self.config(params), params.train[self.name], seed, weights=weights)  # fmt: skip
 
     def model(self, params: Params, seed: int) -> tuple[ErcModel, np.ndarray]:
-        """The model of a finished training whose weights were kept, and its guesses as in pipeline.evaluate's Seed."""
-        tensors, guesses = kept_weights(self.folder(params), seed)
+        """Load the model of a finished training with saved weights, and its test predictions of every epoch."""
+        tensors, predictions = kept_weights(self.folder(params), seed)
         network = make_model(params.model.name, self.config(params))
         network.load_state_dict(tensors)
-        return network.to(device()), guesses.long().numpy()
+        return network.to(device()), predictions.long().numpy()

@@ -1,8 +1,8 @@
-"""Numbers as a person would say them."""
+"""Formatting of durations for readers."""
 
 
 def duration(seconds: float) -> str:
-    """`seconds` in the unit that a person would use."""
+    """Format `seconds` in hours, minutes or seconds, whichever fits best."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"

@@ -1,3 +1,3 @@
-from pipeline.arithmetic import set_arithmetic
+from foundation.arithmetic import set_arithmetic
 
-set_arithmetic()  # here, for it must come before any module imports numpy or torch
+set_arithmetic()  # must run before any module imports numpy or torch

@@ -1,16 +1,17 @@
-"""A page on this machine alone: a recording and its transcript up, the report below.
+"""Local web page: upload a recording and its transcript, and see the report with the predictions.
 
     python -m pipeline.app --model models/demo          # or `make app`
 
-Needs requirements-app.txt. Nothing leaves the machine: the server listens on 127.0.0.1, and tells the browser to load
-nothing from elsewhere.
+Needs requirements-app.txt. No data leaves the machine: the server listens on 127.0.0.1 only, and tells the browser to
+load nothing from other servers.
 """
 
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.stage import StageError, command
+from foundation.errors import UserError
+from pipeline.stage import command
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -28,9 +29,9 @@ def main() -> None:
 
     def work() -> None:
         if find_spec("gradio") is None:
-            raise StageError("gradio is not installed: `make app`, or `pip install -r requirements-app.txt`")
-        # Only here: worker processes import this module anew, and need neither gradio nor torch.
-        from pipeline.page import serve
+            raise UserError("gradio is not installed: `make app`, or `pip install -r requirements-app.txt`")
+        # Imported here, because worker processes import this module too, and need neither gradio nor torch.
+        from pipeline.prediction.page import serve
 
         serve(given.model, given.port, given.text_encoder, given.recogniser)
 

@@ -1,9 +1,9 @@
-"""The bundle models/D/bundle/: all that prediction needs of a trained model, and nothing of what it was trained on.
+"""The bundle models/D/bundle/: everything that prediction needs of a trained model, without any training data.
 
-`bundle.json` has the model's form, the labels, and of each modality how its features are made: parameters, whitening,
-checksums of the encoders. Beside it a file of weights a seed, `statistics.safetensors` (standardisation, and audio's
-reduction), and the encoders that are in no package: fine-tuned ones, and the face encoder. Encoders that are used as
-published stand there by name and checksum.
+`bundle.json` has the model's configuration, the labels, and for each modality how its features are made: parameters,
+normalisation, checksums of the encoders. The other files are the weights of each seed, `statistics.safetensors`
+(standardisation, and the audio reduction), and the encoders that are not in a package: the fine-tuned text encoders and
+the face encoder. Encoders that are used as published are recorded by name and checksum only.
 """
 
 import hashlib
@@ -20,53 +20,54 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extractors.features import Origin
+from foundation.errors import UserError
+from foundation.folders import root
 from model.interface import ErcModel
 from model.registry import make_model
 from model.scaling import Scaler
-from pipeline.stage import StageError, root
 
-FORMAT = 1
-"""To be raised with every change after which an older bundle cannot be read."""
+FORMAT = 2
+"""Version of the bundle format; raise it with every change after which an older bundle cannot be read."""
 NAME = "bundle"
-TEST_GUESSES = "test_guesses.safetensors"
-"""Beside the bundle, for `evaluate` alone: what each epoch's model says of test."""
+TEST_PREDICTIONS = "test_predictions.safetensors"
+"""File next to the bundle with the test predictions of every epoch; only `evaluate` reads it."""
 FILE, STATISTICS = "bundle.json", "statistics.safetensors"
 TEXT_ENCODERS, FACE_ENCODER = "encoders/text", "encoders/face.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A trained model, ready to be loaded."""
+    """A trained model and everything that prediction needs."""
 
     corpus: str
-    """Name of the corpus that it was trained on."""
+    """Name of the training corpus."""
     labels: tuple[str, ...]
     model: str
     config: dict[str, Any]
     seeds: list[int]
     turns: int
-    """Of the longest conversation of its corpus."""
+    """Number of turns in the longest conversation of the corpus."""
     origins: dict[str, dict[str, Any]]
-    """By modality the identity of the extractor that made the features: see extractors/features.py."""
+    """Identity of the extractor of each modality: see extractors/features.py."""
     text_encoder: str
-    """Name of the text encoder; empty where text is not used."""
+    """Name of the text encoder; empty if text is not used."""
     fine_tuned: bool
-    """Whether the text encoder is one of the corpus' own, in the bundle."""
+    """Whether the text encoder was fine-tuned on the corpus and is in the bundle."""
     scalers: dict[str, Scaler]
     reduction: dict[str, np.ndarray]
-    """What audio is reduced by; empty where it is not."""
+    """Tensors of the audio reduction; empty if there is none."""
     folder: Path
 
     @property
     def untrained_faces(self) -> bool:
-        """Whether the face encoder has the seeded random weights, which need no file."""
+        """Whether the face encoder is untrained: its random weights come from a fixed seed and need no file."""
         return str(self.origins["visual"]["weights"]).startswith("random")
 
     def network(self, seed: int) -> ErcModel:
-        """The model of `seed`, on the CPU.
+        """Load the model of `seed` on the CPU.
 
         Raises:
-            StageError: its file is missing or broken, or holds another network's weights.
+            UserError: its file is missing or broken, or has another network's weights.
         """
         file = self.folder / f"seed{seed}.safetensors"
         weights = _read(file)
@@ -74,7 +75,7 @@ class Bundle:
             network = make_model(self.model, self.config)
             network.load_state_dict(weights)
         except (RuntimeError, TypeError, KeyError) as error:
-            raise StageError(f"{file}: does not fit this version of the model {self.model!r} "
+            raise UserError(f"{file}: does not fit this version of the model {self.model!r} "
                              f"({str(error).splitlines()[0]}); train anew with `dvc repro`") from None  # fmt: skip
         return network
 
@@ -83,12 +84,12 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
     """Write `bundle` to its folder; the same model gives the same bytes.
 
     Args:
-        weights: by seed.
-        encoders: the folder that finetune_text wrote.
-        face_weights: as `visual` in params.yaml names them.
+        weights: weights by seed.
+        encoders: output folder of finetune_text.
+        face_weights: file of the face encoder, as in section `visual` of params.yaml.
 
     Raises:
-        StageError: the face encoder's file is not the one that made the features.
+        UserError: the face encoder's file is not the one that made the features.
     """
     folder = bundle.folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -97,14 +98,14 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"seed{seed}.safetensors")
     statistics = {f"reduction.{name}": torch.from_numpy(value) for name, value in bundle.reduction.items()}
     for modality, scaler in bundle.scalers.items():
-        statistics |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.deviation": scaler.deviation}
+        statistics |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.std": scaler.std}
     save_file(statistics, folder / STATISTICS)
     if bundle.fine_tuned:
         _copy_text_encoders(encoders, folder / TEXT_ENCODERS)
     if "visual" in bundle.origins and not bundle.untrained_faces:
         source, target = root() / face_weights, folder / FACE_ENCODER
         if not source.is_file() or _digest(source) != bundle.origins["visual"]["weights"]:
-            raise StageError(f"{source}: is not the face encoder that made the features; `dvc repro` makes them anew")
+            raise UserError(f"{source}: is not the face encoder that made the features; `dvc repro` makes them anew")
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(source, target)
     content = {
@@ -112,7 +113,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "corpus": bundle.corpus,
         "labels": bundle.labels,
         "model": bundle.model,
-        "config": bundle.config,  # not sorted: the order of the modalities decides what a network's weights mean
+        "config": bundle.config,  # must not be sorted: the weights depend on the order of the modalities
         "seeds": bundle.seeds,
         "turns": bundle.turns,
         "text_encoder": bundle.text_encoder,
@@ -123,7 +124,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
 
 
 def _copy_text_encoders(source: Path, target: Path) -> None:
-    """The encoders alone: which dialogues of train each has seen, and how it was chosen, stay behind."""
+    """Copy only the encoders, without their training dialogues and their training history."""
     card = json.loads((source / "encoder.json").read_text("utf-8"))
     number = len(card["encoders"])
     for place in range(number):
@@ -133,10 +134,10 @@ def _copy_text_encoders(source: Path, target: Path) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """The bundle in `folder`, or in the folder `bundle` inside it.
+    """Read the bundle in `folder`, or in its subfolder `bundle`.
 
     Raises:
-        StageError: there is none, it is broken, or of another format.
+        UserError: there is none, it is broken, or it has another format version.
     """
     place = folder if (folder / FILE).is_file() else folder / NAME
     file = place / FILE
@@ -144,17 +145,17 @@ def read_bundle(folder: Path) -> Bundle:
         content = json.loads(file.read_text("utf-8"))
         written = content.pop("format")
     except FileNotFoundError:
-        raise StageError(f"{folder}: has no {NAME}/{FILE}: it is no trained model. `dvc repro` trains one, and writes "
+        raise UserError(f"{folder}: has no {NAME}/{FILE}: it is no trained model. `dvc repro` trains one, and writes "
                          "models/demo (or the name of your corpus)") from None  # fmt: skip
     except (ValueError, KeyError, AttributeError, OSError) as error:
-        raise StageError(f"{file}: cannot be read as a bundle ({error}); copy the folder anew") from None
+        raise UserError(f"{file}: cannot be read as a bundle ({error}); copy the folder anew") from None
     if written != FORMAT:
-        raise StageError(f"{file}: is a bundle of format {written}, and this version of the project reads format "
+        raise UserError(f"{file}: is a bundle of format {written}, and this version of the project reads format "
                          f"{FORMAT}: use the version that wrote it, or train anew with `dvc repro`")  # fmt: skip
     statistics = _read(place / STATISTICS)
     try:
         scalers = {
-            modality: Scaler(statistics[f"scaler.{modality}.mean"], statistics[f"scaler.{modality}.deviation"])
+            modality: Scaler(statistics[f"scaler.{modality}.mean"], statistics[f"scaler.{modality}.std"])
             for modality in content["config"]["dims"]
         }
         reduction = {
@@ -165,11 +166,11 @@ def read_bundle(folder: Path) -> Bundle:
         labels = tuple(content.pop("labels"))
         return Bundle(**content, labels=labels, scalers=scalers, reduction=reduction, folder=place)
     except (KeyError, TypeError) as error:
-        raise StageError(f"{file}: lacks what a bundle has ({error}); copy the folder anew") from None
+        raise UserError(f"{file}: lacks what a bundle has ({error}); copy the folder anew") from None
 
 
 def reduction_of(origins: dict[str, Origin]) -> dict[str, np.ndarray]:
-    """What audio was reduced by."""
+    """Tensors of the audio reduction; empty if there is none."""
     return origins["audio"].reduction if "audio" in origins else {}
 
 
@@ -177,9 +178,9 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except FileNotFoundError:
-        raise StageError(f"{file}: no such file: the bundle is not whole; copy it anew, or `dvc repro`") from None
+        raise UserError(f"{file}: no such file: the bundle is not whole; copy it anew, or `dvc repro`") from None
     except (SafetensorError, OSError) as error:
-        raise StageError(f"{file}: cannot be read ({error}); copy it anew, or `dvc repro`") from None
+        raise UserError(f"{file}: cannot be read ({error}); copy it anew, or `dvc repro`") from None
 
 
 def _digest(file: Path) -> str:

@@ -1,17 +1,16 @@
-"""The work cache: how much of what is in it, and what can go.
+"""List and prune the work cache.
 
-    python -m pipeline.cache                      list what there is, and who can use it
-    python -m pipeline.cache --prune --dry-run    list what no current parameters can use
-    python -m pipeline.cache --prune              delete it, after a question (--yes: without)
+    python -m pipeline.cache                      list all entries, and which corpora can use them
+    python -m pipeline.cache --prune --dry-run    list the entries that no current parameters can use
+    python -m pipeline.cache --prune              delete these after asking (--yes: without asking)
 
-Current are the parameters of params.yaml, for all corpora, and of each file that --params names: keep those of an
-experiment whose results should stay (`git show EXPERIMENT:params.yaml > experiment.yaml`). Results of other versions of
-a library, of the code or of weights are of no use; those of another device or processor stay, for another machine may
-share the cache. What is deleted can be made again, at the price of its making.
+The current parameters are those in params.yaml, for all corpora, and in each file given by --params. To keep the
+results of an experiment, give its parameters (`git show EXPERIMENT:params.yaml > experiment.yaml`). Entries of other
+versions of a library, of the code or of weights cannot be used any more. Entries of another device or processor are
+kept, because another machine may share the cache. Deleted entries can be computed again, which takes time.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -19,87 +18,86 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.cache import LOGS, OPEN, CacheError, Made, WorkCache
+from extractors.cache import LOGS, OPEN, CachedMaker, WorkCache
+from foundation.errors import UserError
+from foundation.folders import cache_folder
+from foundation.trainings import FOLDER, about, folder_of
+from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
-from pipeline.params import CORPORA, Params, load_params, read_yaml
-from pipeline.stage import StageError, cache_folder, raw_folder, start
-from pipeline.utterances import read_index
+from pipeline.params import Params, load_params, read_yaml
+from pipeline.stage import raw_folder, start
 
-TRAININGS = "trainings"
-"""Folder of the finished trainings and their checkpoints: see pipeline/trainings.py."""
 OF_A_MACHINE = ("device", "processor")
-"""What of an identity another machine that shares the cache may have otherwise."""
+"""Identity fields that may differ on other machines that share the cache."""
 IN_USE_SECONDS = 3600.0
-"""A checkpoint or log that was written to within this time may belong to a running process."""
+"""Files that were changed within this many seconds may belong to a running process."""
 SHOWN = 12
-"""Characters of a checksum."""
+"""Number of characters shown of a checksum."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Something that can go or stay as a whole."""
+class CacheEntry:
+    """An entry of the listing, which is deleted or kept as a whole."""
 
     what: str
     number: int
     bytes_: int
     users: list[str]
-    """Corpora whose current parameters can use it; or why it stays otherwise."""
+    """Corpora whose current parameters can use it, or another reason to keep it."""
     name: str | Path
-    """Fingerprint, or file or folder."""
+    """Fingerprint of the maker, or path of the file or folder."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
     sets = [params, *(load_params(file) for file in args.params)]
     sets += [with_other_text(one) for one in sets]
     folder = cache_folder()
-    try:
-        cache = WorkCache(folder)
-        lines = [*results(cache.contents(), sets), *left_behind(folder, sets)]
-        lines_to_go = [line for line in lines if not line.users]
-        for text in table(lines_to_go if args.prune else lines):
-            print(text)
-        total, going = (sum(line.bytes_ for line in part) for part in (lines, lines_to_go))
-        print(f"{folder}: {megabytes(total)} MB, of which no current parameters can use {megabytes(going)} MB")
-        if args.prune and not args.dry_run and lines_to_go:
-            if not args.yes:
-                ask()
-            prune(cache, lines_to_go)
-        cache.close()
-    except CacheError as error:
-        raise StageError(str(error)) from None
+    cache = WorkCache(folder)
+    lines = [*results(cache.contents(), sets), *left_behind(folder, sets)]
+    lines_to_go = [line for line in lines if not line.users]
+    for text in table(lines_to_go if args.prune else lines):
+        print(text)
+    total, going = (sum(line.bytes_ for line in part) for part in (lines, lines_to_go))
+    print(f"{folder}: {megabytes(total)} MB, of which no current parameters can use {megabytes(going)} MB")
+    if args.prune and not args.dry_run and lines_to_go:
+        if not args.yes:
+            ask()
+        prune(cache, lines_to_go)
+    cache.close()
 
 
 def with_other_text(params: Params) -> Params:
-    """The parameters with text encoders fine-tuned where they are not, and the reverse: what paper/dvc.yaml compares
-    with them, of the corpora for which it did so."""
+    """Parameters with `finetune` inverted for the corpora for which paper/dvc.yaml made these text features too."""
     text = {
         corpus: params.text[corpus].model_copy(update={"finetune": not params.text[corpus].finetune})
-        for corpus in CORPORA
+        for corpus in params.index
         if (Path("paper/features") / corpus / "text.safetensors").is_file()
     }
-    return params.model_copy(update={"text": params.text.model_copy(update=text)})
+    return params.model_copy(update={"text": {**params.text, **text}})
 
 
-def results(contents: list[Made], sets: list[Params]) -> list[Line]:
-    """A line a maker of results."""
-    wanted = [(corpus, identity) for params in sets for corpus in CORPORA for identity in identities(corpus, params)]
+def results(contents: list[CachedMaker], sets: list[Params]) -> list[CacheEntry]:
+    """One line per maker of results."""
+    wanted = [
+        (corpus, identity) for params in sets for corpus in params.index for identity in identities(corpus, params)
+    ]
     lines = []
     for made in contents:
         users = [corpus for corpus, identity in wanted if fits(made.identity, identity)]
         alike = [other.identity for other in contents if kind(other.identity) == kind(made.identity)]
-        lines.append(Line(f"{kind(made.identity)} {described(made.identity, alike)}".strip(), made.entries, made.bytes_,
-                          list(dict.fromkeys(users)), made.fingerprint))  # fmt: skip
+        what = f"{kind(made.identity)} {described(made.identity, alike)}".strip()
+        lines.append(CacheEntry(what, made.entries, made.bytes_, list(dict.fromkeys(users)), made.fingerprint))
     return lines
 
 
 def identities(corpus: str, params: Params) -> Iterator[dict]:
-    """What extractors with `params` of `corpus` would be, as far as it does not depend on data and machine."""
-    from extractors import reduction
-    from extractors.audio import AudioExtractor
+    """Identities that the extractors of `corpus` have with `params`, without what depends on data and machine."""
+    from extractors.audio import reduction
+    from extractors.audio.extractor import AudioExtractor
     from extractors.result import ExtractorError
-    from extractors.text import identity_of
-    from extractors.visual import VisualExtractor
-    from pipeline.index import memory_identity
+    from extractors.text.extractor import identity_of
+    from extractors.visual.extractor import VisualExtractor
+    from pipeline.corpora.media_files import memory_identity
 
     yield memory_identity()
     raw = raw_folder(corpus, params)
@@ -113,11 +111,11 @@ def identities(corpus: str, params: Params) -> Iterator[dict]:
         yield visual.faces_identity
         yield visual.identity
     except ExtractorError as error:
-        raise StageError(f"which visual results are of use cannot be told: {error}") from None
+        raise UserError(f"which visual results are of use cannot be told: {error}") from None
 
 
 def fits(identity: dict, wanted: dict) -> bool:
-    """Whether results of `identity` are those that `wanted` asks for."""
+    """Whether results with `identity` can be used for the identity `wanted`."""
     asked = {key: value for key, value in wanted.items() if key not in OF_A_MACHINE}
     return kind(identity) == kind(wanted) and {key: identity.get(key) for key in asked} == asked
 
@@ -129,7 +127,7 @@ def kind(identity: dict) -> str:
 
 
 def described(identity: dict, alike: list[dict]) -> str:
-    """What tells `identity` from those `alike`; all of it, if it is the only one."""
+    """Fields in which `identity` differs from those `alike`; all fields if it is the only one."""
     told = []
     for key, value in sorted(identity.items()):
         if key not in ("modality", "what") and (len(alike) == 1 or any(other.get(key) != value for other in alike)):
@@ -138,22 +136,19 @@ def described(identity: dict, alike: list[dict]) -> str:
     return " ".join(told)
 
 
-def left_behind(folder: Path, sets: list[Params]) -> Iterator[Line]:
-    """Fine-tuned encoders, checkpoints of trainings that did not end, and logs of shards that were killed."""
-    indexed = [(params, corpus) for params in sets for corpus in CORPORA if _index(corpus).is_file()]
-    encoders, trainings = sorted((folder / "finetune_text").glob("*")), sorted((folder / TRAININGS).glob("*"))
-    current = {name for params, corpus in indexed if encoders for name in fine_tunings(corpus, params)}
-    current |= {name for params, corpus in indexed if trainings for name in current_training(corpus, params)}
+def left_behind(folder: Path, sets: list[Params]) -> Iterator[CacheEntry]:
+    """Lines for finished and unfinished trainings, and for logs of killed shards."""
+    trainings = sorted((folder / FOLDER).glob("*"))
+    indexed = [(params, corpus) for params in sets for corpus in params.index if trainings and _index(corpus).is_file()]
+    current = {name for params, corpus in indexed for name in fine_tunings(corpus, params)}
+    current |= {name for params, corpus in indexed for name in current_training(corpus, params)}
     reported = corpora_of_the_report()
     trains_faces = any(params.face.datasets for params in sets)
-    for path in encoders:
-        yield _line("fine-tuned text encoder", path, path.name in current)
     for path in trainings:
-        about = json.loads((path / "about.json").read_text("utf-8")) if (path / "about.json").is_file() else {}
-        what = f"trainings of {about.get('model', 'a model')} on {about.get('corpus', 'a corpus')}"
-        yield _line(what, path, path.name in current or about.get("corpus") in reported)
-    for path in sorted((folder / "face").glob("*")):
-        yield _line("checkpoint of the face encoder", path, trains_faces)
+        known = about(path)
+        what = known.get("what") or f"{known.get('model', 'a model')} on {known.get('corpus', 'a corpus')}"
+        stays = path.name in current or known.get("corpus") in reported or (what == "face encoder" and trains_faces)
+        yield _line(f"training of {what}", path, stays)
     for path in sorted((folder / LOGS).glob(f"*{OPEN}")):
         yield _line("log of a shard that was killed, taken in", path, False)
 
@@ -163,23 +158,23 @@ def _index(corpus: str) -> Path:
 
 
 def current_training(corpus: str, params: Params) -> Iterator[str]:
-    """The name of what train@D would train now; none where its features cannot be used."""
-    from extractors.features import FeaturesError
+    """Name of the training that train@D would do now; nothing if its features cannot be used."""
     from model.identity import digest
-    from pipeline.loading import load_corpus
-    from pipeline.trainings import model_config, training_folder
+    from pipeline.training.loading import load_corpus
+    from pipeline.training.store import model_config, training_folder
 
     rows = read_index(_index(corpus))
+    order = labels(params.index[corpus].reader, [row.label for row in rows])
     try:
-        data, _ = load_corpus(corpus, rows, list(params.model.modalities))
-    except (FeaturesError, StageError):
+        data, _ = load_corpus(corpus, rows, order, list(params.model.modalities))
+    except UserError:
         return
-    config = model_config(params, corpus, data, labels(corpus, [row.label for row in rows]))
+    config = model_config(params, corpus, data, order)
     yield training_folder(digest(data), params.model.name, config, params.train[corpus]).name
 
 
 def corpora_of_the_report() -> list[str]:
-    """Corpora whose trainings stay, whatever their parameters: paper/params.yaml wants tables of them."""
+    """Corpora in paper/params.yaml; their trainings are kept, whatever the parameters."""
     file = Path("paper/params.yaml")
     content = read_yaml(file) if file.is_file() else None
     report = content.get("report") if isinstance(content, dict) else None
@@ -187,39 +182,49 @@ def corpora_of_the_report() -> list[str]:
 
 
 def fine_tunings(corpus: str, params: Params) -> list[str]:
-    """Names that finetune_text gives the encoders of `corpus` in the work cache."""
+    """Names of the fine-tuned encoders of `corpus` in the work cache."""
     settings = params.text[corpus]
     if not settings.finetune:
         return []
-    from extractors import text_training
-    from extractors.device import device
-    from extractors.encoder_folders import encoder_folder
     from extractors.result import ExtractorError
-    from pipeline.finetune_text import folds_of, lesson, parts_of
+    from extractors.text.folders import encoder_folder
+    from extractors.training import text_training
+    from foundation.device import device
+    from pipeline.training.fine_tuning import folds_of, parts_of, training_data
 
     rows, recipe = read_index(_index(corpus)), params.recipe(corpus)
-    order, (train, validation, _) = labels(corpus, [row.label for row in rows]), parts_of(rows)
+    order = labels(params.index[corpus].reader, [row.label for row in rows])
+    train, validation, _ = parts_of(rows)
     folds = folds_of(train, settings.crossfit, recipe.seed)
     try:
         published = encoder_folder(settings.model, fetch=False)
     except ExtractorError as error:
-        raise StageError(f"which fine-tuned encoders are of use cannot be told: {error}") from None
+        raise UserError(f"which fine-tuned encoders are of use cannot be told: {error}") from None
     return [
-        text_training.identity(
-            published, settings, recipe, *lesson(train, validation, order, folds, number), len(order), device()
-        )
+        folder_of(
+            text_training.identity(
+                published,
+                settings,
+                recipe,
+                *training_data(train, validation, order, folds, number),
+                len(order),
+                device(),
+            )
+        ).name
         for number in range(settings.crossfit)
     ]
 
 
-def _line(what: str, path: Path, current: bool) -> Line:
+def _line(what: str, path: Path, current: bool) -> CacheEntry:
     files = [file for file in (path, *path.rglob("*")) if file.is_file()]
     newest = max((file.stat().st_mtime for file in files), default=0.0)
     users = ["current"] if current else ["in use"] if time.time() - newest < IN_USE_SECONDS else []
-    return Line(f"{what} {path.name[:SHOWN]}", len(files), sum(file.stat().st_size for file in files), users, path)
+    return CacheEntry(
+        f"{what} {path.name[:SHOWN]}", len(files), sum(file.stat().st_size for file in files), users, path
+    )
 
 
-def table(lines: Iterable[Line]) -> Iterator[str]:
+def table(lines: Iterable[CacheEntry]) -> Iterator[str]:
     rows = [("entries", "MB", "used by", "what")]
     rows += [(f"{line.number:,}", megabytes(line.bytes_), ", ".join(line.users) or "-", line.what) for line in lines]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
@@ -232,14 +237,14 @@ def megabytes(number: int) -> str:
 
 
 def ask() -> None:
-    """Raise StageError unless the user agrees."""
+    """Raise UserError unless the user agrees."""
     if not sys.stdin.isatty():
-        raise StageError("nothing is deleted without a terminal to ask at: say --yes, or --dry-run to look only")
+        raise UserError("nothing is deleted without a terminal to ask at: say --yes, or --dry-run to look only")
     if input("Delete these? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise StageError("nothing was deleted")
+        raise UserError("nothing was deleted")
 
 
-def prune(cache: WorkCache, lines: list[Line]) -> None:
+def prune(cache: WorkCache, lines: list[CacheEntry]) -> None:
     for line in lines:
         if isinstance(line.name, Path):
             shutil.rmtree(line.name) if line.name.is_dir() else line.name.unlink(missing_ok=True)

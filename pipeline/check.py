@@ -1,25 +1,32 @@
-"""check: all of params.yaml, and that what it names is there, before any other stage runs.
+"""check: validate params.yaml, and check that the files it names exist, before any other stage runs.
 
-DVC removes the outputs of a stage before it runs the stage again, and those of corpora that `datasets` no longer names.
-So a slip must be refused by a stage that has nothing to lose, on which all others depend: this one. It also puts back
-what DVC removed of corpora that are not processed now, or of any corpus if the parameters are refused.
+DVC removes the outputs of a stage before it runs the stage again, and the outputs of corpora that are no longer in
+`datasets`. So a mistake must be found by a stage without valuable outputs, on which all other stages depend: this one.
+It also restores what DVC removed: of corpora that are not processed now, or of all corpora if the parameters are
+refused.
 
-Looked for are the raw corpora, text encoders (a folder, or a name of the hub) and weights of faces, each only where its
-stage would run: who works with features that a colleague made needs none of them.
+It looks for the raw corpora, text encoders (a folder, or a name on the hub) and face weights, but only if their stage
+has to run: with features made by a colleague, none of them is needed.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pipeline.params import CORPORA, MODALITIES, Params, ParamsError, load_params
-from pipeline.stage import StageError, command, log, require_raw_folder, root
+from foundation.errors import UserError
+from foundation.folders import root
+from foundation.log import log
+from foundation.settings import Settings
+from pipeline.params import MODALITIES, Params, load_params
+from pipeline.stage import command, require_raw_folder
 
 PARAMS = Path("params.yaml")
 DONE = Path("data/checked.txt")
-"""What the other stages depend on. Its content never changes, so that they do not run for a new value elsewhere."""
+"""Output on which the other stages depend. Its content never changes, so a changed parameter does not re-run them."""
 
 
 def run() -> None:
@@ -28,20 +35,20 @@ def run() -> None:
     try:
         params = load_params()
         refuse_what_is_not_there(params, locked)
-    except (ParamsError, StageError):
-        put_back(locked, CORPORA)
+    except UserError:
+        put_back(locked, corpora_of(locked))
         raise
-    put_back(locked, [corpus for corpus in CORPORA if corpus not in params.datasets])
-    stop_watching([corpus for corpus in CORPORA if corpus not in params.watch])
+    put_back(locked, [corpus for corpus in corpora_of(locked) if corpus not in params.datasets])
+    stop_watching([folder.name for folder in Path("data").glob("*/") if folder.name not in params.watch])
     DONE.parent.mkdir(exist_ok=True)
     DONE.write_text("params.yaml can be used\n", "utf-8")
 
 
 def let_git_look(file: Path) -> None:
-    """Give the file another second of change.
+    """Move the modification time of the file by one second.
 
-    `-S` can leave it with the size and the second that git has noted of it; git then believes it unchanged, and
-    `git checkout HEAD -- params.yaml` would not bring it back.
+    After `-S` the file can have the same size and modification second as git recorded. Git then believes that it is
+    unchanged, and `git checkout HEAD -- params.yaml` would not restore it.
     """
     if file.is_file():
         status = file.stat()
@@ -49,7 +56,7 @@ def let_git_look(file: Path) -> None:
 
 
 def read_lock(file: Path = Path("dvc.lock")) -> dict[str, dict]:
-    """The stages that have run, by their names, as DVC recorded them; none where there is no lock file."""
+    """Read the stages that DVC has recorded, by name; empty if there is no lock file."""
     if not file.is_file():
         return {}
     stages: dict[str, dict] = (YAML(typ="safe").load(file.read_text("utf-8")) or {}).get("stages", {})
@@ -57,48 +64,47 @@ def read_lock(file: Path = Path("dvc.lock")) -> dict[str, dict]:
 
 
 def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
-    """Look for the folders and encoders that stages with these parameters will need.
+    """Check that the folders and encoders exist that the stages will need with these parameters.
 
     Raises:
-        StageError: one is not there; the message names its key.
+        UserError: one is missing; the message names its key.
     """
     for corpus in params.datasets:
         index = params.index[corpus]
-        if corpus != "demo" and not is_made(locked, f"index@{corpus}", f"index.{corpus}", index.model_dump()):
+        if index.reader != "demo" and not is_made(locked, f"index@{corpus}", f"index.{corpus}", index):
             require_raw_folder(corpus, params)
         text, visual = params.text[corpus], params.visual[corpus]
-        made = is_made(locked, f"extract@{corpus}-text", f"text.{corpus}", text.model_dump())
+        made = is_made(locked, f"extract@{corpus}-text", f"text.{corpus}", text)
         if "text" in index.modalities and not made:
             require_text_encoder(text.model)
         if visual.weights != "random" and not (root() / visual.weights).is_file():
-            raise StageError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "
-                             "`git restore extractors/weights` brings back the weights that come with the project, and "
-                             "`random` needs none")  # fmt: skip
+            raise UserError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "
+                             "`git restore extractors/visual/weights` brings back the weights that come with the "
+                             "project, and `random` needs none")  # fmt: skip
     if params.face.datasets and not (root() / params.face.data).expanduser().is_dir():
-        raise StageError(f"params.yaml: face.data = {params.face.data!r}: there is no such folder; set it to the "
+        raise UserError(f"params.yaml: face.data = {params.face.data!r}: there is no such folder; set it to the "
                          "folder of FER-2013, or face.datasets to []: docs/faces.md")  # fmt: skip
 
 
-def is_made(locked: dict[str, dict], stage: str, key: str, value: object) -> bool:
-    """Whether `stage` has run with this `value` of the parameter `key`: then it need not run again for it."""
+def is_made(locked: dict[str, dict], stage: str, key: str, settings: Settings) -> bool:
+    """Whether `stage` has already run with these `settings` for the parameter `key`."""
     parameters = locked.get(stage, {}).get("params", {}).get("params.yaml", {})
-    return key in parameters and parameters[key] == value
+    try:
+        return type(settings).model_validate(parameters[key]) == settings
+    except (KeyError, ValidationError):
+        return False
 
 
 def require_text_encoder(model: str) -> None:
-    """StageError where neither a folder nor the hub (asked for one small file) has the text encoder `model`."""
-    from extractors.encoder_folders import require_encoder
-    from extractors.result import ExtractorError
+    """Raise UserError if the text encoder `model` is neither a folder nor on the hub (one small file is requested)."""
+    from extractors.text.folders import require_encoder
 
-    try:
-        require_encoder(model)
-    except ExtractorError as error:
-        raise StageError(str(error)) from None
+    require_encoder(model)
 
 
 def put_back(locked: dict[str, dict], corpora: tuple[str, ...] | list[str]) -> None:
-    """Copy the outputs of these corpora that are missing here, and are in DVC's cache, to where they were."""
-    if Path.cwd() != root():  # the folder of an experiment apart, which DVC makes and removes
+    """Restore the missing outputs of these corpora from DVC's cache."""
+    if Path.cwd() != root():  # a separate folder of an experiment, which DVC creates and removes
         return
     missing = {
         out["path"]: out["md5"]
@@ -108,7 +114,7 @@ def put_back(locked: dict[str, dict], corpora: tuple[str, ...] | list[str]) -> N
     }
     if not missing:
         return
-    from dvc.repo import Repo  # half a second
+    from dvc.repo import Repo  # takes half a second
     from dvc_data.hashfile import load
     from dvc_data.hashfile.checkout import checkout
     from dvc_data.hashfile.hash_info import HashInfo
@@ -119,19 +125,25 @@ def put_back(locked: dict[str, dict], corpora: tuple[str, ...] | list[str]) -> N
             try:
                 content = load(repo.cache.local, HashInfo("md5", checksum))
                 checkout(str(Path(path).resolve()), LocalFileSystem(), content, repo.cache.local)
-            except Exception as error:  # another program's many kinds; whoever wants it back asks DVC itself
+            except Exception as error:  # DVC raises many types; a user who needs the file can ask DVC itself
                 log.debug("%s: is not in DVC's cache (%s)", path, error)
 
 
 def stop_watching(corpora: list[str]) -> None:
-    """Remove what the stage `watch` left of these corpora, on which `index` would depend for ever."""
+    """Remove the outputs of the stage `watch` for these corpora; otherwise `index` would still depend on them."""
     for corpus in corpora:
         for name in ("source/files.txt", "watched"):
             (Path("data") / corpus / name).unlink(missing_ok=True)
 
 
+def corpora_of(locked: dict[str, dict]) -> list[str]:
+    """Corpora for which some stage has run."""
+    items = [name.partition("@")[2] for name in locked if "@" in name and not name.startswith("train_face@")]
+    return list(dict.fromkeys(re.sub(f"-({'|'.join(MODALITIES)})$", "", item) for item in items))
+
+
 def outputs_of(locked: dict[str, dict], corpus: str) -> Iterator[dict]:
-    """What the stages of `corpus` made, but for `watch`, whose outputs tell of this moment alone."""
+    """Outputs of the stages of `corpus`, except `watch`, whose outputs describe only the current state."""
     of_corpus = (corpus, *(f"{corpus}-{modality}" for modality in MODALITIES))
     for name, stage in locked.items():
         kind, _, item = name.partition("@")

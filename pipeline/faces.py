@@ -1,7 +1,7 @@
-"""faces@D: results/D/faces.png, a sheet of sampled frames with the faces found in them and as the encoder sees them.
+"""faces@D: draws results/D/faces.png, sampled frames with the detected faces, and the crops that the encoder sees.
 
-To be looked at before the visual features are trusted: a wrong half of a split screen, a poster on the wall that is
-steadier than the speaker, or crops without a chin show here and in no score.
+Look at it before you trust the visual features. Errors such as the wrong half of a split screen, a poster that is
+steadier than the speaker, or crops without a chin are visible here, but not in the scores.
 """
 
 import argparse
@@ -17,48 +17,45 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from extractors.faces import Box, crop, detector, followed, steadiest
-from extractors.features import FeaturesError, read_features
-from extractors.media import ContentError, MediaError, frames, require_content
-from pipeline.params import Params, VisualOf
-from pipeline.stage import StageError, log, parser, raw_folder, start
-from pipeline.utterances import Utterance, read_index
+from extractors.features import read_features
+from extractors.media import MediaError, frames, require_content
+from extractors.settings import VisualSettings
+from extractors.utterance import Utterance
+from extractors.visual.faces import Box, crop, detector, followed, steadiest
+from foundation.log import log
+from pipeline.corpora.index_file import read_index
+from pipeline.params import Params
+from pipeline.stage import parser, raw_folder, start
 
 UTTERANCES = 10
-"""Rows of the sheet, spread evenly over the corpus."""
+"""Number of utterances (rows of the sheet), spread evenly over the corpus."""
 SHOWN = 3
-"""Frames of each, spread evenly over the clip."""
+"""Number of frames shown per utterance, spread evenly over the clip."""
 LOOKED_AT = 60
-"""Frames at most of each: a clip of minutes is judged by its beginning."""
+"""Largest number of frames searched per utterance, so only the beginning of a long clip is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the detector saw of an utterance."""
+    """Sampled pictures of an utterance and the faces detected in them."""
 
     row: Utterance
     pictures: list[np.ndarray]
     boxes: list[list[Box]]
-    """Of each picture."""
+    """Boxes of the faces in each picture."""
     chosen: list[int | None]
-    """Of each picture the place of the speaker's box, or None."""
+    """Position of the speaker's box in each picture, or None."""
     problem: str = ""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
     rows = read_index(Path("data") / args.corpus / "index.csv")
     file = Path("data") / args.corpus / "features" / "visual.safetensors"
-    try:
-        features = read_features(file, len(rows))
-    except FeaturesError as error:
-        raise StageError(str(error)) from None
+    features = read_features(file, len(rows))
     filmed = [row for row in rows if row.video]
     places = np.linspace(0, len(filmed) - 1, min(UTTERANCES, len(filmed))).round().astype(int)
     settings, raw = params.visual[args.corpus], raw_folder(args.corpus, params)
-    try:
-        samples = [sample(filmed[place], raw, settings) for place in places]
-    except ContentError as error:
-        raise StageError(str(error)) from None
+    samples = [sample(filmed[place], raw, settings) for place in places]
     sheet = Path("results") / args.corpus / "faces.png"
     sheet.parent.mkdir(parents=True, exist_ok=True)
     with_face = int(features.present.sum())
@@ -67,8 +64,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     log.info("%s: %d utterances drawn; a face in %d of %d clips", sheet, len(samples), with_face, len(filmed))
 
 
-def sample(row: Utterance, raw: Path, settings: VisualOf) -> Sample:
-    """Detect as the extractor does; a clip that cannot be decoded is a sample with a problem."""
+def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
+    """Detect faces as the extractor does; a clip that cannot be decoded gives a sample with a problem."""
     require_content(raw / row.video, row.video_hash)
     try:
         pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), LOOKED_AT))
@@ -84,8 +81,8 @@ def sample(row: Utterance, raw: Path, settings: VisualOf) -> Sample:
     return Sample(row, pictures, boxes, chosen)
 
 
-def draw(samples: list[Sample], title: str, whitening: tuple[float, float], margin: float, file: Path) -> None:
-    """A row an utterance: frames with all boxes (the speaker's in vermilion), then the whitened crops."""
+def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], margin: float, file: Path) -> None:
+    """Draw one row per utterance: frames with all boxes (the speaker's in vermilion), then the normalised crops."""
     height = max(1, len(samples))
     figure, grid = plt.subplots(
         height, 2 * SHOWN, figsize=(2.1 * 2 * SHOWN, 1.75 * height), squeeze=False, layout="constrained"
@@ -109,7 +106,9 @@ def draw(samples: list[Sample], title: str, whitening: tuple[float, float], marg
             box = one.chosen[place]
             if box is not None:
                 face = crop(one.pictures[place], one.boxes[place][box], margin).astype(float)
-                line[SHOWN + column].imshow((face - whitening[0]) / whitening[1], cmap="gray", vmin=-2.5, vmax=2.5)
+                line[SHOWN + column].imshow(
+                    (face - normalisation[0]) / normalisation[1], cmap="gray", vmin=-2.5, vmax=2.5
+                )
     figure.savefig(file, dpi=90, metadata={"Software": None})
     plt.close(figure)
 

@@ -1,11 +1,11 @@
-"""Emotions of a recording of one's own, by a trained model.
+"""Predict the emotions in your own recording with a trained model.
 
     python -m pipeline.predict VIDEO --transcript FILE --model models/demo
 
-VIDEO is a recording (mp4, avi, mkv, flv, mpg, wav, …), or a folder of recordings, each with its transcript of the same
-name beside it. The transcript is SRT, WebVTT or CSV (text, and speaker, start, end); without VIDEO it is judged alone,
-or by the files that its column `file` names. Beside the table in the terminal, predictions.csv, predictions.json and
-report.html are written. A run that was killed goes on where it was.
+VIDEO is a recording (mp4, avi, mkv, flv, mpg, wav, …), or a folder of recordings, each with a transcript of the same
+name in that folder. The transcript is SRT, WebVTT or CSV (text, and speaker, start, end). Without VIDEO, predictions
+use the text only, or the media files that the CSV column `file` names. The command prints a table and writes
+predictions.csv, predictions.json and report.html. An interrupted run can be resumed.
 """
 
 import argparse
@@ -35,8 +35,8 @@ def main() -> None:
     given = arguments().parse_args()
 
     def work() -> None:
-        # Only here: worker processes import this module anew, and need neither torch nor transformers.
-        from pipeline.judge import run
+        # Imported here, because worker processes import this module too, and need neither torch nor transformers.
+        from pipeline.prediction.run import run
 
         run(given)
 

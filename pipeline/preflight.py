@@ -1,4 +1,4 @@
-"""Before `dvc repro`: say in our words what DVC would say in its own, or not at all.
+"""Checks before `dvc repro`, with clearer messages than DVC's own.
 
 python -m pipeline.preflight
 """
@@ -11,7 +11,7 @@ UNKNOWN_USER = "git does not know who you are"
 
 
 def git_advice() -> str:
-    """What is lacking for `dvc exp`, or an empty string."""
+    """Describe what `dvc exp` lacks, or return an empty string."""
     try:
         found = subprocess.run(["git", "rev-parse", "--verify", "--quiet", "HEAD"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def main() -> None:
     except ParamsError as error:
         raise SystemExit(f"error: {error}") from None
     lacking = git_advice()
-    # Without a repository DVC refuses everything, `repro` included, unless it is told that there is none.
+    # Without a git repository, DVC refuses every command, even `repro`, unless core.no_scm is set.
     no_scm = "true" if lacking and "commit" not in lacking and lacking != UNKNOWN_USER else "false"
     subprocess.run(["dvc", "config", "--local", "core.no_scm", no_scm], check=True)
     if lacking == UNKNOWN_USER:

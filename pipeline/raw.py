@@ -1,22 +1,24 @@
-"""raw@D: data/D/source/note.txt, a word on where the raw corpus of D lies. The corpus `demo` is made if need be.
+"""raw@D: writes data/D/source/note.txt, a note on where the raw corpus D is; makes the corpus `demo` if it is missing.
 
-The corpus itself stays where it is: nothing is copied, and DVC does not look at it, so that a colleague without it can
-work with the features that were made of it. `index` needs it. To have DVC notice its changes: pipeline/watch.py.
+The corpus itself stays where it is. It is not copied, and DVC does not track it, so that a colleague without the corpus
+can work with features extracted from it. Only `index` needs it. pipeline/watch.py lets DVC notice changed files.
 """
 
 import argparse
 import shutil
 from pathlib import Path
 
+from foundation.errors import UserError
+from foundation.log import log
 from pipeline.params import Params
-from pipeline.stage import StageError, log, parser, raw_folder, start
+from pipeline.stage import parser, raw_folder, start
 
 NOTE = """The raw corpus is the folder that `index.{0}.raw` in params.yaml names. Only the stage `index@{0}` reads it.
 """
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    if args.corpus == "demo":
+    if params.index[args.corpus].reader == "demo":
         make_demo_corpus(raw_folder(args.corpus, params))
     note = Path("data") / args.corpus / "source" / "note.txt"
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -24,16 +26,16 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 
 def make_demo_corpus(folder: Path) -> None:
-    """Make the synthetic corpus in `folder` unless it is there; the README in it, written last, says it is whole."""
-    # Here, not at the top: the makers of pictures and sound take a second to import, which a note does not need.
-    from pipeline.corpora import demo
+    """Make the synthetic corpus in `folder` unless it exists; its README is written last and marks it as complete."""
+    # Imported here, because the libraries for pictures and sound take a second to load and are rarely needed.
+    from pipeline.synthetic import demo
 
     made = folder / "README.txt"
     if made.is_file() and made.read_text(encoding="utf-8") == demo.README:
         return
     if folder.exists():
         if any(folder.iterdir()) and not (folder / demo.MARK).exists():
-            raise StageError(f"{folder}: is not empty and not a demo corpus; set index.demo.raw to another folder")
+            raise UserError(f"{folder}: is not empty and not a demo corpus; set index.demo.raw to another folder")
         shutil.rmtree(folder)
     log.info("making the synthetic corpus in %s", folder)
     demo.make_demo(folder)

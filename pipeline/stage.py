@@ -1,4 +1,4 @@
-"""How a stage starts and how it fails: the one entrance that every module of the graph shares."""
+"""Common start of all stages and commands: arguments, parameters, logging and error messages."""
 
 import argparse
 import gc
@@ -8,71 +8,64 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pipeline.arithmetic  # noqa: F401 (every stage's numbers depend on it)
-from pipeline.params import CORPORA, Params, ParamsError, load_params
-
-log = logging.getLogger("cmath")
-
-
-class StageError(Exception):
-    """What the user can mend; the message names the file or key and the remedy, and is shown without a traceback."""
-
-
-def root() -> Path:
-    """The project's root: DVC names it also where it runs an experiment in a folder of its own."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
-
-
-def cache_folder() -> Path:
-    """The work cache: `$CMATH_CACHE`, or `.cache` in the project's root."""
-    return Path(os.environ.get("CMATH_CACHE") or root() / ".cache")
+from foundation.errors import UserError
+from foundation.folders import root
+from pipeline.params import Params, load_params
 
 
 def raw_folder(corpus: str, params: Params) -> Path:
-    """The folder that index.D.raw names: the same one where DVC runs an experiment in a folder of its own."""
+    """Folder that index.D.raw names; relative to the project's root, even if DVC uses a temporary folder."""
     return root() / Path(params.index[corpus].raw).expanduser()
 
 
 def require_raw_folder(corpus: str, params: Params) -> Path:
-    """`raw_folder`, or StageError where there is none."""
+    """Return `raw_folder`, or raise UserError if it does not exist."""
     folder, key, value = raw_folder(corpus, params), f"index.{corpus}.raw", params.index[corpus].raw
     if not folder.is_dir():
-        if corpus == "demo":
-            raise StageError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); "
-                             "`python -m pipeline.raw demo` makes the synthetic corpus there")  # fmt: skip
-        raise StageError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); set it to the folder "
+        if params.index[corpus].reader == "demo":
+            raise UserError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); "
+                             f"`python -m pipeline.raw {corpus}` makes the synthetic corpus there")  # fmt: skip
+        raise UserError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); set it to the folder "
                          f"of the raw corpus, e.g. `dvc exp run -S {key}=/corpora/{Path(value).name}`")  # fmt: skip
     return folder
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with the argument that every stage has, the corpus; `doc` is the module's docstring."""
+    """Make a parser with the argument `corpus` that every stage has; `doc` is the module's docstring."""
     result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("corpus", choices=CORPORA)
+    result.add_argument("corpus", help="a name in `index` of params.yaml")
     return result
 
 
 def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argparse.ArgumentParser) -> None:
-    """Run `stage` on the command line's arguments and params.yaml; the user's errors end as one line and status 1."""
+    """Run `stage` with the command-line arguments and params.yaml; a UserError ends as one line with status 1."""
     args = arguments.parse_args()
-    command(lambda: stage(args, load_params()))
+
+    def work() -> None:
+        params = load_params()
+        corpus = getattr(args, "corpus", None)
+        if corpus is not None and corpus not in params.index:
+            raise UserError(f"{corpus}: is no corpus; `index` of params.yaml has {', '.join(params.index)}")
+        stage(args, params)
+
+    command(work)
 
 
 def start_logging() -> None:
-    """Say on the terminal what `CMATH_LOG` asks for: INFO, or WARNING for less."""
+    """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages."""
     level = os.environ.get("CMATH_LOG", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 
 def command(work: Callable[[], None]) -> None:
-    """Do `work` as a command does: log to the terminal; the user's errors end as one line and status 1."""
+    """Run `work` as a command: log to the terminal; a UserError is printed as one line, with status 1."""
     start_logging()
-    # Torch and its like are a million objects that never go: searching them for garbage while they load, and once more
-    # at the end, takes a third of a short command's time.
+    # Torch and similar libraries create a million permanent objects. Garbage collection over them, while they load and
+    # at the end, would take a third of a short command's time.
     gc.set_threshold(100_000, 50, 100)
     try:
         work()
-    except (StageError, ParamsError) as error:
+    except UserError as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("interrupted; what was finished is kept: the same command goes on from there") from None

@@ -1,11 +1,11 @@
-"""train_face: FER-2013 to the weights of the face encoder, models/face/denseface.safetensors, and their card.
+"""train_face: trains the face encoder on FER-2013; writes models/face/denseface.safetensors and a model card.
 
-No part of the default graph, for the repository ships the weights of one run:
+This stage does not run by default, because the repository contains the weights of one run:
     dvc exp run -S 'face.datasets=[fer2013]' -S face.data=FOLDER train_face@fer2013      trains them again
-    python -m pipeline.train_face --evaluate --data FOLDER      scores the shipped weights on the official PublicTest
+    python -m pipeline.train_face --evaluate --data FOLDER      scores these weights on the official PublicTest
 
-The epoch is chosen on a held-out part of Training; PublicTest is looked at once, at the end. A run that was killed goes
-on where it was.
+The epoch is chosen on a held-out part of Training; PublicTest is used once, at the end. An interrupted run can be
+resumed.
 """
 
 import argparse
@@ -22,35 +22,36 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 
-from extractors import denseface, face_encoder, face_training, faces
-from extractors.cache import fingerprint
-from extractors.denseface import DenseFace
-from extractors.device import device
-from extractors.face_encoder import Trained, load, save
-from extractors.face_training import Recipe, probabilities, train
-from extractors.faces import grey_levels
+from extractors.settings import FaceTrainingSettings
+from extractors.training import face_training
+from extractors.training.face_training import probabilities, train
+from extractors.visual import face_encoder
+from extractors.visual.denseface import DenseFace
+from extractors.visual.face_encoder import FaceWeights, load, save
+from extractors.visual.faces import grey_levels
+from foundation.device import device
+from foundation.errors import UserError
+from foundation.folders import root
+from foundation.identity import code_digest
+from foundation.log import log
+from foundation.torch_setup import prepare_torch
+from foundation.trainings import folder_of, write_about
 from pipeline.corpora import fer2013
-from pipeline.params import Face, Params
-from pipeline.stage import StageError, cache_folder, log, root, start
+from pipeline.params import Params
+from pipeline.stage import start
 
-SHIPPED = root() / "extractors/weights/denseface.safetensors"
+SHIPPED = root() / "extractors/visual/weights/denseface.safetensors"
 MADE = Path("models/face/denseface.safetensors")
 RESULTS = Path("results/face")
-CODE = (face_training, denseface, face_encoder, faces)
-"""Modules that decide the weights, beside this one."""
 NOT_OF_WEIGHTS = frozenset({"datasets", "data"})
-"""Of `face`: whether it is trained at all, and where the faces lie, whose content stands in the name."""
+"""Fields of `face` that are not in the identity: whether to train, and the data folder (its content is hashed)."""
 CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "60"))
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    torch.use_deterministic_algorithms(True)
-    torch.set_flush_denormal(True)
+    prepare_torch()
     settings = params.face
-    try:
-        data = fer2013.read(root() / (args.data or settings.data), settings.labels)
-    except fer2013.FerError as error:
-        raise StageError(str(error)) from None
+    data = fer2013.read(root() / (args.data or settings.data), settings.labels)
     if args.evaluate:
         print(table(evaluate(_loaded(args.weights), data)))
         return
@@ -62,20 +63,21 @@ def run(args: argparse.Namespace, params: Params) -> None:
         stratify=data.train.targets.argmax(axis=1),
     )
     pixels, targets = torch.from_numpy(data.train.pixels), torch.from_numpy(data.train.targets)
-    mean, deviation = grey_levels(np.bincount(data.train.pixels[fitted].ravel(), minlength=256))
-    white = ((pixels.float() - mean) / deviation).unsqueeze(1)
-    checkpoint = cache_folder() / "face" / f"{identity(settings, data)}.pt"
+    mean, std = grey_levels(np.bincount(data.train.pixels[fitted].ravel(), minlength=256))
+    white = ((pixels.float() - mean) / std).unsqueeze(1)
+    work = folder_of(identity(settings, data))
+    write_about(work, what="face encoder")
     state = train(
         white[fitted],
         targets[fitted],
         (white[chosen_on], targets[chosen_on]),
-        recipe(settings),
+        settings,
         device(),
-        checkpoint,
+        work / "state.pt",
         CHECKPOINT_SECONDS,
         log.info,
     )
-    save(state.best, data.classes, mean, deviation, MADE)
+    save(state.best, data.classes, mean, std, MADE)
     scores = evaluate(_loaded(MADE), data)
     RESULTS.mkdir(parents=True, exist_ok=True)
     metrics = {**scores, "held_out_accuracy": round(state.best_accuracy, 2), "best_epoch": state.best_epoch}
@@ -84,54 +86,50 @@ def run(args: argparse.Namespace, params: Params) -> None:
         writer = csv.DictWriter(stream, list(state.history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(state.history)
-    MADE.with_suffix(".md").write_text(card(settings, data, metrics, mean, deviation), "utf-8")
-    checkpoint.unlink(missing_ok=True)
+    MADE.with_suffix(".md").write_text(card(settings, data, metrics, mean, std), "utf-8")
     log.info("PublicTest, looked at once:\n%s", table(scores))
 
 
-def recipe(settings: Face) -> Recipe:
-    chosen = settings.model_dump(include=set(Recipe.__dataclass_fields__) - {"phases"})
-    return Recipe(phases=[(phase.edge, phase.epochs) for phase in settings.phases], **chosen)
-
-
-def identity(settings: Face, data: fer2013.Fer2013) -> str:
-    """A name for all that decides the weights, so that no other training's checkpoint is taken up."""
-    content = hashlib.sha256(data.train.pixels.tobytes() + data.train.targets.tobytes()).hexdigest()
-    files = [Path(__file__), *(Path(str(module.__file__)) for module in CODE)]
-    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    chosen = settings.model_dump(mode="json", exclude=set(NOT_OF_WEIGHTS))
-    made_by = {"torch": torch.__version__, "sklearn": version("scikit-learn"), "device": device().type}
-    return fingerprint({**chosen, "faces": content, "code": code, **made_by})
-
-
-def _loaded(file: Path) -> Trained:
-    try:
-        return load(file)
-    except ValueError as error:
-        raise StageError(f"{file}: {error}") from None
-
-
-def evaluate(trained: Trained, data: fer2013.Fer2013) -> dict:
-    """Scores of the stored weights on PublicTest, percent, and those of the most frequent training class."""
-    if trained.classes != data.classes:
-        raise StageError(f"the weights know {', '.join(trained.classes)}; face.labels gives {', '.join(data.classes)}")
-    white = ((torch.from_numpy(data.test.pixels).float() - trained.mean) / trained.deviation).unsqueeze(1)
-    network = DenseFace.of(trained.weights).to(device())
-    guess = probabilities(network, white, device()).argmax(1).numpy()
-    label = data.test.targets.argmax(axis=1)
-    constant = np.full_like(label, np.bincount(data.train.targets.argmax(axis=1)).argmax())
-    f1 = f1_score(label, guess, labels=range(len(data.classes)), average=None, zero_division=0)
+def identity(settings: FaceTrainingSettings, data: fer2013.Fer2013) -> dict[str, object]:
+    """Everything that determines the weights."""
     return {
-        **_scores(label, guess),
-        "f1": {name: _percent(value) for name, value in zip(data.classes, f1, strict=True)},
-        "constant": _scores(label, constant),
+        **settings.model_dump(mode="json", exclude=set(NOT_OF_WEIGHTS)),
+        "faces": hashlib.sha256(data.train.pixels.tobytes() + data.train.targets.tobytes()).hexdigest(),
+        "code": code_digest([Path(str(face_training.__file__)), Path(str(face_encoder.__file__))]),
+        "torch": torch.__version__,
+        "sklearn": version("scikit-learn"),
+        "device": device().type,
     }
 
 
-def _scores(label: np.ndarray, guess: np.ndarray) -> dict[str, float]:
+def _loaded(file: Path) -> FaceWeights:
+    try:
+        return load(file)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def evaluate(trained: FaceWeights, data: fer2013.Fer2013) -> dict:
+    """Scores on PublicTest, percent, of the stored weights and of the majority-class baseline."""
+    if trained.classes != data.classes:
+        raise UserError(f"the weights know {', '.join(trained.classes)}; face.labels gives {', '.join(data.classes)}")
+    white = ((torch.from_numpy(data.test.pixels).float() - trained.mean) / trained.std).unsqueeze(1)
+    network = DenseFace.of(trained.weights).to(device())
+    predicted = probabilities(network, white, device()).argmax(1).numpy()
+    label = data.test.targets.argmax(axis=1)
+    majority = np.full_like(label, np.bincount(data.train.targets.argmax(axis=1)).argmax())
+    f1 = f1_score(label, predicted, labels=range(len(data.classes)), average=None, zero_division=0)
     return {
-        "accuracy": _percent(accuracy_score(label, guess)),
-        "weighted_f1": _percent(f1_score(label, guess, average="weighted", zero_division=0)),
+        **_scores(label, predicted),
+        "f1": {name: _percent(value) for name, value in zip(data.classes, f1, strict=True)},
+        "majority": _scores(label, majority),
+    }
+
+
+def _scores(label: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    return {
+        "accuracy": _percent(accuracy_score(label, predicted)),
+        "weighted_f1": _percent(f1_score(label, predicted, average="weighted", zero_division=0)),
     }
 
 
@@ -142,37 +140,39 @@ def _percent(value: float) -> float:
 def table(scores: dict) -> str:
     lines = [("accuracy", scores["accuracy"]), ("weighted F1", scores["weighted_f1"])]
     lines += [(f"F1 {name}", value) for name, value in scores["f1"].items()]
-    lines += [("constant accuracy", scores["constant"]["accuracy"])]
+    lines += [("majority-class accuracy", scores["majority"]["accuracy"])]
     return "\n".join(f"{name:18s} {value:6.2f} %" for name, value in lines)
 
 
 CARD = """# DenseNet-BC for faces
 
-Growth 12, depth 100, compression 0.5, grey 64x64 in, 342 pooled values out; made by the stage `train_face`.
+Growth 12, depth 100, compression 0.5. Input: a grey face of 64x64 pixels. Output: 342 pooled values. Made by the stage
+`train_face`.
 
 | on PublicTest ({tested} faces), percent | |
 |---|---|
 {scores}
-| always the most frequent training class: accuracy | {constant:.2f} |
+| majority-class baseline: accuracy | {majority:.2f} |
 | held-out part of Training: accuracy (chose the epoch) | {held_out_accuracy:.2f} |
 
-- **Data**: FER-2013, Training: {trained} faces, of which {held_out:.0%} held out. Labels: {labels}.
-- **Recipe**: {phases}; best epoch {best_epoch}. SGD with Nesterov momentum 0.9, batch {batch}, one cycle up to
-  {learning_rate:g}, weight decay {weight_decay:g}, label smoothing {label_smoothing:g}, bfloat16, seed {seed}.
-- **Augmentation**: each face is mirrored, turned by up to {rotation:g} degrees, scaled by up to {scale:.0%}, moved by
-  up to {shift:.0%}, relit, and with probability {erase:g} partly covered.
-- **Whitening**: mean {mean:.2f} and deviation {deviation:.2f} of the training faces' grey levels; the extractor whitens
-  a corpus by its own.
-- **Storage**: matrices as float16. The scores are those of the stored file.
+- **Data**: FER-2013, Training: {trained} faces, of which {held_out:.0%} are held out. Labels: {labels}.
+- **Recipe**: {phases}. The best epoch is {best_epoch}. SGD with
+  Nesterov momentum 0.9, batch {batch}, one cycle up to {learning_rate:g}, weight decay {weight_decay:g}, label
+  smoothing {label_smoothing:g}, bfloat16, seed {seed}.
+- **Augmentation**: each face is mirrored, rotated by up to {rotation:g} degrees, scaled by up to {scale:.0%}, shifted
+  by up to {shift:.0%}, changed in brightness and contrast, and with probability {erase:g} partly covered.
+- **Normalisation**: mean {mean:.2f} and standard deviation {std:.2f} of the grey levels of the training faces. The
+  extractor normalises each corpus by the corpus's own mean and standard deviation.
+- **Storage**: matrices are stored as float16. The scores are those of the stored file.
 - **Code**: commit {commit}.
-- **Limits**: pictures from the web with posed and acted emotion, labelled by few people: about 65 % of the labels are
-  what another person would say. Frontal faces. Nothing was done for balance of age, sex or skin, so errors may differ
-  by group. Not for decisions about people.
+- **Limits**: The pictures are from the web, with posed and acted emotion, labelled by few people. About 65 % of the
+  labels are what another person would say. The faces are frontal. Nothing was done to balance age, sex or skin colour,
+  so errors may differ by group. Do not use it for decisions about people.
 """
 
 
-def card(settings: Face, data: fer2013.Fer2013, metrics: dict, mean: float, deviation: float) -> str:
-    """What the weights are, as Markdown."""
+def card(settings: FaceTrainingSettings, data: fer2013.Fer2013, metrics: dict, mean: float, std: float) -> str:
+    """Model card of the weights, as Markdown."""
     shown = {"accuracy": metrics["accuracy"], "weighted F1": metrics["weighted_f1"]}
     shown |= {f"F1 {name}": value for name, value in metrics["f1"].items()}
     labels = {"fer2013": "FER-2013's own", "majority": "FER+, most frequent", "soft": "FER+, shares of the votes"}
@@ -183,11 +183,11 @@ def card(settings: Face, data: fer2013.Fer2013, metrics: dict, mean: float, devi
         tested=len(data.test.pixels),
         trained=len(data.train.pixels),
         scores="\n".join(f"| {name} | {value:.2f} |" for name, value in shown.items()),
-        constant=metrics["constant"]["accuracy"],
+        majority=metrics["majority"]["accuracy"],
         held_out_accuracy=metrics["held_out_accuracy"],
         best_epoch=metrics["best_epoch"],
         mean=mean,
-        deviation=deviation,
+        std=std,
         commit=_commit(),
     )
 

@@ -85,7 +85,7 @@ def write_meld_csv(file: Path, rows: list[dict[str, object]], encoding: str = "u
 
 
 def in_this_process(work: Callable, items: Iterable, prepare: Callable, *arguments: object) -> Iterator[tuple]:
-    """`extractors.workers.spread` without the seconds that a process takes to start."""
+    """`foundation.workers.spread` without the seconds that a process takes to start."""
     prepare(*arguments)
     yield from ((item, work(item)) for item in items)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from extractors.features import Features, write_features
+from extractors.utterance import Utterance
+from pipeline.corpora.index_file import write_index
 from pipeline.corpora.labels import MELD
-from pipeline.utterances import Utterance, write_index
 
 
 def write_features_of_meld(folder: Path) -> list[Utterance]:

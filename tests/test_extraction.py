@@ -19,14 +19,20 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-from extractors.face_encoder import FaceEncoder, Weights
-from extractors.workers import Lost
+from extractors.visual.face_encoder import FaceEncoder, Weights
+from foundation.errors import UserError
+from foundation.workers import TaskLost
 from pipeline import extract, index
 from pipeline.params import load_params
-from pipeline.stage import StageError
 from tests.conftest import write_clip
 
 pytestmark = pytest.mark.slow
+
+
+def lost(reason: str) -> Callable[..., list]:
+    """Instead of `spread`: every clip is lost."""
+    return lambda _, clips, *__: [(clip, TaskLost(reason)) for clip in clips]
+
 
 PROJECT = Path(__file__).parents[1]
 FEATURES = Path("data/meld/features")
@@ -171,9 +177,11 @@ def test_the_encoder_is_loaded_before_the_stage_ends_though_no_face_needs_it(
         loaded.append(weights)
         return FaceEncoder(weights)
 
-    monkeypatch.setattr("extractors.face_encoder.FaceEncoder", slowly)
-    monkeypatch.setattr("extractors.visual.spread", lambda _, clips, *__: [(clip, Lost("lost")) for clip in clips])
-    with pytest.raises(StageError, match=r"visual: nothing could be extracted \(lost\)"):
+    monkeypatch.setattr("extractors.visual.face_encoder.FaceEncoder", slowly)
+    monkeypatch.setattr(
+        "extractors.visual.extractor.spread", lambda _, clips, *__: [(clip, TaskLost("lost")) for clip in clips]
+    )
+    with pytest.raises(UserError, match=r"visual: nothing could be extracted \(lost\)"):
         run("visual")
     assert len(loaded) == 1
 
@@ -201,8 +209,10 @@ def test_a_decoder_that_crashes_costs_its_clip_alone_and_the_report_says_so(
 def test_where_nothing_can_be_extracted_the_stage_fails_and_writes_nothing(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extractors.audio.spread", lambda _, clips, *__: [(clip, Lost("died twice")) for clip in clips])
-    with pytest.raises(StageError, match=r"audio: nothing could be extracted \(died twice\)"):
+    monkeypatch.setattr(
+        "extractors.audio.extractor.spread", lambda _, clips, *__: [(clip, TaskLost("died twice")) for clip in clips]
+    )
+    with pytest.raises(UserError, match=r"audio: nothing could be extracted \(died twice\)"):
         run("audio")
     assert not FEATURES.exists()
 
@@ -305,7 +315,7 @@ def test_shards_of_text_and_of_pictures_give_the_plain_runs_bytes(
     modality: str, corpus: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if modality == "text":
-        from extractors import encoder
+        from extractors.text import encoder
 
         monkeypatch.setattr(encoder, "BATCH_TOKENS", 12)  # several batches, whose company decides the last bits
     with caplog.at_level("INFO", "cmath"):

@@ -16,15 +16,18 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
+from extractors.extraction import reduced
 from extractors.features import Features, read_features, write_features
+from extractors.settings import AudioSettings
+from extractors.utterance import Utterance
 from model.training import positions
 from pipeline import extract, finetune_text, train
-from pipeline.bundle import NAME, TEST_GUESSES
-from pipeline.extract import reduced
-from pipeline.loading import load_corpus
-from pipeline.params import AudioOf, load_params
-from pipeline.trainings import training_settings
-from pipeline.utterances import Utterance, read_index, write_index
+from pipeline.bundle import NAME, TEST_PREDICTIONS
+from pipeline.corpora.index_file import read_index, write_index
+from pipeline.corpora.labels import MELD
+from pipeline.params import load_params
+from pipeline.training.loading import load_corpus
+from pipeline.training.store import class_weights_of
 from tests.pipeline.small import ENCODER, PROJECT, WORDS, params_with, write_text_corpus
 from tests.random_features import write_features_of_meld
 
@@ -100,7 +103,7 @@ def test_what_others_say_changes_no_encoder_and_none_of_trains_features(
 
 @pytest.mark.parametrize("kind", ["pca", "svm"])
 def test_reduction_is_learnt_of_train_alone(tmp_path: Path, kind: str) -> None:
-    settings = AudioOf.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": kind, "dim": 4})
+    settings = AudioSettings.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": kind, "dim": 4})
     rows = write_text_corpus(tmp_path / "index.csv")
     train = np.array([row.split == "train" for row in rows])
     values = np.random.default_rng(0).normal(size=(len(rows), 20)).astype(np.float32)
@@ -123,7 +126,7 @@ def test_reduction_is_learnt_of_train_alone(tmp_path: Path, kind: str) -> None:
 def test_standardisation_and_class_weights_are_of_train_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     params = load_params(PROJECT / "params.yaml")
-    settings = params.train.meld.model_copy(update={"class_weights": True})
+    settings = params.train["meld"].model_copy(update={"class_weights": True})
     index = tmp_path / "data/meld/index.csv"
     rows = write_text_corpus(index)
     train = np.array([row.split == "train" for row in rows])
@@ -132,10 +135,10 @@ def test_standardisation_and_class_weights_are_of_train_alone(tmp_path: Path, mo
     def fitted(values: np.ndarray, relabel: Callable[[Utterance], str]) -> list[torch.Tensor]:
         write_text_corpus(index, relabel)
         write_features(Features(values, np.ones(len(rows), bool), {}), tmp_path / "data/meld/features/text.safetensors")
-        corpus, scalers = load_corpus("meld", read_index(index), ["text"])
-        weights = training_settings(settings, corpus.label[positions(corpus, "train")], 7).class_weights
+        corpus, scalers = load_corpus("meld", read_index(index), MELD, ["text"])
+        weights = class_weights_of(settings, corpus.label[positions(corpus, "train")], 7)
         assert weights is not None
-        return [scalers["text"].mean, scalers["text"].deviation, weights]
+        return [scalers["text"].mean, scalers["text"].std, weights]
 
     before = fitted(values, lambda row: row.label)
     assert all(map(torch.equal, fitted(values, shuffled("validation", "test")), before))
@@ -181,18 +184,18 @@ def trained_files(
         train.run(Namespace(corpus="meld"), load_params())
     bundle = folder / "models/meld" / NAME
     files = {str(file.relative_to(bundle)): file.read_bytes() for file in bundle.rglob("*") if file.is_file()}
-    guesses = np.concatenate(list(load_file(folder / "models/meld" / TEST_GUESSES).values()))
-    return files, (folder / "results/meld/history.csv").read_bytes(), guesses
+    predictions = np.concatenate(list(load_file(folder / "models/meld" / TEST_PREDICTIONS).values()))
+    return files, (folder / "results/meld/history.csv").read_bytes(), predictions
 
 
 @pytest.mark.parametrize("model", ["cmath", "multidag"])  # multidag orders its lessons by what it knows of the corpus
 def test_a_model_its_epoch_and_its_history_know_nothing_of_test(model: str, tmp_path: Path) -> None:
-    files, history, guesses = trained_files(tmp_path / "a", model, 3, ())
+    files, history, predictions = trained_files(tmp_path / "a", model, 3, ())
     other_files, other_history, other_guesses = trained_files(tmp_path / "b", model, 3, ("test",))
     assert any(name.endswith(".safetensors") for name in files)
     assert other_files == files
     assert other_history == history
-    assert (other_guesses != guesses).any()
+    assert (other_guesses != predictions).any()
 
 
 @pytest.mark.parametrize("model", ["cmath", "multidag"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extractors import ray_workers
+from foundation import ray_workers
 from pipeline import extract, index, raw
 from pipeline.params import load_params
 

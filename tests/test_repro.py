@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.corpora import demo
+from pipeline.synthetic import demo
 from tests.conftest import write_clip
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.raw = folder / "project", folder / "corpus"
-        for name in ("pipeline", "extractors", "model", "paper", ".dvc"):
+        for name in ("foundation", "pipeline", "extractors", "model", "paper", ".dvc"):
             ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
             shutil.copytree(PROJECT / name, self.folder / name, ignore=ignored)
         for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
@@ -127,7 +127,7 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     assert 0 <= metrics["present"]["visual"] <= metrics["present"]["audio"] <= 100
     for groups in ("by_length", "by_modalities"):
         assert sum(group["utterances"] for group in metrics[groups].values()) == metrics["utterances"]
-    assert set(metrics["constant"]) == {"accuracy", "weighted_f1"}
+    assert set(metrics["majority"]) == {"accuracy", "weighted_f1"}
     assert set(metrics["f1"]) == {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}
     with (workspace.folder / "results/meld/predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -181,7 +181,7 @@ def test_a_width_re_runs_train_and_evaluate_only(workspace: Workspace) -> None:
     assert workspace.locked() == before
 
 
-def test_a_rival_is_one_name_and_the_others_settings_re_run_nothing(workspace: Workspace) -> None:
+def test_a_baseline_is_one_name_and_the_others_settings_re_run_nothing(workspace: Workspace) -> None:
     params = workspace.folder / "params.yaml"
     chosen, before = params.read_text(), workspace.locked()
     params.write_text(chosen.replace("balance_weight: 0.01", "balance_weight: 0.02"))  # of scmm
@@ -212,7 +212,7 @@ def test_one_changed_clip_of_a_watched_corpus_costs_one_extraction(workspace: Wo
     write_clip(workspace.raw / "train_splits" / "dia0_utt1.mp4", seconds=1.0)
     said = workspace.run("repro")
     assert "audio: 1 to extract" in said
-    assert "visual: faces of 1 clips to find" in said  # of train: its grey levels may move the whitening of all
+    assert "visual: faces of 1 clips to find" in said  # of train: its grey levels may move the normalisation of all
     assert "text: 0 to extract" in said
     assert "Running stage 'train@meld'" in said
     workspace.commit("a changed clip")
@@ -223,7 +223,7 @@ def test_one_changed_clip_of_a_watched_corpus_costs_one_extraction(workspace: Wo
     [
         ("model.heads=7", "error: params.yaml: model.dim = 20: must be a multiple of model.heads = 7"),
         ("model.name=mmgnc", "error: params.yaml: model.name = 'mmgnc': must be 'cmath', 'sdt'"),
-        ("datasets=[mled]", "error: params.yaml: datasets.0 = 'mled': must be 'demo', 'meld', 'iemocap' or 'custom'"),
+        ("datasets=[mled]", "error: params.yaml: datasets.0 = 'mled': must be a corpus of index: "),
         ("index.meld.raw=/corpora/nowhere", "index.meld.raw = '/corpora/nowhere': there is no such folder"),
         ("visual.meld.weights=nowhere", "visual.meld.weights = 'nowhere': there is no such file"),
     ],
@@ -324,7 +324,7 @@ def test_fine_tuning_re_runs_what_is_text_and_leaves_the_others_alone(workspace:
     for stage in ("extract@meld-audio", "extract@meld-visual"):
         assert f"Running stage '{stage}'" not in said
     changed = {path for path, checksum in workspace.locked().items() if checksum != before[path]}
-    made = ("encoder/text", "encoder/text_guesses.csv", "features/text.safetensors")
+    made = ("encoder/text", "encoder/text_predictions.csv", "features/text.safetensors")
     assert changed == {f"data/meld/{name}" for name in made}
     workspace.restore()
 

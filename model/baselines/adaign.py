@@ -1,64 +1,59 @@
-"""AdaIGN: MM-DFN's kind of graph, twice: whole, and thinned by policies that select its nodes and edges. Our reading.
+"""AdaIGN: two streams on MM-DFN's kind of graph, one on the whole graph and one on a graph thinned by learned policies.
 
-Source: Tu et al., "Adaptive Graph Learning for Multimodal Conversational Emotion Detection", AAAI 2024. Its code was
-public for a time. The graph and the two streams are after it; **the policies are our reading**, for there they were
-free tables of positions in a batch that no input reached, drawn at random on test too, the best of several draws kept.
+Source: Tu et al., "Adaptive Graph Learning for Multimodal Conversational Emotion Detection", AAAI 2024. The authors'
+code was public for some time. The graph and the two streams follow it. **The policies are our interpretation**: in that
+code they were free parameter tables indexed by the position in the batch, which did not depend on the input; they were
+sampled on test too, and the best of several samples was reported.
 
     x_t = BiGRU(Linear(LN(Linear(t))));  x_a, x_v = Linear(Linear(.))                200 wide; each stream has its own
-    graph : `model.baselines.modality_graph`, but inside a modality only j <= i: nothing comes from the future
-    node policy   k_i^m of softmax(MLP(x_i^m)): the node's features are kept or become zero
-    edge policy   e_i^m of softmax(MLP(x_i^m)): i takes from its own speaker's utterances (1) or from the others' (0)
+    graph : `model.baselines.modality_graph`, but inside a modality only edges with j <= i: no future utterance is used
+    node policy   k_i^m ~ softmax(MLP(x_i^m)): the node's features are kept (1) or set to zero (0)
+    edge policy   e_i^m ~ softmax(MLP(x_i^m)): i has edges from its own speaker's utterances (1) or the others' (0)
     GCNII_l, l = 1 .. 16, 100 wide, alpha 0.2, lambda 0.5, S = r:  F1 on the whole graph, F2 on the thinned one
     F   = [0.1 h_a ; 0.1 h_v ; 0.8 h_t];  g = sigmoid(Linear(mean of [F1 ; F2] over the dialogue))
     z   = g F1 + (1 - g) F2
     logits = Linear(relu(drop [z ; 0.1 x_a ; 0.1 x_v ; 0.8 x_t]))
 
-Policies are straight-through Gumbel choices in training, and the likeliest in evaluation. They are trained with the
-network, by one optimiser: the loss adds `keep`, the squared distance of each modality's mean probability of being kept
-from its target (0.8 for audio and visual, 1 for text), and `intra`, the mean probability of *not* preferring the own
-speaker. A node always keeps the edge to itself, or its degree could be zero.
+The policies are straight-through Gumbel samples in training, and the most probable choice in evaluation. One optimiser
+trains network and policies together. The loss has two more terms: `keep`, the squared difference between each
+modality's mean probability of being kept and its target (0.8 for audio and visual, 1 for text), and `intra`, the mean
+probability of choosing the *other* speakers' edges. A node always keeps the edge to itself, because its degree must not
+be zero.
 
-Only the graph is causal: the text's GRU runs in both directions, and so do g and the speakers' GRU.
+Only the graph is causal: the text GRU and the speaker GRU are bidirectional, and g averages over the whole dialogue.
 
 Published: Adam 3e-4 (MELD 1e-3), l2 1e-4 (5e-4), 60 epochs, batch 32, focal loss with gamma 0.5 (1), class weights on
-IEMOCAP, 16 layers (32), temperature 5 falling 3.5 % an epoch, MM-DFN's speaker context on MELD alone with weights 0.5,
-0.5 and 1.5; text is the mean of four layers of RoBERTa, here the one layer that we extract. Not taken over: training
-networks and policies in turns, and the "pseudo labels" of seven probe models that were chosen on test.
+IEMOCAP, 16 layers (32), temperature 5 falling by 3.5 % per epoch, MM-DFN's speaker context on MELD only with weights
+0.5, 0.5 and 1.5; text is the mean of four RoBERTa layers there, and the features that we extract here. Not adopted: the
+alternating training of network and policies, and the "pseudo labels" of seven probe models that were chosen on test.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.focal import focal
-from model.baselines.mm_dfn import MmDfnConfig
 from model.baselines.modality_graph import DeepConvolution, modality_graph, read_out
 from model.baselines.recurrent import Bidirectional, PartyContext
 from model.baselines.selection import select
+from model.baselines.settings import AdaignSettings
 from model.batching import Batch
-from model.interface import ErcModel, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import masked_mean
 
 KEEP_TARGET = {"text": 1.0, "audio": 0.8, "visual": 0.8}
 READ_OUT = {"text": 0.8, "audio": 0.1, "visual": 0.1}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdaignConfig(MmDfnConfig):
-    """MM-DFN's, where speakers' context without any weight is no network at all, and what the policies add."""
-
-    temperature: float
-    """Of the first epoch's choices."""
-    keep_weight: float
-    """Of the loss that keeps the node policy near its targets."""
-    intra_weight: float
-    """Of the loss that prefers the own speaker's edges."""
+class AdaignConfig(AdaignSettings, DataSpec):
+    """Configuration of the network and its loss."""
 
 
 class Encoder(nn.Module):
-    """From features to nodes [M, B, T, dim]."""
+    """Encoder from features to nodes [M, B, T, dim].
+
+    The GRU over each speaker's utterances is built only if some entry of `speaker_weights` is not 0.
+    """
 
     weights: Tensor
 
@@ -71,7 +66,7 @@ class Encoder(nn.Module):
             self.project[name] = nn.Sequential(nn.Linear(width, inner), norm, nn.Linear(inner, config.dim))
         if "text" in config.dims:
             self.sequence = Bidirectional(nn.GRU, config.dim, config.dim // 2, 2, config.dropout)
-        weights = [config.speaker_weights[name] for name in config.dims]
+        weights = [getattr(config.speaker_weights, name) for name in config.dims]
         self.party = PartyContext(config.dim, 2, config.dropout) if any(weights) else None
         self.register_buffer("weights", torch.tensor(weights).view(-1, 1, 1, 1), persistent=False)
 
@@ -87,7 +82,7 @@ class Encoder(nn.Module):
 
 
 class Policy(nn.Module):
-    """A choice for every node: the log-odds of yes and no, from its features; a network a modality."""
+    """Binary choice for every node, made from its features by one network per modality."""
 
     def __init__(self, names: list[str], dim: int) -> None:
         super().__init__()
@@ -102,7 +97,7 @@ class Policy(nn.Module):
 
 
 def thinned(own: Tensor, speaker: Tensor) -> Tensor:
-    """Factor [M, B, T, T] on the edges inside a modality, from the edge policy's choices [M, B, T]."""
+    """Factor (0 or 1) [M, B, T, T] on the edges inside a modality, from the edge policy's choices [M, B, T]."""
     same = (speaker.unsqueeze(2) == speaker.unsqueeze(1)).float()
     itself = torch.eye(speaker.shape[1], device=speaker.device)
     own = own.unsqueeze(-1)
@@ -110,7 +105,7 @@ def thinned(own: Tensor, speaker: Tensor) -> Tensor:
 
 
 class GraphStack(nn.Module):
-    """The graph convolutions of one stream."""
+    """Graph convolutions of one stream."""
 
     def __init__(self, config: AdaignConfig) -> None:
         super().__init__()
@@ -131,13 +126,13 @@ class GraphStack(nn.Module):
 
 
 class Adaign(ErcModel):
-    """Two streams, policies, gate, classifier."""
+    """The whole model: two streams, policies, gate, classifier."""
 
-    reading = True
+    reimplementation = True
     share: Tensor
-    """[M, 1, 1, 1]: part of each modality in what is read out."""
+    """Factor on each modality's node features before the gate and the classifier, [M, 1, 1, 1]."""
     target: Tensor
-    """[M]: rate at which each modality's nodes should be kept."""
+    """Target for the mean probability that a node of each modality is kept, [M]."""
 
     def __init__(self, config: AdaignConfig) -> None:
         super().__init__()
@@ -157,11 +152,11 @@ class Adaign(ErcModel):
         self.loss_weights = {"focal": 1.0, "keep": config.keep_weight, "intra": config.intra_weight}
 
     def begin_epoch(self, epoch: int) -> None:
-        """Let the temperature of the choices fall."""
+        """Lower the temperature of the Gumbel samples by 3.5 % per epoch."""
         self.temperature = self.config.temperature * 0.965 ** (epoch - 1)
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the losses by name."""
+        """Compute the logits and the losses by name."""
         nodes, mask = usable(batch), batch.mask
         past = torch.ones(mask.shape[1], mask.shape[1], device=mask.device).tril()
         x = self.whole_encoder(batch)

@@ -1,8 +1,10 @@
-"""CMCF-SRNet: local cross-modal attention around the text, then a graph of speakers that refines it. Our reading.
+"""CMCF-SRNet: local cross-modal attention around the text, then refinement by a graph with speaker relations.
+
+This is a reimplementation: the authors' code is not public.
 
 Source: Zhang and Li, "A Cross-Modality Context Fusion and Semantic Refinement Network for Emotion Recognition in
-Conversation", ACL 2023. No code is public. Certain is the outline: a cross-modal transformer whose attention is bound
-to the neighbourhood, and a graph-based transformer for semantic relations.
+Conversation", ACL 2023. No code is public. The publication fixes only the outline: a cross-modal transformer whose
+attention is limited to neighbouring utterances, and a graph-based transformer for semantic relations.
 
     x_m   = Linear(features) + speaker embedding + sinusoids                                  256 wide
     y_s   = MHA(query x_t, key and value x_s, |i - j| <= 5)      for audio and visual; text is the hub
@@ -15,37 +17,25 @@ to the neighbourhood, and a graph-based transformer for semantic relations.
 Our settings: 4 heads, 30 bases, dropout 0.4, Adam 1e-4, l2 1e-5, batch 16, 60 epochs, class weights.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from model.baselines.attention import MultiHeadAttention, near, pairs
 from model.baselines.early_fusion import masked_features
 from model.baselines.relational_graph import RelationalConvolution, relation_counts, relations
+from model.baselines.settings import CmcfSrnetSettings
 from model.batching import Batch
 from model.cmath import positional_encoding
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CmcfSrnetConfig(Form):
-    """Everything that decides the network's form."""
-
-    dim: int
-    graph_dim: int
-    heads: int
-    bases: int
-    local_window: int
-    """Turns on each side that the cross-modal attention sees."""
-    graph_window: int
-    """Turns on each side that an utterance has edges from."""
-    dropout: float
+class CmcfSrnetConfig(CmcfSrnetSettings, DataSpec):
+    """Configuration of the network."""
 
 
 class LocalFusion(nn.Module):
-    """The hub's utterances, and what they take from the neighbourhood in the other modalities."""
+    """Fusion of the hub modality with neighbouring utterances of the other modalities."""
 
     def __init__(self, config: CmcfSrnetConfig, others: list[str]) -> None:
         super().__init__()
@@ -59,7 +49,7 @@ class LocalFusion(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hub: Tensor, others: dict[str, Tensor], key_mask: dict[str, Tensor], close: Tensor) -> Tensor:
-        """All [B, T, d]; which keys there are [B, T]; which turns are neighbours [T, T] -> [B, T, d]."""
+        """Hub and others [B, T, d], key masks [B, T] and neighbour mask [T, T] -> [B, T, d]."""
         y = [attend(hub, others[name], close & key_mask[name].unsqueeze(1)) for name, attend in self.attend.items()]
         z = torch.sigmoid(self.gate(torch.cat([hub, *y], dim=-1)))
         c = self.norm1(hub + self.dropout(z * sum(y)))
@@ -67,7 +57,7 @@ class LocalFusion(nn.Module):
 
 
 class SemanticRefinement(nn.Module):
-    """Relational convolution and graph transformer."""
+    """Relational convolution followed by a graph transformer."""
 
     def __init__(self, config: CmcfSrnetConfig) -> None:
         super().__init__()
@@ -78,7 +68,7 @@ class SemanticRefinement(nn.Module):
         self.norm = nn.LayerNorm(config.graph_dim)
 
     def forward(self, c: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, d], speakers and real turns [B, T] -> [B, T, graph_dim]."""
+        """States c [B, T, d], speakers and mask of real turns [B, T] -> [B, T, graph_dim]."""
         edges = near(c.shape[1], self.window, self.window, c.device) & pairs(mask)
         weight = edges / relation_counts(speaker, edges).clamp(min=1)
         g = torch.relu(self.relational(c, weight, relations(speaker, self.speakers)))
@@ -86,9 +76,9 @@ class SemanticRefinement(nn.Module):
 
 
 class CmcfSrnet(ErcModel):
-    """Fusion, refinement, classifier."""
+    """The whole model: fusion, refinement, classifier."""
 
-    reading = True
+    reimplementation = True
 
     def __init__(self, config: CmcfSrnetConfig) -> None:
         super().__init__()
@@ -103,7 +93,7 @@ class CmcfSrnet(ErcModel):
         self.loss_weights = {"ce": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the cross-entropy."""
+        """Compute the logits and the cross-entropy."""
         config, mask = self.config, batch.mask
         place = self.speaker(batch.speaker) + positional_encoding(mask.shape[1], config.dim, mask.device)
         x = {name: self.dropout(self.project[name](v) + place) for name, v in masked_features(batch).items()}

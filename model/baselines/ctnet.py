@@ -1,24 +1,25 @@
-"""CTNet: cross-modal transformers, and a recurrent network with attention for the context. Our reading.
+"""CTNet: cross-modal transformers, then a recurrent network with attention over the dialogue.
+
+This is a reimplementation: the authors' code is not public.
 
 Source: Lian et al., "CTNet: Conversational Transformer Network for Emotion Recognition", IEEE/ACM TASLP 2021. No code
-is public. Certain is the outline: transformers inside and across modalities over the *words* of an utterance and the
-*segments* of its sound, then a bidirectional GRU with multi-head attention over the dialogue, with speaker embeddings.
+is public. The publication fixes only the outline: transformers inside and across modalities over the *words* of an
+utterance and the *segments* of its sound, then a bidirectional GRU with multi-head attention over the dialogue, with
+speaker embeddings.
 
-Our features are one vector an utterance, a sequence of length one. **So attention inside an utterance is degenerate**:
-its only weight is 1, and what is left of a transformer block is its value projection, its feed-forward network and its
-norms. The port to three modalities is ours too; the original has text and audio.
+Our features are one vector per utterance, a sequence of length one. **Attention inside an utterance is therefore
+degenerate**: its only weight is 1, and a transformer block reduces to its value projection, feed-forward network and
+norms. The extension to three modalities is ours too; the original has text and audio.
 
     p_m     = LN(z + FFN(z)),  z = W_m x_m                                 single-modal
-    c_m     = LN(p_m + sum_{s != m} sigmoid(W [p_m ; p_s]) * V p_s)        cross-modal, own weights an ordered pair
+    c_m     = LN(p_m + sum_{s != m} sigmoid(W [p_m ; p_s]) * V p_s)        cross-modal; weights per ordered pair (m, s)
     u       = [c_t ; c_a ; c_v] + speaker embedding
     h       = BiGRU(u);  y = LN(h + MHA(h))                                over the dialogue
     logits  = Linear(y)
 
-Our settings, within what is usual for such models: 128 wide, GRU 100 a direction, 4 heads, dropout 0.3, Adam 1e-3 to
+Our settings, in the usual range for such models: 128 wide, GRU 100 per direction, 4 heads, dropout 0.3, Adam 1e-3 to
 1e-4, class weights.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,22 +27,14 @@ from torch import Tensor, nn
 from model.baselines.attention import MultiHeadAttention
 from model.baselines.early_fusion import masked_features
 from model.baselines.recurrent import Bidirectional
+from model.baselines.settings import CtnetSettings
 from model.batching import Batch
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CtnetConfig(Form):
-    """Everything that decides the network's form."""
-
-    dim: int
-    """Of a modality."""
-    hidden: int
-    """Of the GRU, a direction."""
-    heads: int
-    """Of the attention over the dialogue."""
-    dropout: float
+class CtnetConfig(CtnetSettings, DataSpec):
+    """Configuration of the network."""
 
 
 class SingleModal(nn.Module):
@@ -54,25 +47,25 @@ class SingleModal(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, T, F] -> [B, T, d]."""
+        """Features [B, T, F] -> [B, T, d]."""
         z = self.project(x)
         return self.norm(z + self.ffn(z))
 
 
 class Taken(nn.Module):
-    """What one modality takes from another: a gated value projection."""
+    """Message from one modality to another: a gated value projection."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.value, self.gate = nn.Linear(dim, dim), nn.Linear(2 * dim, dim)
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        """Both [B, T, d] -> [B, T, d]."""
+        """Receiving modality `own` and sending modality `other`, both [B, T, d] -> [B, T, d]."""
         return torch.sigmoid(self.gate(torch.cat([own, other], dim=-1))) * self.value(other)
 
 
 class CrossModal(nn.Module):
-    """c_m: a modality and what it takes from those of the others that are there."""
+    """c_m: one modality plus the messages of the other modalities that are present."""
 
     def __init__(self, name: str, names: list[str], dim: int) -> None:
         super().__init__()
@@ -81,15 +74,15 @@ class CrossModal(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, p: dict[str, Tensor], there: dict[str, Tensor]) -> Tensor:
-        """p_m [B, T, d], and whether the modality is there [B, T, 1] -> [B, T, d]."""
+        """p_m [B, T, d] of all modalities, and whether each is present [B, T, 1] -> [B, T, d]."""
         own = p[self.name]
         return self.norm(torch.stack([own, *(t(own, p[s]) * there[s] for s, t in self.take.items())]).sum(0))
 
 
 class Ctnet(ErcModel):
-    """Blocks inside and across modalities, context, classifier."""
+    """The whole model: blocks inside and across modalities, dialogue context, classifier."""
 
-    reading = True
+    reimplementation = True
 
     def __init__(self, config: CtnetConfig) -> None:
         super().__init__()
@@ -107,7 +100,7 @@ class Ctnet(ErcModel):
         self.loss_weights = {"ce": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the cross-entropy."""
+        """Compute the logits and the cross-entropy."""
         mask = batch.mask
         there = {name: present.unsqueeze(-1) for name, present in batch.present.items()}
         p = {name: self.single[name](x) * there[name] for name, x in masked_features(batch).items()}

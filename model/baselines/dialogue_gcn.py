@@ -1,8 +1,8 @@
 """DialogueGCN: relational graph convolutions over a window of neighbours.
 
 Source: Ghosal et al., "DialogueGCN: A Graph Convolutional Neural Network for Emotion Recognition in Conversation",
-EMNLP 2019; equations of the paper and of the two public implementations where they agree with it. Unimodal-born: the
-modalities are joined early.
+EMNLP 2019. The equations are those of the paper, and of the two public implementations where these agree with it. The
+model takes one feature vector per utterance, so the modalities are concatenated.
 
     G       = BiLSTM([t; a; v])                              two layers, packed
     alpha_i = softmax over j in [i - 10, i + 10] of G_i^T W G_j
@@ -11,15 +11,13 @@ modalities are joined early.
     h2_i    = W h1_i + sum_j W' h1_j
     F_i     = [G_i ; h2_i], attention over the dialogue as in DialogueRNN, a classifier of two layers
 
-Published for IEMOCAP: 100 a direction, 200 -> 100, 30 bases, Adam 1e-4, l2 1e-5, dropout 0.5, batch 32, 60 epochs. For
-MELD nothing but the advice to weigh the classes.
+Published for IEMOCAP: 100 per direction, 200 -> 100, 30 bases, Adam 1e-4, l2 1e-5, dropout 0.5, batch 32, 60 epochs.
+For MELD only the advice to use class weights is published.
 
-Not copied from the authors' code: its edge weights are a softmax over time of a layer with a fixed largest length, and
-belong to an edge's other end than the one that sums; and its LSTM is not packed, so that a prediction depended on the
-dialogues beside it.
+Not copied from the authors' code: its edge weights come from a layer with a fixed maximum length, as a softmax over
+time, and they are normalised at the other end of the edge than the node that sums; and its LSTM does not pack the
+padded sequences, so a prediction depends on the other dialogues in the batch.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,25 +26,18 @@ from model.baselines.attention import DialogueAttention, masked_softmax, near, p
 from model.baselines.early_fusion import joined_features
 from model.baselines.recurrent import Bidirectional
 from model.baselines.relational_graph import RelationalConvolution, relation_counts, relations
+from model.baselines.settings import DialogueGcnSettings
 from model.batching import Batch
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialogueGcnConfig(Form):
-    """Everything that decides the network's form."""
-
-    hidden: int
-    """Of the LSTM a direction, of the graph convolutions and of the head."""
-    bases: int
-    window: int
-    """Neighbours on each side."""
-    dropout: float
+class DialogueGcnConfig(DialogueGcnSettings, DataSpec):
+    """Configuration of the network."""
 
 
 class RelationalGraph(nn.Module):
-    """The edge weights and the two convolutions, from G to h2."""
+    """Edge weights and the two graph convolutions, from G to h2."""
 
     def __init__(self, config: DialogueGcnConfig) -> None:
         super().__init__()
@@ -58,7 +49,7 @@ class RelationalGraph(nn.Module):
         self.neighbours = nn.Linear(config.hidden, config.hidden, bias=False)
 
     def forward(self, g: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        """States [B, T, 2 hidden], speakers and real turns [B, T] -> h2 [B, T, hidden]."""
+        """States g [B, T, 2 hidden], speakers and mask of real turns [B, T] -> h2 [B, T, hidden]."""
         edges = near(g.shape[1], self.window, self.window, g.device) & pairs(mask)
         alpha = masked_softmax(self.similarity(g) @ g.transpose(1, 2), edges)
         weight = alpha / relation_counts(speaker, edges).clamp(min=1)
@@ -67,7 +58,7 @@ class RelationalGraph(nn.Module):
 
 
 class DialogueGcn(ErcModel):
-    """Sequence, graph, attention over the dialogue, and the classifier."""
+    """The whole model: recurrent network, graph, attention over the dialogue, classifier."""
 
     def __init__(self, config: DialogueGcnConfig) -> None:
         super().__init__()
@@ -79,7 +70,7 @@ class DialogueGcn(ErcModel):
         self.loss_weights = {"ce": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the cross-entropy."""
+        """Compute the logits and the cross-entropy."""
         mask = batch.mask
         g = self.sequence(joined_features(batch), mask)
         f = torch.cat([g, self.graph(g, batch.speaker, mask)], dim=-1)

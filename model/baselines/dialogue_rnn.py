@@ -1,25 +1,24 @@
-"""DialogueRNN: a global, a party and an emotion state, each a GRU.
+"""DialogueRNN: a global state, a state per party and an emotion state, each updated by a GRU.
 
-Source: Majumder et al., "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations", AAAI 2019; equations
-after the authors' public code. Unimodal-born: x_i = [t; a; v], joined early. In each direction
+Source: Majumder et al., "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations", AAAI 2019; the
+equations follow the authors' public code. The model takes one feature vector per utterance, so the modalities are
+concatenated: x_i = [t; a; v]. In each direction:
 
     g_i   = GRU_g([x_i ; q_{s(i), i-1}], g_{i-1})
     c_i   = sum_{j<i} softmax_j(g_j . W x_i) g_j                      c_0 = 0
     q_p,i = GRU_p([x_i ; c_i], q_{p, i-1})  for the party p = s(i) that speaks; the others keep their state
     e_i   = GRU_e(q_{s(i), i}, e_{i-1})
 
-All states start at zero. The second direction runs over the dialogue reversed inside its own length. Then attention
-over the whole dialogue on E = [e forward ; e backward], and a classifier of two layers.
+All states start at zero. The second direction runs over each dialogue in reversed order, without its padding. Attention
+over the whole dialogue on E = [e forward ; e backward] and a classifier of two layers follow.
 
 Published for IEMOCAP: global and party state 500, emotion and head 300, Adam 1e-4, l2 1e-5, dropout 0.1 (0.25 on E),
 recurrent dropout 0.1, batch 30, 60 epochs, class weights. For MELD: 150, 150, 100, 100, Adam 5e-4, 100 epochs, no class
-weights. The listener's GRU is off by default there, and absent here.
+weights. The listener GRU is off by default in the public code, and left out here.
 
-What does not depend on the recursion is computed for all turns at once: what x gives to every gate and to the
-attention, and the whole emotion GRU.
+For speed, everything that does not depend on the recursion is computed for all turns at once: the contribution of x to
+the gates and to the attention, and the input of the emotion GRU.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,27 +26,21 @@ from torch.nn import functional as F
 
 from model.baselines.attention import DialogueAttention
 from model.baselines.early_fusion import joined_features
+from model.baselines.settings import DialogueRnnSettings
 from model.batching import Batch
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialogueRnnConfig(Form):
-    """Everything that decides the network's form."""
-
-    global_dim: int
-    party_dim: int
-    emotion_dim: int
-    head_dim: int
-    dropout: float
-    """On the head's inner layer; 0.15 more on the emotion states."""
-    recurrent_dropout: float
-    """On every state that is handed on."""
+class DialogueRnnConfig(DialogueRnnSettings, DataSpec):
+    """Configuration of the network."""
 
 
 def gru(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-    """The GRU's gates (reset, update, new), as far as input and state give them [..., 3 H] -> new state [..., H]."""
+    """GRU step from the projected input and the projected state, both [..., 3 H] (reset, update, new), and the state.
+
+    Returns the new state [..., H].
+    """
     reset_i, update_i, new_i = from_input.chunk(3, dim=-1)
     reset_h, update_h, new_h = from_state.chunk(3, dim=-1)
     new = torch.tanh(new_i + torch.sigmoid(reset_i + reset_h) * new_h)
@@ -55,7 +48,7 @@ def gru(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
 
 
 class DialogueCell(nn.Module):
-    """One direction: the three GRUs over all turns of a dialogue."""
+    """One direction: the three GRUs, run over all turns of a dialogue."""
 
     def __init__(self, inputs: int, config: DialogueRnnConfig) -> None:
         super().__init__()
@@ -67,7 +60,7 @@ class DialogueCell(nn.Module):
         self.dropout = nn.Dropout(config.recurrent_dropout)
 
     def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        """Utterances [B, T, F], speakers and real turns [B, T] -> emotion states [B, T, D_e]."""
+        """Utterances x [B, T, F], speakers and mask of real turns [B, T] -> emotion states [B, T, D_e]."""
         rows, turns, _ = x.shape
         speaks = (F.one_hot(speaker, self.config.speakers).bool() & mask.unsqueeze(-1)).unsqueeze(-1).unbind(1)
         global_x, global_own = self._split(self.global_gru, x)
@@ -91,7 +84,7 @@ class DialogueCell(nn.Module):
         return self._emotion(torch.stack(spoken, dim=1))
 
     def _split(self, cell: nn.GRUCell, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What x gives to the gates at each turn, and the weights of the other part of the cell's input."""
+        """Contribution of x to the gates at each turn, and the weights for the other part of the cell's input."""
         of_x, of_rest = cell.weight_ih.split([self.inputs, cell.input_size - self.inputs], dim=1)
         return F.linear(x, of_x, cell.bias_ih).unbind(1), of_rest
 
@@ -109,7 +102,7 @@ class DialogueCell(nn.Module):
 
 
 def reversed_inside(values: Tensor, mask: Tensor) -> Tensor:
-    """`values` [B, T, ...] with each dialogue's real turns in reversed order, padding still behind them."""
+    """Reverse the real turns of each dialogue in `values` [B, T, ...]; the padding stays at the end."""
     last = mask.sum(1, keepdim=True) - 1
     place = torch.arange(mask.shape[1], device=mask.device)
     where = torch.where(mask, last - place, place)
@@ -117,7 +110,7 @@ def reversed_inside(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class DialogueRnn(ErcModel):
-    """Both directions, attention over the dialogue, and the classifier."""
+    """The whole model: both directions, attention over the dialogue, classifier."""
 
     def __init__(self, config: DialogueRnnConfig) -> None:
         super().__init__()
@@ -130,7 +123,7 @@ class DialogueRnn(ErcModel):
         self.loss_weights = {"ce": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the cross-entropy."""
+        """Compute the logits and the cross-entropy."""
         x, speaker, mask = joined_features(batch), batch.speaker, batch.mask
         back = self.backward_cell(reversed_inside(x, mask), reversed_inside(speaker, mask), mask)
         emotion = torch.cat([self.forward_cell(x, speaker, mask), reversed_inside(back, mask)], dim=-1)

@@ -1,4 +1,4 @@
-"""The modalities as the rivals take them: zero where they are missing, and joined early for the unimodal-born."""
+"""Features as the baselines take them: zero where missing, and concatenated for baselines with one feature vector."""
 
 import torch
 from torch import Tensor
@@ -12,14 +12,14 @@ def masked_features(batch: Batch) -> dict[str, Tensor]:
 
 
 def joined_features(batch: Batch) -> Tensor:
-    """[text; audio; visual] of every utterance, [B, T, sum of F]; a missing modality's part is zero."""
+    """Concatenated features [text; audio; visual], [B, T, sum of F]; the part of a missing modality is zero."""
     return torch.cat(list(masked_features(batch).values()), dim=-1)
 
 
 def usable(batch: Batch) -> Tensor:
-    """bool [M, B, T]: modalities that are present; of a turn that has none of them, all.
+    """Mask of the usable modalities, bool [M, B, T]: the present ones, or all of them in a turn that has none.
 
-    Such a turn still has its speaker and its neighbours, and must be classified.
+    A turn without any modality must be classified too; it still has its speaker and its neighbours.
     """
     present = torch.stack(list(batch.present.values()))
     return (present | ~present.any(dim=0)) & batch.mask

@@ -1,4 +1,4 @@
-"""Focal loss, and the loss of MMGCN's public code that goes by its name."""
+"""Focal loss, and the different loss that MMGCN's public code calls focal."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,18 +7,18 @@ from model.losses import masked_mean
 
 
 def focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float, class_weights: Tensor | None = None) -> Tensor:
-    """-(1 - p)^gamma w log p of the true class, mean over the real utterances of `mask`; logits [B, T, C]."""
+    """Focal loss -(1 - p)^gamma w log p of the true class, mean over the real utterances; logits [B, T, C]."""
     log_p = logits.float().log_softmax(-1).gather(-1, label.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    loss = -((1 - log_p.exp()).clamp(min=1e-9) ** gamma) * log_p  # the slope of 0^gamma is infinite for gamma < 1
+    loss = -((1 - log_p.exp()).clamp(min=1e-9) ** gamma) * log_p  # x^gamma has infinite slope at 0 for gamma < 1
     if class_weights is not None:
         loss = loss * class_weights[label.clamp(min=0)]
     return masked_mean(loss, mask)
 
 
 def mmgcn_focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float) -> Tensor:
-    """What MMGCN's code computes on MELD: the mean over *all* classes of -(1 - y log p)^gamma log p.
+    """Loss of MMGCN's code on MELD: the mean over *all* classes of -(1 - y log p)^gamma log p.
 
-    Wrong classes get their -log p too, so that it is no focal loss. Offered to compare with published rows only.
+    Wrong classes contribute -log p too, so this is not the focal loss. Use it only to compare with published results.
     """
     log_p = logits.float().log_softmax(-1)
     truth = F.one_hot(label.clamp(min=0), logits.shape[-1])

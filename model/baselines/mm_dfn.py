@@ -1,7 +1,7 @@
-"""MM-DFN: MMGCN's graph, and a recurrent cell that carries what the layers found.
+"""MM-DFN: MMGCN's graph, with an LSTM cell that carries information from layer to layer.
 
 Source: Hu et al., "MM-DFN: Multimodal Dynamic Fusion Network for Emotion Recognition in Conversations", ICASSP 2022;
-equations after the authors' public code. With the graph of `model.baselines.modality_graph`:
+the equations follow the authors' public code. With the graph of `model.baselines.modality_graph`:
 
     x_t0 = BiGRU(Linear(t));  x_a0, x_v0 = Linear(a), Linear(v)                 200 wide, two layers
     y_m  = one BiGRU, shared by all parties and modalities, over each party's own utterances
@@ -12,14 +12,12 @@ equations after the authors' public code. With the graph of `model.baselines.mod
     logits = Linear(relu(drop [x_a ; h_a ; x_v ; h_v ; x_t ; h_t]))
 
 Published: k (a, v, t) = (3, 0, 1) for IEMOCAP, (0.5, 0.5, 1.5) for MELD; focal loss with gamma 0.5 or 1, and class
-weights on IEMOCAP; batch 32, at most 30 epochs; grids K 16, 32 (MELD also 64), dropout 0.2, 0.4, Adam 1e-4, 3e-4 with
-l2 1e-4, 2e-4 (MELD 5e-4, 1e-3 with 1e-4, 5e-4). The defaults are one point of the IEMOCAP grid.
+weights on IEMOCAP; batch 32, at most 30 epochs; search grids K 16, 32 (MELD also 64), dropout 0.2, 0.4, Adam 1e-4, 3e-4
+with l2 1e-4, 2e-4 (MELD 5e-4, 1e-3 with 1e-4, 5e-4). Our defaults are one point of the IEMOCAP grid.
 
-Not copied: GRUs that are not packed, a seed that is set anew each epoch, and a share of 0 for validation, with which
-the scripts choose their epoch on test.
+Not copied: GRUs that do not pack the padded sequences, resetting the seed in every epoch, and an empty validation
+split, because of which the published scripts choose their epoch on test.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,31 +26,17 @@ from model.baselines.early_fusion import masked_features, usable
 from model.baselines.focal import focal
 from model.baselines.modality_graph import DeepConvolution, ModalityGraph, modality_graph, read_out
 from model.baselines.recurrent import Bidirectional, PartyContext
+from model.baselines.settings import MmDfnSettings
 from model.batching import Batch
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MmDfnConfig(Form):
-    """Everything that decides the network's form and its loss."""
-
-    dim: int
-    """Of the nodes' features."""
-    graph_dim: int
-    """Of the graph's layers."""
-    layers: int
-    """K."""
-    alpha: float
-    decay: float
-    """lambda."""
-    speaker_weights: dict[str, float]
-    """k_m of each modality: how much of its speaker's context is added."""
-    dropout: float
-    focal_gamma: float
+class MmDfnConfig(MmDfnSettings, DataSpec):
+    """Configuration of the network and its loss."""
 
 
 class DynamicFusion(nn.Module):
-    """The graph convolutions, and one LSTM cell that goes through them with every node as an element of its batch."""
+    """Graph convolutions and one LSTM cell that runs over the layers, with every node as one element of its batch."""
 
     def __init__(self, dim: int, layers: int, alpha: float, decay: float, dropout: float) -> None:
         super().__init__()
@@ -63,7 +47,7 @@ class DynamicFusion(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h0: Tensor, graph: ModalityGraph) -> Tensor:
-        """First states of the nodes [M, B, T, d] -> last states."""
+        """Initial node states [M, B, T, d] -> final node states of the same shape."""
         h = h0
         state = (torch.zeros_like(h0).flatten(0, 2), torch.zeros_like(h0).flatten(0, 2))
         for layer in self.layers:
@@ -73,7 +57,7 @@ class DynamicFusion(nn.Module):
 
 
 class MmDfn(ErcModel):
-    """Encoders with their speakers' context, graph, classifier."""
+    """The whole model: encoders with speaker context, graph, classifier."""
 
     def __init__(self, config: MmDfnConfig) -> None:
         super().__init__()
@@ -89,13 +73,13 @@ class MmDfn(ErcModel):
         self.loss_weights = {"focal": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the focal loss."""
+        """Compute the logits and the focal loss."""
         nodes = usable(batch)
         projected = {name: self.project[name](values) for name, values in masked_features(batch).items()}
         context = self.party(torch.stack(list(projected.values())), batch.speaker, batch.mask)
         if "text" in projected:
             projected["text"] = self.sequence(projected["text"], batch.mask)
-        k = torch.tensor([self.config.speaker_weights[name] for name in projected], device=context.device)
+        k = torch.tensor([getattr(self.config.speaker_weights, name) for name in projected], device=context.device)
         x = torch.stack(list(projected.values())) + k.view(-1, 1, 1, 1) * context
         h = self.fusion(torch.relu(self.enter(self.dropout(x))), modality_graph(x, nodes))
         representation = torch.relu(self.dropout(read_out([self.dropout(x), h], nodes)))

@@ -1,24 +1,23 @@
 """MMGCN: a deep graph convolution over a graph of all modalities.
 
 Source: Hu et al., "MMGCN: Multimodal Fusion via Deep Graph Convolution Network for Emotion Recognition in
-Conversation", ACL 2021; equations after the authors' public code.
+Conversation", ACL 2021; the equations follow the authors' public code.
 
     x_a, x_v = Linear(a), Linear(v);  x_t = BiLSTM(Linear(t)) + speaker embedding           200 wide, two layers
-    w(i, j)  = 1 - arccos(0.99999 cos(x_i, x_j)) / pi      complete inside a modality; across, the same utterance
+    w(i, j)  = 1 - arccos(0.99999 cos(x_i, x_j)) / pi      all pairs inside a modality; across, the same utterance
     A^       = D^-1/2 A D^-1/2
     h_0      = relu(Linear(drop x))                                                          100 wide
     p = A^ drop(h);  h = relu(theta_l [p ; h_0] W_l + (1 - theta_l) ((1 - alpha) p + alpha h_0)),   l = 1 .. K
     logits   = Linear(relu(drop [x_a ; h_a ; x_v ; h_v ; x_t ; h_t]))                        900 -> C
 
 Published: alpha 0.1, lambda 0.5, dropout 0.4, batch 16; for IEMOCAP Adam 3e-4, l2 3e-5, 20 epochs, cross-entropy with
-class weights; for MELD Adam 1e-3, no l2, 60 epochs, gamma 2.5. K is 64 in the public code, whose option for it is
-ignored; the publication says 4.
+class weights; for MELD Adam 1e-3, no l2, 60 epochs, gamma 2.5. The paper says K = 4; the public code always uses 64,
+because it ignores its own option.
 
-Not copied: the code's LSTM is not packed, so that a prediction depended on the longest dialogue of its batch; its seed
-is set anew each epoch; and its "focal" loss is none (`model.baselines.focal` has both).
+Not copied from the public code: its LSTM does not pack the padded sequences, so a prediction depends on the longest
+dialogue of its batch; it resets the seed in every epoch; and its "focal" loss is not the focal loss
+(`model.baselines.focal` has both).
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,32 +26,18 @@ from model.baselines.early_fusion import masked_features, usable
 from model.baselines.focal import focal, mmgcn_focal
 from model.baselines.modality_graph import DeepConvolution, modality_graph, read_out
 from model.baselines.recurrent import Bidirectional
+from model.baselines.settings import MmgcnSettings
 from model.batching import Batch
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MmgcnConfig(Form):
-    """Everything that decides the network's form and its loss."""
-
-    dim: int
-    """Of the nodes' features."""
-    graph_dim: int
-    """Of the graph's layers."""
-    layers: int
-    """K."""
-    alpha: float
-    decay: float
-    """lambda."""
-    dropout: float
-    loss: str
-    """cross_entropy, focal, or mmgcn_focal: what the public code computes on MELD."""
-    focal_gamma: float
+class MmgcnConfig(MmgcnSettings, DataSpec):
+    """Configuration of the network and its loss."""
 
 
 class Mmgcn(ErcModel):
-    """Encoders, graph, classifier."""
+    """The whole model: encoders, graph, classifier."""
 
     def __init__(self, config: MmgcnConfig) -> None:
         super().__init__()
@@ -71,7 +56,7 @@ class Mmgcn(ErcModel):
         self.loss_weights = {"ce" if config.loss == "cross_entropy" else "focal": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the loss."""
+        """Compute the logits and the loss."""
         nodes = usable(batch)
         x = self.encode(batch)
         h = self.convolve(x, nodes)
@@ -80,14 +65,14 @@ class Mmgcn(ErcModel):
         return Output(logits, self._losses(logits, batch, class_weights), representation)
 
     def encode(self, batch: Batch) -> Tensor:
-        """The nodes' features [M, B, T, dim]."""
+        """Compute the node features [M, B, T, dim]."""
         projected = {name: self.project[name](values) for name, values in masked_features(batch).items()}
         if "text" in projected:
             projected["text"] = self.sequence(projected["text"], batch.mask) + self.speaker(batch.speaker)
         return torch.stack(list(projected.values()))
 
     def convolve(self, x: Tensor, nodes: Tensor) -> Tensor:
-        """Features [M, B, T, dim] of the nodes there are -> what K layers make of them, [M, B, T, graph_dim]."""
+        """Node features x [M, B, T, dim] and mask of existing nodes -> output of the K layers [M, B, T, graph_dim]."""
         graph = modality_graph(x, nodes)
         h = h0 = torch.relu(self.enter(self.dropout(x)))
         for layer in self.layers:

@@ -1,8 +1,8 @@
-"""The graph that MMGCN, MM-DFN and AdaIGN share: a node a modality of each utterance.
+"""The graph that MMGCN, MM-DFN and AdaIGN share: each utterance has one node per modality.
 
-Inside one modality a dialogue is a complete graph; across modalities only the nodes of one utterance are joined. So a
-dialogue's adjacency is a dense block [T, T] a modality and a diagonal [T] a pair of modalities, and never one matrix
-over all nodes of a batch. A modality that is missing is no node: it has no edges.
+Inside one modality all utterances of a dialogue are connected; across modalities only the nodes of one utterance are.
+The adjacency of a dialogue is therefore stored as one dense block [T, T] per modality and one diagonal [T] per pair of
+modalities, instead of one matrix over all nodes of a batch. A missing modality has no edges.
 """
 
 import math
@@ -18,31 +18,31 @@ class ModalityGraph:
     """Normalised adjacency of B dialogues."""
 
     within: Tensor
-    """[M, B, T, T]: edges inside a modality; (i, j) brings j to i."""
+    """Edges inside a modality, [M, B, T, T]; element (i, j) is the edge from j to i."""
     across: Tensor
-    """[M, M, B, T]: edges (m, n) that bring modality n of an utterance to its modality m; zero where m = n."""
+    """Edges across modalities, [M, M, B, T]; (m, n) goes from an utterance's modality n to m; zero where m = n."""
 
     def propagate(self, h: Tensor) -> Tensor:
-        """A^ h of the nodes [M, B, T, d]."""
+        """Multiply the adjacency A^ with node states h [M, B, T, d]."""
         return self.within @ h + (self.across.unsqueeze(-1) * h).sum(1)
 
 
 def angular(cosine: Tensor) -> Tensor:
-    """Edge weight 1 - arccos(0.99999 cos) / pi; the factor keeps the gradient finite where two nodes are parallel."""
+    """Edge weight 1 - arccos(0.99999 cos) / pi; the factor keeps the gradient finite for parallel vectors."""
     return 1 - torch.arccos(0.99999 * cosine.clamp(-1, 1)) / math.pi
 
 
 def modality_graph(x: Tensor, nodes: Tensor, edges: Tensor | None = None) -> ModalityGraph:
-    """The graph of nodes x [M, B, T, d], weighed by their angles and normalised, A^ = D^-1/2 A D^-1/2.
+    """Make the graph of nodes x [M, B, T, d]: edges weighted by angle and normalised, A^ = D^-1/2 A D^-1/2.
 
-    Gradients reach x through the weights.
+    Gradients flow to x through the edge weights.
 
     Args:
-        nodes: bool [M, B, T]: which of them there are.
-        edges: [T, T] or [M, B, T, T]: factor on the edges inside a modality; all of them by default.
+        nodes: mask of existing nodes, bool [M, B, T].
+        edges: factor on the edges inside a modality, [T, T] or [M, B, T, T]; default 1.
     """
-    with torch.autocast(x.device.type, enabled=False):  # an arccos next to 1 needs every bit
-        unit = F.normalize(x.float(), dim=-1, eps=1e-8)  # a zero vector is at a right angle to everything
+    with torch.autocast(x.device.type, enabled=False):  # arccos near 1 needs full precision
+        unit = F.normalize(x.float(), dim=-1, eps=1e-8)  # a zero vector has cosine 0 with every other
         within = angular(unit @ unit.transpose(2, 3)) * (nodes.unsqueeze(3) & nodes.unsqueeze(2))
         if edges is not None:
             within = within * edges
@@ -59,8 +59,8 @@ def modality_graph(x: Tensor, nodes: Tensor, edges: Tensor | None = None) -> Mod
 class DeepConvolution(nn.Module):
     """One layer l of GCNII: relu(theta_l S W_l + (1 - theta_l) r),  r = (1 - alpha) p + alpha h0.
 
-    p is what the graph brought and h0 the first layer's input; S is [p ; h0] if `join`, else r; theta_l =
-    ln(lambda / l + 1). The two products with p, and the two with h0, are folded into one each.
+    p is the propagated state A^ h, and h0 the input of the first layer; S is [p ; h0] if `join`, else r;
+    theta_l = ln(lambda / l + 1). The two products with p are merged into one, and so are the two with h0.
     """
 
     def __init__(self, dim: int, layer: int, alpha: float, decay: float, join: bool) -> None:
@@ -69,7 +69,7 @@ class DeepConvolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(2 * dim if join else dim, dim).uniform_(-(dim**-0.5), dim**-0.5))
 
     def forward(self, p: Tensor, h0: Tensor) -> Tensor:
-        """Both [..., d] -> [..., d]."""
+        """Propagated state p and input h0 of the first layer, both [..., d] -> [..., d]."""
         weighted = self.theta * self.weight
         rest = (1 - self.theta) * torch.eye(p.shape[-1], device=p.device)
         if self.join:
@@ -81,6 +81,6 @@ class DeepConvolution(nn.Module):
 
 
 def read_out(parts: list[Tensor], nodes: Tensor) -> Tensor:
-    """Parts [M, B, T, d_k] of every node, zero where it is none, all in a row: [B, T, M sum of d_k]."""
+    """Concatenate the parts [M, B, T, d_k] of all nodes of an utterance: [B, T, M sum of d_k]; zero without a node."""
     of_node = torch.cat(parts, dim=-1) * nodes.unsqueeze(-1)
     return of_node.permute(1, 2, 0, 3).flatten(2)

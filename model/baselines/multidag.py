@@ -1,29 +1,29 @@
-"""MultiDAG: recursion over a directed acyclic graph of utterances, with a curriculum.
+"""MultiDAG: recursion over a directed acyclic graph of utterances, with curriculum learning.
 
 Source: Nguyen et al., "Curriculum Learning Meets Directed Acyclic Graph for Multimodal Emotion Recognition",
-LREC-COLING 2024, built on DAG-ERC (Shen et al., ACL 2021); equations after the authors' public code, which in the form
-that was run joins the modalities early.
+LREC-COLING 2024, built on DAG-ERC (Shen et al., ACL 2021). The equations follow the authors' public code, which
+concatenates the modalities in the configuration of the published runs.
 
     h_i^0 = relu(Linear([t; a; v]))                                               300 wide
-    predecessors of i: every j < i from the last earlier utterance of i's speaker on; all j < i if there is none
+    predecessors of i: all j with s <= j < i, where s is the previous utterance of i's speaker; all j < i without one
     a_ij  = softmax_j(w . [h_i^{l-1} ; h_j^l] + b)
     M_i   = sum_j a_ij W_{same speaker or not} h_j^l                              M_0 = 0
     h_i^l = GRU_C(input h_i^{l-1}, state M_i) + GRU_P(input M_i, state h_i^{l-1}),   l = 1 .. 4
     logits = classifier of three layers on [h^0 ; .. ; h^4 ; x_i]
 
-In the softmax over j, what h_i^{l-1} and b add is the same for every j and cancels: only the half of w that meets h_j^l
-is a parameter here. A test holds this against the equation as printed.
+In the softmax over j, the terms of h_i^{l-1} and b are the same for every j and cancel, so only the half of w that
+multiplies h_j^l is a parameter here. A test compares this with the equation as printed.
 
-Curriculum: a dialogue's difficulty is (S + P) / (U + P), with U utterances, P speakers and S changes of emotion between
-neighbouring utterances of one speaker; the training split is sorted by it and cut into buckets; epoch e trains on the
-first e of them, and from the last bucket on, on all.
+Curriculum: the difficulty of a dialogue is (S + P) / (U + P), with U utterances, P speakers and S changes of emotion
+between successive utterances of one speaker. The training split is sorted by difficulty and cut into buckets; epoch e
+trains on the first e buckets, and on all of them once e reaches their number.
 
 Published for IEMOCAP: AdamW without weight decay, 5e-4, batch 16, 30 epochs, dropout 0.4, gradients clipped at 5, 4
-layers, 12 buckets, unweighted cross-entropy. For MELD nothing; DAG-ERC's own setting there is 1e-5, batch 64, dropout
-0.1, 2 layers.
+layers, 12 buckets, unweighted cross-entropy. For MELD nothing is published; DAG-ERC uses 1e-5, batch 64, dropout 0.1,
+2 layers there.
 
-Only the recursion itself runs turn by turn, all dialogues of a batch at once: what h^{l-1} gives to the gates is
-computed for all turns before, and the attention looks at no more turns than some dialogue of the batch needs.
+For speed, only the recursion runs turn by turn, for all dialogues of a batch at once: the contribution of h^{l-1} to
+the gates is computed before for all turns, and the attention covers only the longest range that the batch needs.
 """
 
 import math
@@ -36,37 +36,30 @@ from torch.nn import functional as F
 from model.baselines.attention import masked_softmax
 from model.baselines.dialogue_rnn import gru
 from model.baselines.early_fusion import joined_features
+from model.baselines.settings import MultiDagSettings
 from model.batching import Batch, Corpus
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MultiDagConfig(Form):
-    """Everything that decides the network's form and its curriculum."""
-
-    hidden: int
-    layers: int
-    dropout: float
-    """In the classifier."""
-    buckets: int
-    """Of the curriculum; 1: none."""
+class MultiDagConfig(MultiDagSettings, DataSpec):
+    """Configuration of the network and its curriculum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """Who comes before whom, in B dialogues of T turns."""
+    """Predecessors of every turn, in B dialogues of T turns."""
 
     edges: Tensor
-    """bool [B, T, T]: turn j is a predecessor of turn i."""
+    """Edges of the graph, bool [B, T, T]; (i, j) is true if turn j is a predecessor of turn i."""
     same: Tensor
-    """bool [B, T, T]: one speaker."""
+    """Whether turns i and j have the same speaker, bool [B, T, T]."""
     reach: list[int]
-    """For each turn, how far back its predecessors go in some dialogue."""
+    """Largest number of predecessors of each turn over the dialogues of the batch."""
 
 
 def ancestry(speaker: Tensor, mask: Tensor) -> Ancestry:
-    """The acyclic graph of speakers [B, T] in real turns."""
+    """Compute the graph from the speakers and the mask of real turns, both [B, T]."""
     turn = torch.arange(speaker.shape[1], device=speaker.device)
     same = speaker.unsqueeze(2) == speaker.unsqueeze(1)
     first = (same.tril(diagonal=-1) * turn).amax(dim=-1)  # 0 also where the speaker has not spoken before
@@ -107,7 +100,7 @@ class DagLayer(nn.Module):
 
 
 def difficulty(label: Tensor, speaker: Tensor) -> float:
-    """(S + P) / (U + P) of a dialogue; labels and speakers [turns]."""
+    """Difficulty (S + P) / (U + P) of a dialogue; `label` and `speaker` are [turns]."""
     changes, last = 0, dict[int, int]()
     for who, emotion in zip(speaker.tolist(), label.tolist(), strict=True):
         changes += last.get(who, emotion) != emotion
@@ -116,7 +109,7 @@ def difficulty(label: Tensor, speaker: Tensor) -> float:
 
 
 class MultiDag(ErcModel):
-    """Entrance, layers, classifier."""
+    """The whole model: input layer, recursive layers, classifier."""
 
     def __init__(self, config: MultiDagConfig) -> None:
         super().__init__()
@@ -132,7 +125,7 @@ class MultiDag(ErcModel):
         self.loss_weights = {"ce": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the cross-entropy."""
+        """Compute the logits and the cross-entropy."""
         x, graph = joined_features(batch), ancestry(batch.speaker, batch.mask)
         h = [torch.relu(self.enter(x))]
         for layer in self.layers:
@@ -141,8 +134,8 @@ class MultiDag(ErcModel):
         logits = self.classifier(representation)
         return Output(logits, {"ce": cross_entropy(logits, batch.label, batch.mask, class_weights)}, representation)
 
-    def lesson(self, corpus: Corpus, epoch: int) -> list[Tensor]:
-        """The easiest dialogues first: the buckets up to that of `epoch`."""
+    def curriculum_subset(self, corpus: Corpus, epoch: int) -> list[Tensor]:
+        """Dialogues of the first `epoch` buckets; the first bucket has the easiest dialogues."""
         dialogues = corpus.dialogues["train"]
         ranked = sorted(dialogues, key=lambda where: difficulty(corpus.label[where], corpus.speaker[where]))
         return ranked[: epoch * math.ceil(len(ranked) / self.curriculum)]

@@ -1,24 +1,24 @@
-"""SCMM: several paths for the context and for the interaction of modalities, and a router that picks. Our reading.
+"""SCMM: several paths for context and for the interaction of modalities, and routers that choose one path each.
+
+This is a reimplementation: the authors' code is not public.
 
 Source: Yang et al., "Self-adaptive Context and Modal-interaction Modeling For Multimodal Emotion Recognition", Findings
-of ACL 2023. No code is public. Certain is the outline: context modules of long range, of short range and of none; three
-modules of modal interaction of different strength; a self-adaptive choice of a path in each.
+of ACL 2023. No code is public. The publication fixes only the outline: context modules of long range, short range and
+no context; three modules of modal interaction of different strength; a self-adaptive choice of a path in both.
 
     x^m   = W_m features                                                         256 wide, sinusoids added in P1 and P2
     P1    = transformer over the dialogue, 2 layers;  P2 = the same for |i - j| <= 3;  P3 = MLP
-    pi_i  = one-hot choice of softmax(MLP(mean over modalities of x_i))          straight-through Gumbel
+    pi_i  = one-hot sample from softmax(MLP(mean over modalities of x_i))        straight-through Gumbel
     c_i^m = sum_k pi_ik P_k(x^m)_i
     Q1    = the modalities of an utterance attend to each other, mean of them;  Q2 = text attends to the others only;
     Q3    = MLP([c^t ; c^a ; c^v])
-    y_i   = sum_k rho_ik Q_k,  rho chosen like pi from the mean of the c_i^m;  logits = Linear(y)
+    y_i   = sum_k rho_ik Q_k,  rho sampled like pi from the mean of the c_i^m;  logits = Linear(y)
     loss  = cross-entropy + 0.01 (KL(mean pi || uniform) + KL(mean rho || uniform))
 
-The networks P are shared by the modalities. The temperature falls from 1 to 0.5, 3 % an epoch. In evaluation the
-likeliest path is taken. Our settings: dropout 0.4, 4 heads, Adam 3e-4, l2 1e-5, batch 16 or 32, 60 epochs, class
+The modalities share the networks P. The temperature falls from 1 to 0.5, by 3 % per epoch. In evaluation the most
+probable path is taken. Our settings: dropout 0.4, 4 heads, Adam 3e-4, l2 1e-5, batch 16 or 32, 60 epochs, class
 weights.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,27 +26,17 @@ from torch import Tensor, nn
 from model.baselines.attention import MultiHeadAttention, TransformerLayer, near, pairs
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.selection import select
+from model.baselines.settings import ScmmSettings
 from model.batching import Batch
 from model.cmath import positional_encoding
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
 PATHS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScmmConfig(Form):
-    """Everything that decides the network's form and its loss."""
-
-    dim: int
-    heads: int
-    layers: int
-    """Of each transformer path."""
-    window: int
-    """Turns on each side that the short-range path sees."""
-    dropout: float
-    balance_weight: float
-    """Of the loss that keeps all paths in use."""
+class ScmmConfig(ScmmSettings, DataSpec):
+    """Configuration of the network and its loss."""
 
 
 def mlp(inputs: int, dim: int, outputs: int, dropout: float) -> nn.Sequential:
@@ -54,7 +44,7 @@ def mlp(inputs: int, dim: int, outputs: int, dropout: float) -> nn.Sequential:
 
 
 class Router(nn.Module):
-    """Picks a path for every utterance."""
+    """Router that chooses one path for every utterance."""
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
@@ -63,8 +53,10 @@ class Router(nn.Module):
     def forward(
         self, values: Tensor, there: Tensor, mask: Tensor, paths: list[Tensor], temperature: float
     ) -> tuple[Tensor, Tensor]:
-        """What the router sees [M, B, T, d], which of it counts [M, B, T], real turns [B, T], the paths' results
-        [..., B, T, d] -> the chosen results, and KL(mean choice || uniform)."""
+        """Choose a path from `values` [M, B, T, d], averaged over the modalities where `there` [M, B, T] is true.
+
+        Returns the output of the chosen path, one of `paths` [..., B, T, d], and KL(mean choice || uniform).
+        """
         weight = (there / there.sum(0).clamp(min=1)).unsqueeze(-1)
         logits = self.score((values * weight).sum(0))
         choice = select(logits, temperature, self.training)
@@ -74,9 +66,9 @@ class Router(nn.Module):
 
 
 class Scmm(ErcModel):
-    """Context paths, interaction paths, classifier."""
+    """The whole model: context paths, interaction paths, classifier."""
 
-    reading = True
+    reimplementation = True
 
     def __init__(self, config: ScmmConfig) -> None:
         super().__init__()
@@ -98,11 +90,11 @@ class Scmm(ErcModel):
         self.loss_weights = {"ce": 1.0, "balance": config.balance_weight}
 
     def begin_epoch(self, epoch: int) -> None:
-        """Let the temperature of the choices fall."""
+        """Lower the temperature of the Gumbel samples by 3 % per epoch, to 0.5 at least."""
         self.temperature = max(0.5, 0.97 ** (epoch - 1))
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits and the losses by name."""
+        """Compute the logits and the losses by name."""
         mask, there = batch.mask, usable(batch)
         x = torch.stack([self.project[name](values) for name, values in masked_features(batch).items()])
         c, balance = self.context_router(x, there, mask, self._context(x, mask), self.temperature)
@@ -112,7 +104,7 @@ class Scmm(ErcModel):
         return Output(logits, losses, y)
 
     def _context(self, x: Tensor, mask: Tensor) -> list[Tensor]:
-        """P1, P2 and P3 of [M, B, T, d]; the modalities count as dialogues of their own."""
+        """Outputs of P1, P2 and P3 for x [M, B, T, d]; each modality is treated as a separate dialogue."""
         turns = mask.shape[1]
         placed = self.dropout(x + positional_encoding(turns, self.config.dim, mask.device)).flatten(0, 1)
         real = pairs(mask).repeat(len(x), 1, 1)
@@ -125,11 +117,11 @@ class Scmm(ErcModel):
         return [far.view_as(x), close.view_as(x), self.free(x)]
 
     def _interaction(self, c: Tensor, there: Tensor) -> list[Tensor]:
-        """Q1, Q2 and Q3 of [M, B, T, d]; an utterance is a sequence of its modalities. Each result [B, T, d]."""
+        """Outputs of Q1, Q2 and Q3, each [B, T, d], for c [M, B, T, d]; an utterance is a sequence of M modalities."""
         tokens, allowed = c.permute(1, 2, 0, 3).flatten(0, 1), there.permute(1, 2, 0).flatten(0, 1).unsqueeze(1)
         weight = (there / there.sum(0).clamp(min=1)).unsqueeze(-1)
         mutual = self.mutual(tokens, allowed).view(*c.shape[1:3], len(c), -1).permute(2, 0, 1, 3)
-        hub = tokens[:, :1]  # text, or the first modality that is used
+        hub = tokens[:, :1]  # the hub is text, or the first modality that is used
         if self.from_hub is not None:
             hub = hub + self.dropout(self.from_hub(hub, tokens[:, 1:], allowed[:, :, 1:]))
         hub = self.hub_norm(hub).view_as(c[0])

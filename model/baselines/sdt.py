@@ -1,51 +1,41 @@
-"""SDT: transformers between all pairs of modalities, gates, and self-distillation. CMATH's closest relative.
+"""SDT: transformers between all pairs of modalities, gates, and self-distillation; the baseline most like CMATH.
 
 Source: Ma et al., "A Transformer-Based Model With Self-Distillation for Multimodal Emotion Recognition in
-Conversations", IEEE Transactions on Multimedia 2024; equations after the authors' public code.
+Conversations", IEEE Transactions on Multimedia 2024; the equations follow the authors' public code.
 
     X_m      = drop(W_m x_m + P + S)                   sinusoids and speaker embedding; d = 1024
-    Z        = X_q + drop(MHA(query X_q, key and value X_s));  H_{q<-s} = Z + drop(FFN(LN(Z)))    own weights a pair
-    gate1(H) = sigmoid(W H) * H                        one a pair
+    Z        = X_q + drop(MHA(query X_q, key and value X_s));  H_{q<-s} = Z + drop(FFN(LN(Z)))    weights per pair
+    gate1(H) = sigmoid(W H) * H                        one per pair
     R_m      = Linear([gate1(H_{m<-m}) ; gate1(H_{m<-x}) ; gate1(H_{m<-y})])
-    R_f      = sum_m softmax_m(W R_m) * R_m            element by element
+    R_f      = sum_m softmax_m(W R_m) * R_m            elementwise
     loss     = NLL(f) + sum_m NLL(m) + sum_m KL(softmax(logits_f / tau) || softmax(logits_m / tau))
 
-The teacher of the divergence is not detached, nor is there a factor tau^2; logits_m are of drop(relu(R_m)).
+The teacher of the divergence is not detached, and there is no factor tau^2; logits_m are computed from drop(relu(R_m)).
 
 Published: d 1024, 8 heads, dropout 0.5, l2 1e-5, Adam; for IEMOCAP 1e-4, batch 16, 150 epochs, tau 1, class weights;
 for MELD 5e-6, batch 8, 50 epochs, tau 8, no class weights, and W of gate1 is the frozen identity (`gate: identity`).
 
-A modality that is missing is no key, no part of R_f and has no loss of its own.
+A missing modality is masked out as a key for the other modalities, and excluded from R_f and from the unimodal losses.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from model.baselines.attention import MultiHeadAttention
 from model.baselines.early_fusion import masked_features, usable
+from model.baselines.settings import SdtSettings
 from model.batching import Batch
 from model.cmath import positional_encoding
-from model.interface import ErcModel, Form, Output
+from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy, divergence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SdtConfig(Form):
-    """Everything that decides the network's form and its loss."""
-
-    dim: int
-    heads: int
-    dropout: float
-    gate: str
-    """W of gate1: learned or identity."""
-    temperature: float
-    """tau."""
+class SdtConfig(SdtSettings, DataSpec):
+    """Configuration of the network and its loss."""
 
 
 class Encoder(nn.Module):
-    """H_{q<-s}: one modality as it sees another, or itself; no norm before the attention nor at the end."""
+    """H_{q<-s}: attention from one modality to another or to itself; no norm before the attention or at the end."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -57,7 +47,7 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
-        """Both [B, T, d], and which keys there are [B, T] -> [B, T, d]."""
+        """Queries and keys [B, T, d] and key mask [B, T] -> [B, T, d]."""
         own = queries is keys
         queries = self.dropout(queries)
         keys = queries if own else self.dropout(keys)
@@ -66,7 +56,7 @@ class Encoder(nn.Module):
 
 
 class UnimodalGate(nn.Module):
-    """gate1."""
+    """The gate `gate1` of a modality pair."""
 
     def __init__(self, dim: int, kind: str) -> None:
         super().__init__()
@@ -77,7 +67,7 @@ class UnimodalGate(nn.Module):
 
 
 class Augmented(nn.Module):
-    """R_m: a modality as it sees itself and the others, gated and joined."""
+    """R_m: attention of one modality to itself and to the others, gated, concatenated and projected."""
 
     def __init__(self, name: str, config: SdtConfig) -> None:
         super().__init__()
@@ -87,27 +77,27 @@ class Augmented(nn.Module):
         self.join = nn.Linear(len(config.dims) * config.dim, config.dim)
 
     def forward(self, x: dict[str, Tensor], key_mask: dict[str, Tensor]) -> Tensor:
-        """X [B, T, d] of all modalities, and which keys there are [B, T] -> [B, T, d]."""
+        """X [B, T, d] and key mask [B, T] of all modalities -> R_m [B, T, d]."""
         seen = {other: encode(x[self.name], x[other], key_mask[other]) for other, encode in self.encode.items()}
         return self.join(torch.cat([gate(seen[other]) for other, gate in self.gate.items()], dim=-1))
 
 
 class MultimodalGate(nn.Module):
-    """R_f of the R_m."""
+    """R_f: softmax-weighted sum of the R_m."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.score = nn.Linear(dim, dim, bias=False)
 
     def forward(self, r: Tensor, there: Tensor) -> Tensor:
-        """[M, B, T, d], and which of them count (bool [M, B, T]) -> [B, T, d]."""
+        """R_m [M, B, T, d], and which of them to use (bool [M, B, T]) -> R_f [B, T, d]."""
         nothing = ~there.any(dim=0)  # padding
         score = self.score(r).masked_fill(~(there | nothing).unsqueeze(-1), float("-inf"))
         return (score.softmax(dim=0) * r).sum(dim=0)
 
 
 class Sdt(ErcModel):
-    """The whole model: logits of every turn, and the three kinds of loss."""
+    """The whole model; it gives the logits of every turn and the three kinds of loss."""
 
     def __init__(self, config: SdtConfig) -> None:
         super().__init__()
@@ -123,11 +113,11 @@ class Sdt(ErcModel):
         self.loss_weights = {"ce": 1.0, "kl": 1.0}
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
-        """Logits of the fused representation and the losses by name."""
+        """Compute the logits of the fused representation and the losses by name."""
         mask, present = batch.mask, batch.present
         place = positional_encoding(mask.shape[1], self.config.dim, mask.device) + self.speaker(batch.speaker)
         x = {name: self.project[name](values) + place for name, values in masked_features(batch).items()}
-        # A modality looks at all of its own turns: one without features still has its speaker and its place.
+        # A modality attends to all of its own turns: a turn without features still has speaker and position.
         r = {name: module(x, {**present, name: mask}) for name, module in self.augment.items()}
         fused = self.fuse(torch.stack(list(r.values())), usable(batch))
         logits = self.fused_classifier(fused)

@@ -1,4 +1,4 @@
-"""Hard choices that gradients pass: a sample in training, the likeliest in evaluation."""
+"""Differentiable hard choices: a sample in training, the most probable option in evaluation."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,8 +7,8 @@ from torch.nn import functional as F
 def select(logits: Tensor, temperature: float, training: bool) -> Tensor:
     """One-hot choices of the same shape as `logits` [..., K].
 
-    In training a Gumbel-softmax sample, whose gradient is the soft sample's (straight-through). In evaluation the
-    likeliest, so that a prediction is no matter of chance.
+    In training this is a straight-through Gumbel-softmax sample (its gradient is that of the soft sample). In
+    evaluation it is the most probable option, so that predictions are deterministic.
     """
     if training:
         return F.gumbel_softmax(logits.float(), tau=temperature, hard=True)

@@ -1,1 +1,1 @@
-"""Readers of raw corpora: one module a corpus, from its raw tree to the rows of an index."""
+"""Readers of raw corpora: one module per corpus, which turns its raw tree into the rows of an index."""

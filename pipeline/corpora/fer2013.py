@@ -1,6 +1,6 @@
 """Reader of FER-2013: 35,887 grey faces of 48x48 pixels, as `fer2013.csv` or as folders of pictures.
 
-fer2013.csv                       emotion,pixels,Usage; with `fer2013new.csv` (FER+) beside it, its ten voters' labels
+fer2013.csv                       emotion,pixels,Usage; `fer2013new.csv` (FER+) beside it has ten votes per face
 {train,test}/<emotion>/*.jpg      the folder form: Training and PublicTest
 """
 
@@ -11,41 +11,43 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from foundation.errors import UserError
+
 EDGE = 48
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER-2013's own classes in its own order."""
 FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""FER+'s columns; the two after them, `unknown` and `NF` (no face), are no emotions."""
+"""Emotion columns of FER+; the two columns after them, `unknown` and `NF` (no face), are not emotions."""
 USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "private"}
 
 
-class FerError(Exception):
+class FerError(UserError):
     """FER-2013 cannot be read; the message names the file, the line and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
-    """Pictures and what they show."""
+class LabelledFaces:
+    """Pictures of faces and their labels."""
 
     pixels: np.ndarray
     """Grey levels, uint8 [faces, 48, 48]."""
     targets: np.ndarray
-    """Probability of each class, float32 [faces, classes]: one-hot, or the shares of FER+'s votes."""
+    """Probability of each class, float32 [faces, classes]: one-hot, or the distribution of FER+'s votes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fer2013:
     classes: tuple[str, ...]
-    train: Faces
-    test: Faces
+    train: LabelledFaces
+    test: LabelledFaces
     """The official PublicTest."""
 
 
 def read(folder: Path, labels: str) -> Fer2013:
-    """Read whichever form `folder` has; `labels` is `fer2013`, or FER+'s `majority` or `soft` (of the CSV form).
+    """Read FER-2013 in the form that `folder` has; `labels` is `fer2013`, or `majority` or `soft` (CSV form with FER+).
 
     Raises:
-        FerError: no known form, a malformed line, or no votes where FER+'s labels are asked for.
+        FerError: the form is unknown, a line is malformed, or FER+'s votes are needed and missing.
     """
     if (folder / "fer2013.csv").is_file():
         return _from_csv(folder, labels)
@@ -57,7 +59,7 @@ def read(folder: Path, labels: str) -> Fer2013:
     return Fer2013(EMOTIONS, *(_from_pictures(folder / part) for part in ("train", "test")))
 
 
-def _from_pictures(folder: Path) -> Faces:
+def _from_pictures(folder: Path) -> LabelledFaces:
     pixels, classes = [], []
     for number, emotion in enumerate(EMOTIONS):
         for file in sorted((folder / emotion).glob("*.*")):
@@ -72,7 +74,7 @@ def _from_pictures(folder: Path) -> Faces:
             classes.append(number)
     if not pixels:
         raise FerError(f"{folder}: has no pictures in folders {', '.join(EMOTIONS)}")
-    return Faces(np.stack(pixels), np.eye(len(EMOTIONS), dtype=np.float32)[classes])
+    return LabelledFaces(np.stack(pixels), np.eye(len(EMOTIONS), dtype=np.float32)[classes])
 
 
 def _from_csv(folder: Path, labels: str) -> Fer2013:
@@ -97,11 +99,13 @@ def _from_csv(folder: Path, labels: str) -> Fer2013:
         if not pixels[part]:
             usage = next(key for key, value in USAGES.items() if value == part)
             raise FerError(f"{file}: has no faces of Usage {usage}")
-    return Fer2013(classes, *(Faces(np.stack(pixels[part]), np.stack(targets[part])) for part in ("train", "test")))
+    return Fer2013(
+        classes, *(LabelledFaces(np.stack(pixels[part]), np.stack(targets[part])) for part in ("train", "test"))
+    )
 
 
 def _votes(file: Path, labels: str) -> list[np.ndarray | None]:
-    """FER+'s label of every row of fer2013.csv; None where most voters saw no emotion or no face."""
+    """FER+ label of every row of fer2013.csv; None where most votes are for `unknown` or `NF`."""
     if not file.is_file():
         raise FerError(f"{file}: no such file; face.labels = {labels} needs FER+'s votes, face.labels=fer2013 does not")
     result: list[np.ndarray | None] = []

@@ -1,7 +1,8 @@
-"""IEMOCAP_full_release: transcriptions, evaluations, sentence recordings and split-screen dialogue videos, as unpacked.
+"""Reader of IEMOCAP_full_release: transcriptions, evaluations, sentence recordings and split-screen dialogue videos.
 
-The six-way set of the literature: an utterance counts as happy also where its consensus is missing (`xxx`), Happiness
-is the single most voted category of all annotators, and the actor's own line says exactly Happiness. Session 5 is test.
+It gives the six-class set of the literature. An utterance without consensus (`xxx`) counts as happy if Happiness has
+more votes of all annotators than any other category and is the only category in the actor's own line. Session 5 is
+test.
 """
 
 import re
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.corpora.reading import Reading
-from pipeline.stage import StageError
-from pipeline.utterances import Utterance
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from pipeline.corpora.raw_corpus import RawCorpus
 
 CODES = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
 TEST_SESSION, HELD_OUT_SESSION = "5", "4"
@@ -24,21 +25,21 @@ SPOKEN = re.compile(
     r"-(?P<end>[0-9]+(\.[0-9]+)?)\]: ?(?P<text>.*)"
 )
 PASSED_OVER = re.compile(r"[MF]:|\S*XX")
-"""Lines of a transcription that are no utterance: notes on the other actor, and turns without a recording."""
+"""Lines of a transcription that are not utterances: notes on the other actor, and turns without a recording."""
 EVALUATED = re.compile(r"\[[0-9.]+ - [0-9.]+\]\t(?P<id>\S+)\t(?P<code>\w{3})\t")
 VOTE = re.compile(r"C-(?P<annotator>[EFM]\d*):\t(?P<categories>[^(]*)")
 MUST_BE_UNDERSTOOD = ("[", "C-")
-"""How those lines of an evaluation begin that are read."""
+"""Beginnings of the evaluation lines that the reader must understand."""
 LEFT, RIGHT = "6,122,348,238", "366,122,348,238"
-"""The actors' halves of the letterboxed picture of 720x480; the one who wears the markers is on the left."""
+"""Regions of the two actors in the letterboxed 720x480 picture; the actor with the markers is on the left."""
 COSMIC_12 = (
     "Ses01M_impro01", "Ses01M_script03_1", "Ses02F_impro02", "Ses02F_impro07", "Ses02M_script01_2", "Ses03F_impro01",
     "Ses03M_impro02", "Ses03M_impro08a", "Ses03M_script02_2", "Ses03M_script03_2", "Ses04F_impro07",
     "Ses04F_script02_1",
 )  # fmt: skip
-"""The fixed validation list in use since COSMIC."""
+"""Fixed list of validation dialogues that is in use since COSMIC."""
 KNOWN = {1: (28, 1373), 2: (30, 1356), 3: (32, 1569), 4: (30, 1512), 5: (31, 1623)}
-"""Of the full release: dialogues and six-way utterances a session."""
+"""Dialogues and six-class utterances of each session in the full release."""
 
 
 @dataclass(slots=True)
@@ -47,13 +48,13 @@ class Evaluation:
 
     code: str
     votes: Counter[str] = field(default_factory=Counter)
-    """All C-* lines, every category listed counting once."""
+    """Votes of all C-* lines; every category in a line counts once."""
     own: list[str] = field(default_factory=list)
-    """What the speaking actor's own lines say, as written."""
+    """Categories in the speaking actor's own lines, as written."""
 
     @property
     def label(self) -> str | None:
-        """The six-way label, or None for an utterance that is left out."""
+        """Label of the six-class set, or None for an utterance that is left out."""
         if self.code == "xxx":
             ranked = self.votes.most_common(2)
             single = ranked and ranked[0][0] == "Happiness" and (len(ranked) == 1 or ranked[0][1] > ranked[1][1])
@@ -61,24 +62,24 @@ class Evaluation:
         return CODES.get(self.code)
 
 
-def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> Reading:
-    """Six-way utterances in the order of the transcription lines.
+def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> RawCorpus:
+    """Read the six-class utterances in the order of the transcription lines.
 
     Raises:
-        StageError: there is no transcription, or a dialogue has no evaluation.
+        UserError: there is no transcription, or a dialogue has no evaluation.
     """
     files = sorted(raw.glob("Session[1-5]/dialog/transcriptions/Ses*.txt"))
     if not files:
-        raise StageError(f"{raw}: has no Session1…5/dialog/transcriptions/Ses*.txt; index.iemocap.raw must "
-                         "name the folder IEMOCAP_full_release")  # fmt: skip
-    result = Reading([], [], untranscribed(raw))
+        raise UserError(f"{raw}: has no Session1…5/dialog/transcriptions/Ses*.txt; the key `raw` of this corpus "
+                        "in params.yaml must name the folder IEMOCAP_full_release")  # fmt: skip
+    result = RawCorpus([], [], untranscribed(raw))
     for file in files:
         if not DIALOGUE.fullmatch(file.stem):
             result.notes.append(f"{file.relative_to(raw)}: is not named like a dialogue; passed over")
             continue
         evaluations = file.parent.parent / "EmoEvaluation" / file.name
         if not evaluations.is_file():
-            raise StageError(f"{evaluations}: no such file, but {file.name} has a transcription")
+            raise UserError(f"{evaluations}: no such file, but {file.name} has a transcription")
         _dialogue(result, raw, file, read_evaluations(evaluations, raw, result.notes), modalities)
     _compare_with_release(result)
     result.rows = with_validation(result.rows, validation, seed)
@@ -86,7 +87,7 @@ def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> Re
 
 
 def untranscribed(raw: Path) -> list[str]:
-    """A note for each dialogue that has other files, but no transcription."""
+    """Notes on dialogues that have other files, but no transcription."""
     others = ("dialog/EmoEvaluation/Ses*.txt", "dialog/avi/**/Ses*.avi", "dialog/wav/Ses*.wav", "sentences/wav/Ses*")
     found = {
         (path.relative_to(raw).parts[0], path.stem) for kind in others for path in raw.glob(f"Session[1-5]/{kind}")
@@ -95,9 +96,11 @@ def untranscribed(raw: Path) -> list[str]:
     return [f"{path}: no such file, but the dialogue has others" for path in lacking if not (raw / path).is_file()]
 
 
-def _compare_with_release(result: Reading) -> None:
-    """Say which sessions differ from the full release, and which of their files have a note. A copy with less than
-    half of the dialogues is a part that someone cut out, not a full release that lacks something."""
+def _compare_with_release(result: RawCorpus) -> None:
+    """Record which sessions differ from the full release, and which of their files have a note.
+
+    A copy with at most half of the dialogues is taken for a deliberate selection, and not compared.
+    """
     dialogues = {row.dialogue_id for row in result.rows}
     if 2 * len(dialogues) <= sum(number for number, _ in KNOWN.values()):
         return
@@ -114,7 +117,7 @@ def _compare_with_release(result: Reading) -> None:
 
 
 def read_evaluations(file: Path, raw: Path, notes: list[str]) -> dict[str, Evaluation]:
-    """The blocks of an EmoEvaluation file by utterance; `notes` gets the lines that cannot be understood."""
+    """Read the blocks of an EmoEvaluation file by utterance; lines that cannot be parsed are added to `notes`."""
     found: dict[str, Evaluation] = {}
     current: Evaluation | None = None
     speaker = ""
@@ -133,9 +136,9 @@ def read_evaluations(file: Path, raw: Path, notes: list[str]) -> dict[str, Evalu
 
 
 def _dialogue(
-    result: Reading, raw: Path, file: Path, evaluations: dict[str, Evaluation], modalities: Sequence[str]
+    result: RawCorpus, raw: Path, file: Path, evaluations: dict[str, Evaluation], modalities: Sequence[str]
 ) -> None:
-    """Add one dialogue."""
+    """Add one dialogue to `result`."""
     name = DIALOGUE.fullmatch(file.stem)
     assert name
     session = file.parent.parent.parent
@@ -165,7 +168,7 @@ def _dialogue(
             continue
         sound = sentences / f"{spoken['id']}.wav"
         problems = []
-        # A session without any is a modality that this copy does not have; one that lacks among others is a problem.
+        # If a session has no file of this kind, the copy lacks the modality; if single files are missing, report them.
         if "audio" in modalities and sentences.parent.is_dir() and not sound.is_file():
             problems.append(f"{sound.relative_to(raw)}: no such file")
         if "visual" in modalities and films and not film:
@@ -197,7 +200,7 @@ def _dialogue(
 
 
 def with_validation(rows: list[Utterance], validation: str, seed: int) -> list[Utterance]:
-    """`rows` with the dialogues of train that `validation` names moved to the validation split.
+    """Move the train dialogues that `validation` selects to the validation split.
 
     Args:
         validation: `random20` (a fifth of the dialogues, drawn from `seed`), `cosmic12` or `session4`.

@@ -1,4 +1,4 @@
-"""The emotions of each corpus, in the order that every score, picture and probability keeps."""
+"""Emotion labels of each corpus, in the order that all scores, pictures and probabilities use."""
 
 from collections.abc import Iterable
 
@@ -6,9 +6,9 @@ MELD = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
 
 LITERATURE = {"demo": MELD, "meld": MELD, "iemocap": IEMOCAP}
-"""The order in which publications list them, also where a small copy of a corpus lacks one."""
+"""Labels of each reader in the order of the publications; complete even if a small copy of the corpus lacks one."""
 
 
-def labels(corpus: str, found: Iterable[str]) -> tuple[str, ...]:
-    """The emotions of `corpus`; those of a corpus of one's own are the ones `found` in its index, sorted."""
-    return LITERATURE.get(corpus) or tuple(sorted(set(found)))
+def labels(reader: str, found: Iterable[str]) -> tuple[str, ...]:
+    """Labels of a corpus that `reader` reads; for the reader `table`, the labels `found` in the index, sorted."""
+    return LITERATURE.get(reader) or tuple(sorted(set(found)))

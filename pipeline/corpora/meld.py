@@ -1,8 +1,7 @@
-"""MELD.Raw: three CSV files and a folder of clips a split, as the release unpacks or with the folders beside the CSVs.
+"""Reader of MELD.Raw: three CSV files and a folder of clips per split, as unpacked or with all in one folder.
 
-What the release has of irregularities is met here: two encodings, two ways of writing a time, gaps in Utterance_ID,
-corrected twins of test clips, clips without a row, rows without a clip, an utterance that ends before it starts,
-AppleDouble files.
+It handles the irregularities of the release: two encodings, two time formats, gaps in Utterance_ID, corrected versions
+of test clips, clips without a row, rows without a clip, an utterance that ends before it starts, AppleDouble files.
 """
 
 import re
@@ -10,10 +9,10 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from extractors.utterance import Utterance
+from foundation.errors import UserError
 from pipeline.corpora.labels import MELD as LABELS
-from pipeline.corpora.reading import Reading, table
-from pipeline.stage import StageError
-from pipeline.utterances import Utterance
+from pipeline.corpora.raw_corpus import RawCorpus, table
 
 FILES = {  # split: annotations, folder of clips
     "train": ("train_sent_emo.csv", "train_splits"),
@@ -24,24 +23,24 @@ COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "St
 CLIP = re.compile(r"(?P<corrected>final_videos_test)?(?P<key>dia\d+_utt\d+)\.mp4")
 TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})[,.]([0-9]{1,3})")
 KNOWN = {"train": (9989, range(1039)), "validation": (1109, range(114)), "test": (2610, range(280))}
-"""Of the published files: utterances, and the numbers of the dialogues (train has one less, see below)."""
+"""Number of utterances, and dialogue numbers, of each published file (except dialogue NEVER_PUBLISHED of train)."""
 NEVER_PUBLISHED = 60
-"""Dialogue of train that has no row in any copy."""
+"""Dialogue number of train that has no row in any published copy."""
 NAMED = 10
-"""Lacking dialogues named at most."""
+"""Largest number of missing dialogues that a message names."""
 
 
-def read(raw: Path, modalities: Sequence[str]) -> Reading:
-    """Utterances of all splits in conversation order.
+def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
+    """Read the utterances of all splits in conversation order.
 
     Raises:
-        StageError: a CSV is missing or has a row that cannot be understood, named by file and line.
+        UserError: a CSV is missing or has an invalid row; the message names file and line.
     """
-    result = Reading([], [])
+    result = RawCorpus([], [])
     for split, (annotations, folder) in FILES.items():
         file = _find(raw, annotations)
         if file is None:
-            raise StageError(f"{raw}: neither it nor a folder in it has {annotations}; the key `raw` of this corpus "
+            raise UserError(f"{raw}: neither it nor a folder in it has {annotations}; the key `raw` of this corpus "
                              "in params.yaml must name the folder that MELD.Raw unpacks to")  # fmt: skip
         clips = _clips(_find(raw, folder)) if set(modalities) & {"audio", "visual"} else {}
         _split(result, raw, split, file, clips, modalities)
@@ -51,9 +50,11 @@ def read(raw: Path, modalities: Sequence[str]) -> Reading:
     return result
 
 
-def _compare_with_release(result: Reading, raw: Path) -> None:
-    """Say where a copy differs from the published files. A copy with less than half of their rows is a part that
-    someone cut out, not a full release that lacks something."""
+def _compare_with_release(result: RawCorpus, raw: Path) -> None:
+    """Record where a copy differs from the published files.
+
+    A copy with at most half of their rows is taken for a deliberate selection, and not compared.
+    """
     if 2 * len(result.rows) <= sum(utterances for utterances, _ in KNOWN.values()):
         return
     for split, (utterances, numbers) in KNOWN.items():
@@ -76,7 +77,7 @@ def _compare_with_release(result: Reading, raw: Path) -> None:
 
 
 def _find(raw: Path, name: str) -> Path | None:
-    """`name` in `raw` or at most two folders down: the release unpacks with a folder a split around."""
+    """Find `name` in `raw` or at most two folders below: the release has an extra folder for each split."""
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
         for path in sorted(raw.glob(pattern)):
             return path
@@ -84,7 +85,7 @@ def _find(raw: Path, name: str) -> Path | None:
 
 
 def _clips(folder: Path | None) -> dict[str, Path]:
-    """Clips by `diaX_uttY`; of a clip and its corrected twin, the twin."""
+    """Clips by `diaX_uttY`; the corrected version of a clip is preferred."""
     clips: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder else []:
         name = CLIP.fullmatch(path.name)
@@ -94,9 +95,9 @@ def _clips(folder: Path | None) -> dict[str, Path]:
 
 
 def _split(
-    result: Reading, raw: Path, split: str, file: Path, clips: dict[str, Path], modalities: Sequence[str]
+    result: RawCorpus, raw: Path, split: str, file: Path, clips: dict[str, Path], modalities: Sequence[str]
 ) -> None:
-    """Add one split; takes the clips that it uses out of `clips`, so that those without a row are left."""
+    """Add one split; used clips are removed from `clips`, so that only clips without a row remain."""
     media = set(modalities) & {"audio", "visual"}
     for dialogue, utterances in sorted(_dialogues(file).items()):
         numbers: dict[str, int] = {}
@@ -128,24 +129,24 @@ def _split(
 
 
 def _dialogues(file: Path) -> dict[int, dict[int, tuple[int, dict[str, str]]]]:
-    """Line and row of each utterance, by dialogue and utterance."""
+    """Line number and values of each row, by dialogue and utterance number."""
     found: dict[int, dict[int, tuple[int, dict[str, str]]]] = {}
     for line, values in table(file, COLUMNS):
         try:
             dialogue, utterance = int(values["Dialogue_ID"]), int(values["Utterance_ID"])
         except ValueError:
-            raise StageError(f"{file}, line {line}: Dialogue_ID and Utterance_ID must be whole numbers, not "
+            raise UserError(f"{file}, line {line}: Dialogue_ID and Utterance_ID must be whole numbers, not "
                              f"{values['Dialogue_ID']!r} and {values['Utterance_ID']!r}") from None  # fmt: skip
         if utterance in found.setdefault(dialogue, {}):
-            raise StageError(f"{file}, line {line}: a second row for dialogue {dialogue}, utterance {utterance}")
+            raise UserError(f"{file}, line {line}: a second row for dialogue {dialogue}, utterance {utterance}")
         if values["Emotion"].strip().lower() not in LABELS:
-            raise StageError(f"{file}, line {line}: emotion {values['Emotion']!r} is none of {', '.join(LABELS)}")
+            raise UserError(f"{file}, line {line}: emotion {values['Emotion']!r} is none of {', '.join(LABELS)}")
         found[dialogue][utterance] = line, values
     return found
 
 
 def seconds(time: str) -> float | None:
-    """Seconds of a time written `00:16:16,059` or `0:36:59,425`; None for anything else."""
+    """Convert a time such as `00:16:16,059` or `0:36:59,425` to seconds; None for any other text."""
     match = TIME.fullmatch(time.strip())
     if not match:
         return None

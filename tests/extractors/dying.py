@@ -1,4 +1,4 @@
-"""Work that kills its process, for the tests of extractors.workers: spawned processes import it from here."""
+"""Work that kills its process, for the tests of foundation.workers: spawned processes import it from here."""
 
 import os
 import signal
@@ -30,6 +30,6 @@ def work(item: str) -> str:
 if __name__ == "__main__":
     import sys
 
-    from extractors.workers import spread
+    from foundation.spread import spread
 
     list(spread(work, ["sleeps", "sleeps"], prepare, Path(sys.argv[1])))

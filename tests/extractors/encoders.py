@@ -6,7 +6,7 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
-from pipeline.params import TextOf
+from extractors.settings import TextSettings
 
 LINES = ["Oh, that's wonderful news!", "No.", "I can't believe you ate the whole cake, again, without telling anyone."]
 RECIPE = {
@@ -37,7 +37,7 @@ def write_roberta(folder: Path, layers: int = 4, dropout: float = 0.1, seed: int
     return folder
 
 
-def text_settings(model: Path | str, **changes: object) -> TextOf:
+def text_settings(model: Path | str, **changes: object) -> TextSettings:
     """Settings of the section text for `model`, with `changes`."""
     usual = {"pooling": "auto", "layers": "last", "max_tokens": 64, "finetune": False, "crossfit": 1}
-    return TextOf.model_validate({"model": str(model), **usual, "recipe": "auto", **changes})
+    return TextSettings.model_validate({"model": str(model), **usual, "recipe": "auto", **changes})

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from librosa.feature import rms
 
-from extractors import audio
-from extractors.audio import FRAME, HOP, SILENCE, AudioExtractor, functionals, is_silent
+from extractors.audio import extractor as audio
+from extractors.audio.extractor import FRAME, HOP, SILENCE, AudioExtractor, functionals, is_silent
 from extractors.media import RATE, ContentError
 from extractors.result import Result
-from pipeline.corpora.reading import Reading
-from pipeline.index import look_at_media
-from pipeline.params import FUNCTIONALS, AudioOf
-from pipeline.utterances import Utterance
+from extractors.settings import FUNCTIONALS, AudioSettings
+from extractors.utterance import Utterance
+from pipeline.corpora.media_files import look_at_media
+from pipeline.corpora.raw_corpus import RawCorpus
 from tests.conftest import change_in_secret, in_this_process, write_clip
 
 
@@ -65,10 +65,10 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMATH_CACHE", str(raw / "cache"))
-        reading = Reading(rows, ["Ann"] * len(rows))
-        look_at_media(reading, raw)
-    extractor = AudioExtractor(AudioOf(set="IS10", min_seconds=0.25, reduce="none", dim=300), raw)
-    keys = {extractor.key(row): row for row in reading.rows}
+        raw_corpus = RawCorpus(rows, ["Ann"] * len(rows))
+        look_at_media(raw_corpus, raw)
+    extractor = AudioExtractor(AudioSettings(set="IS10", min_seconds=0.25, reduce="none", dim=300), raw)
+    keys = {extractor.key(row): row for row in raw_corpus.rows}
     assert None not in keys
     results: dict[str, Result] = {}
     for batch in extractor.extract({key: row for key, row in keys.items() if key}, set()):
@@ -120,7 +120,7 @@ def write_wave(file: Path, sound: np.ndarray) -> Path:
     return file
 
 
-SETTINGS = AudioOf(set="eGeMAPSv02", min_seconds=0.25, reduce="none", dim=5)
+SETTINGS = AudioSettings(set="eGeMAPSv02", min_seconds=0.25, reduce="none", dim=5)
 ROW = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="joy")
 
 
@@ -129,7 +129,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
     """Gives the results of some rows, whose files lie in `tmp_path`."""
     monkeypatch.setattr(audio, "spread", in_this_process)
 
-    def extract(rows: list[Utterance], settings: AudioOf = SETTINGS) -> list[Result]:
+    def extract(rows: list[Utterance], settings: AudioSettings = SETTINGS) -> list[Result]:
         extractor = AudioExtractor(settings, tmp_path)
         keys = {str(extractor.key(row)): row for row in rows}
         results = {key: result for part in extractor.extract(keys, set()) for key, result in part.items()}
@@ -139,9 +139,9 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
 
 
 def indexed(rows: list[Utterance], raw: Path) -> list[Utterance]:
-    reading = Reading(rows, ["Ann"] * len(rows))
-    look_at_media(reading, raw)
-    return reading.rows
+    raw_corpus = RawCorpus(rows, ["Ann"] * len(rows))
+    look_at_media(raw_corpus, raw)
+    return raw_corpus.rows
 
 
 def test_what_is_heard_of_a_file_is_the_interval_of_its_sound(heard, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.cache import CacheError, ShardCache, WorkCache, fingerprint, pack, unpack
+from extractors.cache import CacheError, ShardCache, WorkCache, pack, unpack
+from foundation.identity import fingerprint
 
 PROJECT = Path(__file__).parents[2]
 

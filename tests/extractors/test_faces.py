@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from extractors import denseface, face_encoder, faces
-from extractors.faces import Box, Faces, crop, detector, faces_in, followed, grey_levels, overlap, steadiest
 from extractors.media import frames
-from pipeline.corpora import demo
+from extractors.visual import denseface, face_encoder, faces
+from extractors.visual.faces import Box, Faces, crop, detector, faces_in, followed, grey_levels, overlap, steadiest
+from pipeline.synthetic import demo
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 
@@ -279,7 +279,7 @@ def test_weights_come_back_from_a_small_file_and_foreign_ones_are_refused(tmp_pa
     face_encoder.save(weights, ("calm", "cross"), 120.5, 60.25, file)
     assert file.stat().st_size < 2_000_000
     again = face_encoder.load(file)
-    assert (again.classes, again.mean, again.deviation) == (("calm", "cross"), 120.5, 60.25)
+    assert (again.classes, again.mean, again.std) == (("calm", "cross"), 120.5, 60.25)
     faces = torch.randn(4, 1, 64, 64)
     with torch.inference_mode():
         stored, given = (denseface.DenseFace.of(one)(faces) for one in (again.weights, weights))

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from extractors.media import RATE, ContentError, MediaError, frames, probe, read_sound, require_content
+from extractors.media import RATE, ContentError, MediaError, frames, media_info, read_sound, require_content
 from tests.conftest import change_in_secret, write_clip
 
 
@@ -98,8 +98,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: bytes | No
     file = tmp_path / "clip.mp4"
     if content is not None:
         file.write_bytes(content)
-    assert said in probe(file).audio_problem
-    assert said in probe(file).video_problem
+    assert said in media_info(file).audio_problem
+    assert said in media_info(file).video_problem
     with pytest.raises(MediaError, match=said):
         read_sound(file)
     with pytest.raises(MediaError, match=said):

@@ -10,16 +10,16 @@ import pytest
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-import extractors.audio
-from extractors import reduction
+from extractors.audio import reduction
+from extractors.audio.reduction import LIMIT, fit, learnt
 from extractors.cache import WorkCache
+from extractors.extraction import reduced
 from extractors.features import Features, read_features
-from extractors.reduction import LIMIT, fit, learnt
+from extractors.settings import AudioSettings
+from extractors.utterance import Utterance
+from foundation.errors import UserError
 from pipeline import extract, index, raw
-from pipeline.extract import reduced
-from pipeline.params import AudioOf, load_params
-from pipeline.stage import StageError
-from pipeline.utterances import Utterance
+from pipeline.params import load_params
 from tests.conftest import in_this_process, write_clip
 
 PROJECT = Path(__file__).parents[2]
@@ -116,8 +116,8 @@ def rows_of(labels: list[str], train: int) -> list[Utterance]:
     ]  # fmt: skip
 
 
-def audio(reduce: str, dim: int) -> AudioOf:
-    return AudioOf.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": reduce, "dim": dim})
+def audio(reduce: str, dim: int) -> AudioSettings:
+    return AudioSettings.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": reduce, "dim": dim})
 
 
 def test_more_columns_than_train_allows_are_capped_and_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
@@ -129,7 +129,7 @@ def test_more_columns_than_train_allows_are_capped_and_said_to_be(caplog: pytest
     assert reduced(features, rows_of(labels, 12), audio("svm", 30)).values.shape == (20, 30)
     assert reduced(features, rows_of(labels, 12), audio("none", 30)) is features
     assert reduced(features, rows_of(labels, 1), audio("pca", 30)) is features
-    with pytest.raises(StageError, match="train knows only the label x"):
+    with pytest.raises(UserError, match="train knows only the label x"):
         reduced(features, rows_of(["x"] * 20, 12), audio("svm", 3))
 
 
@@ -153,7 +153,7 @@ def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
     for number, clip in enumerate(sorted(folder.rglob("*.mp4"))):  # no two the same
         write_clip(clip, 0.3 + 0.05 * number)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(extractors.audio, "spread", in_this_process)
+    monkeypatch.setattr("extractors.audio.extractor.spread", in_this_process)
     content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     content["index"]["meld"]["raw"] = str(folder)
     file = tmp_path / "data/meld/features/audio.safetensors"

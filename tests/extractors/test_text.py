@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import RobertaModel
 
-from extractors.encoder import BATCH_TOKENS, batches
-from extractors.encoder_folders import encoder_folder
 from extractors.result import ExtractorError
-from extractors.text import TextExtractor
-from pipeline.utterances import Utterance
+from extractors.text.encoder import BATCH_TOKENS, batches
+from extractors.text.extractor import TextExtractor
+from extractors.text.folders import encoder_folder
+from extractors.utterance import Utterance
 from tests.extractors.encoders import LINES, text_settings, write_roberta
 
 

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
-from extractors.encoder import Encoder
-from extractors.encoder_folders import encoder_folder, own_pooling
 from extractors.result import ExtractorError
-from extractors.text import TextExtractor
-from extractors.text_training import (
+from extractors.settings import FineTuningRecipe
+from extractors.text.encoder import Encoder
+from extractors.text.extractor import TextExtractor
+from extractors.text.folders import encoder_folder, own_pooling
+from extractors.training.text_training import (
     Labelled,
     State,
     copy_settings,
@@ -24,14 +25,13 @@ from extractors.text_training import (
     steps,
     train,
 )
-from pipeline.params import Recipe
 from tests.extractors.encoders import RECIPE, text_settings, write_roberta
 
 CPU = torch.device("cpu")
 
 
-def recipe(**changes: object) -> Recipe:
-    return Recipe.model_validate({**RECIPE, **changes})
+def recipe(**changes: object) -> FineTuningRecipe:
+    return FineTuningRecipe.model_validate({**RECIPE, **changes})
 
 
 def lines(number: int, seed: int) -> Labelled:

@@ -1,4 +1,4 @@
-"""The visual extractor: faces found once, whitened by those of train, encoded and pooled."""
+"""The visual extractor: faces found once, normalised by those of train, encoded and pooled."""
 
 import hashlib
 import subprocess
@@ -10,20 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import denseface, face_encoder, faces, visual
 from extractors.cache import WorkCache
-from extractors.faces import Faces, crop
 from extractors.media import ContentError, frames
 from extractors.result import Clip
-from extractors.visual import VisualExtractor, pooled
-from extractors.workers import Lost
-from pipeline.params import VisualOf
-from pipeline.utterances import Utterance
+from extractors.settings import VisualSettings
+from extractors.utterance import Utterance
+from extractors.visual import denseface, face_encoder, faces
+from extractors.visual import extractor as visual
+from extractors.visual.extractor import VisualExtractor, pooled
+from extractors.visual.faces import Faces, crop
+from foundation.workers import TaskLost
 from tests.conftest import change_in_secret, in_this_process, write_clip
 
 PROJECT = Path(__file__).parents[2]
-SETTINGS = VisualOf(fps=5.0, detector="mtcnn", min_face=40, first_look=0, detect_every=1, margin=0.1, weights="random",
-                    pooling="mean")  # fmt: skip
+SETTINGS = VisualSettings(
+    fps=5.0, detector="mtcnn", min_face=40, first_look=0, detect_every=1, margin=0.1, weights="random", pooling="mean"
+)
 
 
 def rows(*splits: str) -> dict[str, Utterance]:
@@ -52,7 +54,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def extracted(settings: VisualOf, cache: WorkCache, which: dict[str, Utterance]):
+def extracted(settings: VisualSettings, cache: WorkCache, which: dict[str, Utterance]):
     extractor = VisualExtractor(settings, Path("raw"))
     extractor.prepare(which, cache)
     results = {key: result for part in extractor.extract(which, set()) for key, result in part.items()}
@@ -74,7 +76,7 @@ def test_faces_are_found_once_however_they_are_encoded(found: list[str], tmp_pat
     utterances = rows("train", "train", "test")
     one, _ = extracted(SETTINGS, cache, utterances)
     assert found == ["0", "1", "2"]
-    other, results = extracted(SETTINGS.model_copy(update={"pooling": "mean_deviation"}), cache, utterances)
+    other, results = extracted(SETTINGS.model_copy(update={"pooling": "mean_std"}), cache, utterances)
     assert found == ["0", "1", "2"]
     assert results[2].vector.shape == (684,) == (other.dim,)
     assert one.identity != other.identity
@@ -86,25 +88,25 @@ def test_faces_of_train_alone_decide_the_whitening(found: list[str], tmp_path: P
     of_one, _ = extracted(SETTINGS, WorkCache(tmp_path / "a"), rows("test", "train", "test"))
     of_two, _ = extracted(SETTINGS, WorkCache(tmp_path / "b"), rows("test", "train", "train"))
     pixels = np.random.default_rng(1).integers(0, 80, (1, 64, 64))
-    assert of_one.whitening == (round(pixels.mean()), round(pixels.std()))
-    assert of_one.identity["whitening"] == list(of_one.whitening)
-    assert of_two.whitening[0] > of_one.whitening[0]
+    assert of_one.normalisation == (round(pixels.mean()), round(pixels.std()))
+    assert of_one.identity["whitening"] == list(of_one.normalisation)
+    assert of_two.normalisation[0] > of_one.normalisation[0]
 
 
 def test_without_faces_in_train_the_weights_own_whitening_serves(found: list[str], tmp_path: Path) -> None:
     extractor, _ = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "test"))
     weights = denseface.untrained()
-    assert extractor.whitening == (weights.mean, weights.deviation)
+    assert extractor.normalisation == (weights.mean, weights.std)
     file = tmp_path / "face.safetensors"
     face_encoder.save(weights.weights, (), 101.5, 47.25, file)
     other, _ = extracted(SETTINGS.model_copy(update={"weights": str(file)}), WorkCache(tmp_path), rows("train", "test"))
-    assert other.whitening == (101.5, 47.25)
+    assert other.normalisation == (101.5, 47.25)
 
 
 def test_the_encoder_sees_whitened_faces() -> None:
     extractor = VisualExtractor(SETTINGS, Path("raw"))
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
-    extractor.whitening = (100.0, 50.0)
+    extractor.normalisation = (100.0, 50.0)
     with torch.inference_mode():
         network = denseface.DenseFace.of(denseface.untrained().weights)
         expected = network.pooled(torch.from_numpy((crops[:, None] - 100.0) / 50.0).float())
@@ -160,7 +162,7 @@ class Looking:
         self.searched += 1
         return [BOX]
 
-    def crops(self, settings: VisualOf = SETTINGS, **of_row: object) -> np.ndarray:
+    def crops(self, settings: VisualSettings = SETTINGS, **of_row: object) -> np.ndarray:
         self.searched = 0
         extractor = VisualExtractor(settings, self.clip.parent)
         row = replace(self.row, **of_row)
@@ -224,9 +226,9 @@ def test_a_clip_that_is_lost_is_no_part_of_the_whitening_and_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     level = Faces(np.full((2, 64, 64), 7, np.uint8), 2)
-    monkeypatch.setattr(visual, "spread", lambda _, clips, *__: [(clips[0], Lost("died")), (clips[1], level)])
+    monkeypatch.setattr(visual, "spread", lambda _, clips, *__: [(clips[0], TaskLost("died")), (clips[1], level)])
     extractor, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "train"))
-    assert extractor.whitening == (7.0, 1.0)
+    assert extractor.normalisation == (7.0, 1.0)
     assert [(result.reason, result.lasting) for result in results] == [("died", False), ("", True)]
 
 
@@ -245,7 +247,7 @@ def test_pooling() -> None:
     values = np.array([[1.0, 4.0], [3.0, 0.0]], np.float32)
     np.testing.assert_allclose(pooled(values, "mean"), [2, 2])
     np.testing.assert_allclose(pooled(values, "max"), [3, 4])
-    np.testing.assert_allclose(pooled(values, "mean_deviation"), [2, 2, 1, 2])
+    np.testing.assert_allclose(pooled(values, "mean_std"), [2, 2, 1, 2])
 
 
 def test_faces_of_one_grey_level_are_whitened_without_a_division_by_zero(
@@ -254,13 +256,13 @@ def test_faces_of_one_grey_level_are_whitened_without_a_division_by_zero(
     level = Faces(np.full((2, 64, 64), 7, np.uint8), 2)
     monkeypatch.setattr(visual, "spread", lambda _, clips, *__: [(clip, level) for clip in clips])
     extractor, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train"))
-    assert extractor.whitening == (7.0, 1.0)
+    assert extractor.normalisation == (7.0, 1.0)
     assert np.isfinite(results[0].vector).all()
 
 
 def test_features_are_made_without_torchvision_which_takes_a_second_to_load() -> None:
     code = (
-        "import sys; from pathlib import Path; from extractors.visual import VisualExtractor\n"
+        "import sys; from pathlib import Path; from extractors.visual.extractor import VisualExtractor\n"
         "from pipeline.params import load_params; import numpy as np\n"
         "extractor = VisualExtractor(load_params().visual['demo'], Path())\n"
         "assert extractor.encode(np.zeros((1, 64, 64), np.uint8)).shape == (1, extractor.dim)\n"

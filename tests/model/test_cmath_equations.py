@@ -19,6 +19,7 @@ from model.batching import Batch, collate
 from model.cmath import Cmath, CmathConfig, positional_encoding
 from model.interface import Output
 from tests.model.dialogues import DIMS, random_corpus
+from tests.model.networks import AS_PRINTED
 from tests.model.statements import Array, Weights, linear, part, softmax
 
 HEADS, CLASSES, SPEAKERS, DIM = 3, 4, 3, 12
@@ -189,7 +190,7 @@ def of(name: str, dialogues: list[dict[str, Array]]) -> list[Array]:
 def make(**changes: Any) -> Cmath:
     torch.manual_seed(1)
     usual: dict[str, Any] = {"dim": DIM, "heads": HEADS, "ffn_multiple": 2, "dropout": 0.0, "kernel": 3}
-    model = Cmath(CmathConfig(dims=DIMS, speakers=SPEAKERS, classes=CLASSES, **(usual | changes))).double()
+    model = Cmath(CmathConfig(dims=DIMS, speakers=SPEAKERS, classes=CLASSES, **(AS_PRINTED | usual | changes))).double()
     with torch.no_grad():
         for parameter in model.parameters():  # norms and biases too, which would begin as one and zero
             parameter.copy_(0.4 * torch.randn_like(parameter))
@@ -275,7 +276,7 @@ def test_eq_06_07_positional_encoding(turns: int) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 0.1])
 def test_eq_08_sum_of_features_speaker_and_position(scale: float) -> None:
-    r = run(place_scale=scale)
+    r = run(embedding_scale=scale)
     for name in DIMS:
         parts = zip(r.out(f"reconstruction.{name}", 0), r.out("speaker"), strict=True)
         expected = [compressed + scale * (speaker + eq_6_7(len(speaker), DIM)) for compressed, speaker in parts]

@@ -20,8 +20,8 @@ from model.batching import Batch, collate
 from model.cmath import AddAndRefine
 from model.interface import ErcModel
 from model.registry import MODELS
-from tests.model.dialogues import random_corpus
-from tests.model.networks import network
+from tests.model.dialogues import DIMS, random_corpus
+from tests.model.networks import SMALL, network
 
 LENGTHS = [9, 8, 7, 6]
 B, T = len(LENGTHS), max(LENGTHS)
@@ -245,8 +245,15 @@ def test_what_is_added_is_dropped_before_it_is_added(make_layer: Callable[[], nn
     torch.testing.assert_close(found, layer.norm2(layer.norm1(h)))
 
 
+def dropping_all(name: str) -> ErcModel:
+    """A small model of `name` in training whose dropout leaves nothing, which no settings allow."""
+    network_of, form = MODELS[name]
+    config = form(**{"dims": DIMS, "speakers": 3, "classes": 4, "dropout": 0.5, **SMALL[name]})
+    return network_of(config.model_copy(update={"dropout": 1.0})).train()
+
+
 def test_cmcf_srnets_hub_keeps_what_it_does_not_take() -> None:
-    model = network("cmcf_srnet", dropout=1.0).train()
+    model = dropping_all("cmcf_srnet")
     assert isinstance(model, CmcfSrnet)
     fuse, hub = model.fuse, torch.randn(1, 4, 16)
     for attend in fuse.attend.values():
@@ -257,7 +264,7 @@ def test_cmcf_srnets_hub_keeps_what_it_does_not_take() -> None:
 
 
 def test_ctnets_speakers_and_the_states_that_attention_adds_to_are_not_dropped() -> None:
-    model, some = network("ctnet", dropout=1.0).train(), batch()
+    model, some = dropping_all("ctnet"), batch()
     assert isinstance(model, Ctnet)
     model.attend.dropout = 0.0
     expected = model.context_norm(model.sequence(model.speaker(some.speaker), some.mask))
@@ -265,7 +272,7 @@ def test_ctnets_speakers_and_the_states_that_attention_adds_to_are_not_dropped()
 
 
 def test_mm_dfns_layers_add_to_what_is_not_dropped() -> None:
-    model, h0 = network("mm_dfn", dropout=1.0).train(), torch.randn(3, 1, 4, 6)
+    model, h0 = dropping_all("mm_dfn"), torch.randn(3, 1, 4, 6)
     assert isinstance(model, MmDfn)
     graph = modality_graph(h0, torch.ones(3, 1, 4, dtype=torch.bool))
     assert torch.equal(model.fusion(h0, graph), h0)

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from model.batching import collate
 from model.cmath import Cmath, CmathConfig
 from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
+from tests.model.networks import AS_PRINTED
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=6)
 
 
 def model(**changes: object) -> Cmath:
     torch.manual_seed(0)
-    settings = {"dims": DIMS, "speakers": 3, "classes": 4, "dim": 20, "heads": 2, **changes}
-    return Cmath(CmathConfig(**settings)).eval()
+    settings = {"dims": DIMS, "speakers": 3, "classes": 4, "dim": 20, "heads": 2}
+    return Cmath(CmathConfig(**(AS_PRINTED | settings | changes))).eval()
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Names, settings and model files: what params.yaml says is the model that is trained and the one that is read back."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -9,15 +8,15 @@ import torch
 from safetensors.torch import save_file
 
 from model.batching import Corpus
-from model.interface import Form
+from model.interface import DataSpec
 from model.registry import MODELS, make_model
 from model.scaling import Scaler
 from model.training import predict
-from pipeline.bundle import TEST_GUESSES, Bundle, write_bundle
+from pipeline.bundle import TEST_PREDICTIONS, Bundle, write_bundle
 from pipeline.corpora.labels import MELD
 from pipeline.evaluate import predict_seed
 from pipeline.params import Baselines, ModelName, load_params
-from pipeline.trainings import model_config
+from pipeline.training.store import model_config
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import SMALL, network
 
@@ -37,7 +36,7 @@ def test_the_names_of_params_are_those_of_the_registry() -> None:
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "cmath"])
 def test_every_setting_is_a_value_of_params_yaml(name: str) -> None:
     settings = load_params(PROJECT / "params.yaml").baselines[name].model_dump()
-    own = {field.name for field in fields(MODELS[name][1])} - {field.name for field in fields(Form)}
+    own = set(MODELS[name][1].model_fields) - set(DataSpec.model_fields)
     assert set(settings) == own
     for modality, weight in settings.get("speaker_weights", {}).items():
         assert modality in DIMS
@@ -55,7 +54,7 @@ def test_params_make_every_model(name: str, corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: Corpus, tmp_path: Path) -> None:
-    # CMATH's sigmoid gate joins the modalities in their order, as several rivals do.
+    # CMATH's sigmoid gate joins the modalities in their order, as several baselines do.
     own = SMALL[name] | ({"gate": "sigmoid"} if name == "cmath" else {})
     model = network(name, **own)
     config = {"dims": DIMS, "speakers": 3, "classes": 4, "dropout": 0.1} | own
@@ -64,6 +63,6 @@ def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: C
                     origins={}, text_encoder="", fine_tuned=False, scalers=scalers, reduction={},
                     folder=tmp_path / "bundle")  # fmt: skip
     write_bundle(bundle, {5: model.state_dict()}, tmp_path, "")
-    save_file({"seed5": torch.zeros(1, 7, dtype=torch.int8)}, tmp_path / TEST_GUESSES)
+    save_file({"seed5": torch.zeros(1, 7, dtype=torch.int8)}, tmp_path / TEST_PREDICTIONS)
     expected = predict(model, corpus, "test", CPU)[0].double().softmax(1).numpy()
     assert (predict_seed(tmp_path, 5, corpus).probabilities == expected).all()

@@ -1,7 +1,7 @@
 """The whole training loop against a plain statement of it: Adam by hand, and nothing of `model.training`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,13 +13,20 @@ from torch.nn import functional as F
 
 from model.batching import Batch, Corpus, collate
 from model.interface import ErcModel, Output
-from model.training import Fit, Settings, fit, weighted_f1
+from model.settings import TrainingSettings
+from model.training import Fit, fit, weighted_f1
 
 CPU, CLASSES, SEED = torch.device("cpu"), 3, 312
 CLASS_WEIGHTS = torch.tensor([0.3, 1.1, 1.6])
-SETTINGS = Settings(learning_rate=0.15, batch=3, epochs=40, patience=4, weight_decay=0.02, average=0.75,
-                    class_weights=CLASS_WEIGHTS)  # fmt: skip
-HASTY = replace(SETTINGS, class_weights=None, batch=5, patience=1, learning_rate=0.3)
+SETTINGS = TrainingSettings(learning_rate=0.15, batch=3, epochs=40, patience=4, weight_decay=0.02, ema_decay=0.75,
+                    class_weights=True)  # fmt: skip
+HASTY = SETTINGS.model_copy(update={"class_weights": False, "batch": 5, "patience": 1, "learning_rate": 0.3})
+
+
+def weights_of(settings: TrainingSettings) -> Tensor | None:
+    return CLASS_WEIGHTS if settings.class_weights else None
+
+
 BUCKET = 4
 """Dialogues that each epoch of `Tiny` adds."""
 
@@ -38,7 +45,7 @@ class Tiny(ErcModel):
     def begin_epoch(self, epoch: int) -> None:
         self.heat = 1 / epoch
 
-    def lesson(self, corpus: Corpus, epoch: int) -> list[Tensor]:
+    def curriculum_subset(self, corpus: Corpus, epoch: int) -> list[Tensor]:
         return corpus.dialogues["train"][: BUCKET * epoch]
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
@@ -61,12 +68,12 @@ class Stated:
     best: Tensor | None = None
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    guesses: list[list[int]] = field(default_factory=list)
-    raw_guesses: list[list[int]] = field(default_factory=list)
+    predictions: list[list[int]] = field(default_factory=list)
+    raw_predictions: list[list[int]] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
 
 
-def stated(corpus: Corpus, settings: Settings, seed: int) -> Stated:
+def stated(corpus: Corpus, settings: TrainingSettings, seed: int) -> Stated:
     found, step, first, second = Stated(), 0, 0.0, 0.0
     torch.manual_seed(seed * 1_000_003)
     model = Tiny()
@@ -76,7 +83,7 @@ def stated(corpus: Corpus, settings: Settings, seed: int) -> Stated:
         model.heat, sums = 1 / epoch, dict.fromkeys(["loss", *model.loss_weights], 0.0)
         batches = order(corpus.dialogues["train"][: BUCKET * epoch], settings.batch, seed * 1_000_003 + epoch)
         for dialogues in batches:
-            terms = model.train()(collate(corpus, dialogues), settings.class_weights).losses
+            terms = model.train()(collate(corpus, dialogues), weights_of(settings)).losses
             loss = 0.8 * terms["ce"] + 0.05 * terms["pull"] + 0.3 * terms["lean"]
             sums = {name: sums[name] + value.item() for name, value in {"loss": loss, **terms}.items()}
             (gradient,) = torch.autograd.grad(loss, w)
@@ -84,15 +91,15 @@ def stated(corpus: Corpus, settings: Settings, seed: int) -> Stated:
                 step, gradient = step + 1, gradient + settings.weight_decay * w
                 first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
                 w -= settings.learning_rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-                share = min(settings.average, step / (step + 9)) if settings.average and step > 1 else 0.0
+                share = min(settings.ema_decay, step / (step + 9)) if settings.ema_decay and step > 1 else 0.0
                 average = share * average + (1 - share) * w
-        label, guess = answers(corpus, "validation", average)
-        score = f1(label, guess)
+        label, predicted = answers(corpus, "validation", average)
+        score = f1(label, predicted)
         means = {name: value / len(batches) for name, value in sums.items()}
         found.history.append({"seed": seed, "epoch": epoch, **means, "validation_weighted_f1": score})
-        found.guesses.append(answers(corpus, "test", average)[1].tolist())
-        found.raw_guesses.append(answers(corpus, "test", w.detach())[1].tolist())
-        found.accuracies.append(float((label == guess).mean()))
+        found.predictions.append(answers(corpus, "test", average)[1].tolist())
+        found.raw_predictions.append(answers(corpus, "test", w.detach())[1].tolist())
+        found.accuracies.append(float((label == predicted).mean()))
         if found.best is None or score > found.history[found.best_epoch - 1]["validation_weighted_f1"]:
             found.best, found.best_epoch = average.clone(), epoch
         if epoch >= max(found.best_epoch, Tiny.curriculum - 1) + settings.patience:
@@ -112,17 +119,17 @@ def order(dialogues: list[Tensor], size: int, number: int) -> list[list[Tensor]]
 
 
 def answers(corpus: Corpus, split: str, weight: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and guesses of a split's utterances, dialogue by dialogue."""
+    """Labels and predictions of a split's utterances, dialogue by dialogue."""
     where = torch.cat(corpus.dialogues[split])
-    guess = (corpus.features["text"][where].double() @ weight).argmax(1)
-    return corpus.label[where].numpy(), guess.numpy()
+    predicted = (corpus.features["text"][where].double() @ weight).argmax(1)
+    return corpus.label[where].numpy(), predicted.numpy()
 
 
-def f1(label: np.ndarray, guess: np.ndarray) -> float:
+def f1(label: np.ndarray, predicted: np.ndarray) -> float:
     """F1 of each class, 2 hits / (annotated + guessed), weighted by how often it is annotated; percent."""
     total = 0.0
     for c in range(CLASSES):
-        hits, annotated, guessed = ((label == c) & (guess == c)).sum(), (label == c).sum(), (guess == c).sum()
+        hits, annotated, guessed = ((label == c) & (predicted == c)).sum(), (label == c).sum(), (predicted == c).sum()
         total += annotated * 2 * hits / max(annotated + guessed, 1)
     return float(100 * total / len(label))
 
@@ -145,16 +152,18 @@ def example(seed: int = SEED) -> Corpus:
     return Corpus({"text": text}, {"text": present}, torch.zeros(total, dtype=torch.int64), label, parts)
 
 
-def run(folder: Path, settings: Settings = SETTINGS, make: Callable[[], ErcModel] = Tiny, **more: object) -> Fit:
-    return fit(make, example(), settings, SEED, CPU, folder / "checkpoint", 1e9, **more)
+def run(
+    folder: Path, settings: TrainingSettings = SETTINGS, make: Callable[[], ErcModel] = Tiny, **more: object
+) -> Fit:
+    return fit(make, example(), settings, weights_of(settings), SEED, CPU, folder / "checkpoint", 1e9, **more)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [SETTINGS, replace(SETTINGS, average=0.0), HASTY],
+    [SETTINGS, SETTINGS.model_copy(update={"ema_decay": 0.0}), HASTY],
     ids=["all", "last weights", "no class weights, little patience"],
 )
-def test_training_is_the_plain_loop(settings: Settings, tmp_path: Path) -> None:
+def test_training_is_the_plain_loop(settings: TrainingSettings, tmp_path: Path) -> None:
     result, expected = run(tmp_path, settings), stated(example(), settings, SEED)
     assert len(result.history) == len(expected.history)
     for row, told in zip(result.history, expected.history, strict=True):
@@ -162,7 +171,7 @@ def test_training_is_the_plain_loop(settings: Settings, tmp_path: Path) -> None:
     assert result.best_epoch == expected.best_epoch
     assert result.weights.keys() == {"weight"}
     torch.testing.assert_close(result.weights["weight"], expected.best, rtol=1e-9, atol=1e-9)
-    assert result.test_guesses.tolist() == expected.guesses
+    assert result.test_predictions.tolist() == expected.predictions
 
 
 def test_the_example_tells_a_right_choice_of_the_epoch_from_wrong_ones() -> None:
@@ -175,7 +184,7 @@ def test_the_example_tells_a_right_choice_of_the_epoch_from_wrong_ones() -> None
     assert losses.index(min(losses)) + 1 != expected.best_epoch
     assert expected.accuracies.index(max(expected.accuracies)) + 1 != expected.best_epoch
     assert len(scores) == expected.best_epoch + SETTINGS.patience < SETTINGS.epochs
-    assert expected.raw_guesses != expected.guesses
+    assert expected.raw_predictions != expected.predictions
     hasty = stated(example(), HASTY, SEED)
     # The first epoch is the best, and patience counts from the second on, the last that sees a part of train.
     assert hasty.best_epoch == 1
@@ -183,10 +192,10 @@ def test_the_example_tells_a_right_choice_of_the_epoch_from_wrong_ones() -> None
 
 
 def test_the_validation_score_is_the_weighted_f1_in_percent() -> None:
-    label, guess = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 0])
-    found = weighted_f1(torch.from_numpy(label), torch.from_numpy(guess))
+    label, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 0])
+    found = weighted_f1(torch.from_numpy(label), torch.from_numpy(predicted))
     # By hand: class 0 has 2 hits of 3 annotated and 4 guessed, class 1 has 1 of 2 and 2, class 2 none of 1 and 0.
-    assert found == pytest.approx(100 * (3 * 4 / 7 + 2 * 2 / 4 + 0) / 6) == f1(label, guess)
+    assert found == pytest.approx(100 * (3 * 4 / 7 + 2 * 2 / 4 + 0) / 6) == f1(label, predicted)
 
 
 class Breaking(Tiny):
@@ -203,13 +212,13 @@ def test_a_training_that_leaves_the_finite_numbers_later_keeps_what_it_had_and_d
     tmp_path: Path,
 ) -> None:
     Breaking.lessons.clear()
-    whole, told = run(tmp_path / "whole", replace(SETTINGS, epochs=2)), []
+    whole, told = run(tmp_path / "whole", SETTINGS.model_copy(update={"epochs": 2})), []
     broken = run(tmp_path, make=Breaking, each_epoch=lambda history: told.append(len(history)))
     assert told == [1, 2]
     assert broken.history == whole.history
     assert broken.best_epoch == whole.best_epoch
     assert torch.equal(broken.weights["weight"], whole.weights["weight"])
-    assert torch.equal(broken.test_guesses, whole.test_guesses)
+    assert torch.equal(broken.test_predictions, whole.test_predictions)
     again = run(tmp_path, make=Breaking)
     assert again.history == whole.history
     assert Breaking.lessons == [1, 2, 3]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from paper import comparison
-from paper.comparison import Comparison, counts, read, table, verdict, write_csv, write_search
+from paper import model_table
+from paper.model_table import Comparison, counts, read, table, verdict, write_csv, write_search
 from tests.paper.small import PROJECT
 from tests.paper.test_significance import write_run
 
@@ -27,9 +27,10 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
             "accuracy": 50.0 + number, "accuracy_std": 1.0, "weighted_f1": F1[model], "weighted_f1_std": 2.0 + number,
             "oracle_weighted_f1": 70.0 + number, "oracle_weighted_f1_std": 3.0, "calibration_error": 4.0 + number,
             "f1": {"b": 80.0 + number, "a": 40.0 + number}, "f1_std": {"b": 5.0, "a": 6.0}, "seeds": 2,
-            "utterances": 8, "constant": {"accuracy": 30.0, "weighted_f1": 20.0},
+            "utterances": 8, "majority": {"accuracy": 30.0, "weighted_f1": 20.0},
             "validation": {"weighted_f1": 90.0 + number, "weighted_f1_std": 7.0}, "learning_rate": 0.001,
-            "dropout": 0.2, "parameters": 1_250_000, "seconds": None if number else 60.0, "reading": model == "ctnet",
+            "dropout": 0.2, "parameters": 1_250_000, "seconds": None if number else 60.0,
+            "reimplementation": model == "ctnet",
         }  # fmt: skip
         (folder / "metrics.json").write_text(json.dumps(metrics))
         (folder / "search.csv").write_text(f"model,learning_rate\n{model},1\n{model},2\n")
@@ -37,29 +38,30 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
 
 
 def test_the_best_rival_is_the_one_that_is_hardest_to_beat(one: Comparison) -> None:
-    assert one.best_rival == "multidag"
+    assert one.best_baseline == "multidag"
     assert set(one.against) == {"ctnet", "multidag"}
     assert one.against["ctnet"]["difference"] > 0
     assert one.against["ctnet"]["p_utterances_holm"] >= one.against["ctnet"]["p_utterances"]
     said = verdict(one)
-    assert said.startswith("By weighted F1 CMATH (61.50 ± 2.00) is number 2 of 3; the best rival is MultiDAG")
+    assert said.startswith("By weighted F1 CMATH (61.50 ± 2.00) is number 2 of 3; the best baseline is MultiDAG")
     assert "(62.75 ± 4.00)" in said
     assert f"CMATH less that: {one.against['multidag']['difference']:+.2f} points" in said
-    assert said.endswith("(p-values after Holm, 2 rivals).")
-    assert "is number 1 of 2; the best rival is CTNet" in verdict(read("custom", ["cmath", "ctnet"]))
-    assert verdict(read("custom", ["ctnet", "multidag"])) == "No comparison: it takes CMATH and a rival."
+    assert said.endswith("(p-values after Holm, 2 baselines).")
+    assert "is number 1 of 2; the best baseline is CTNet" in verdict(read("custom", ["cmath", "ctnet"]))
+    assert verdict(read("custom", ["ctnet", "multidag"])) == "No comparison: it takes CMATH and a baseline."
 
 
 def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -> None:
     write_csv(one, tmp_path / "comparison.csv")
     with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as stream:
         found = list(csv.DictReader(stream))
-    assert [(row["model"], row["source"], row["reading"]) for row in found] == [
-        ("cmath", "here", ""), ("ctnet", "here", "reading"), ("multidag", "here", ""), ("constant", "here", "")
+    assert [(row["model"], row["source"], row["reimplementation"]) for row in found] == [
+        ("cmath", "here", ""), ("ctnet", "here", "reimplementation"), ("multidag", "here", ""), ("majority", "here", "")
     ]  # fmt: skip
     second = {name: found[1][name] for name in found[1] if found[1][name] and not name.startswith("cmath_")}
     assert second == {
-        "corpus": "custom", "model": "ctnet", "source": "here", "reading": "reading", "seeds": "2", "accuracy": "51.0",
+        "corpus": "custom", "model": "ctnet", "source": "here", "reimplementation": "reimplementation", "seeds": "2",
+        "accuracy": "51.0",
         "accuracy_std": "1.0", "weighted_f1": "58.25", "weighted_f1_std": "3.0", "oracle_weighted_f1": "71.0",
         "oracle_weighted_f1_std": "3.0", "calibration_error": "5.0", "learning_rate": "0.001", "dropout": "0.2",
         "parameters": "1250000", "validation_weighted_f1": "91.0", "f1.b": "81.0", "f1_std.b": "5.0", "f1.a": "41.0",
@@ -76,7 +78,7 @@ def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
     assert head[3:5] == ["b", "a"]
     assert rows[1][1:] == ["51.00 ± 1.00", "58.25 ± 3.00", "81.00 ± 5.00", "41.00 ± 6.00", "71.00 ± 3.00", "5.00",
                            "1.2 M", ""]  # fmt: skip
-    assert rows[3][:3] == ["constant classifier", "30.00", "20.00"]
+    assert rows[3][:3] == ["majority-class baseline", "30.00", "20.00"]
     assert all(len(row) == len(head) for row in rows)
     assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and deviation of 2 seeds."
 
@@ -89,5 +91,5 @@ def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Pa
 
 def test_the_papers_own_gap_is_told_beside_ours(one: Comparison) -> None:
     printed = {"cmath": {"weighted_f1": 66.5}, "ctnet": {"weighted_f1": 60.5}, "multidag": {"weighted_f1": 64.0}}
-    said = verdict(comparison.Comparison("custom", one.runs, 9, printed, one.against))
-    assert "The paper's Table 9 has CMATH +2.50 points from its best rival, MultiDAG" in said
+    said = verdict(model_table.Comparison("custom", one.runs, 9, printed, one.against))
+    assert "The paper's Table 9 has CMATH +2.50 points from its best baseline, MultiDAG" in said

@@ -8,6 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
+from foundation.errors import UserError
 from paper import probe, report, study, train
 from paper.names import NAMES
 from paper.params import load_report
@@ -16,7 +17,6 @@ from paper.sections import STUDIES, studied
 from paper.studies import settings as settings_of
 from paper.trainings import Trainings
 from pipeline.params import MODALITIES, load_params
-from pipeline.stage import StageError
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
 
@@ -33,10 +33,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("CMATH_CACHE", str(folder / "cache"))
-        patch.setattr("pipeline.scores.RESAMPLES", 50)
+        patch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
         for model in ("cmath", "ctnet", "multidag"):
             train.run(Namespace(corpus="meld", model=model), load_params())
-        with pytest.raises(StageError, match="has no results"):
+        with pytest.raises(UserError, match="has no results"):
             report.run(Namespace(corpus="meld"), load_params())
         for name in ("ablations", "modalities", "widths", "gammas", "text"):
             study.run(Namespace(corpus="meld", study=name), load_params())
@@ -67,7 +67,7 @@ def test_the_report_has_every_table_and_figure(finished: Path) -> None:
     assert len(figures) == html.count('<img src="data:image/png;base64,iVBOR') == 9
     assert all(f"](figures/{figure.name})" in text for figure in figures)
     assert "http" not in html
-    assert "<h1>CMATH and its rivals on meld: " in html
+    assert "<h1>CMATH and its baselines on meld: " in html
     assert "synthetic" not in html + text
     assert "<em>oracle</em>" in html
     assert "*oracle*" not in html
@@ -105,7 +105,7 @@ def test_a_study_without_settings_has_no_section(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     (STUDIES / "meld" / "widths").mkdir(parents=True)  # as paper.study leaves it: nothing was asked for
     assert not studied("meld", "widths")
-    with pytest.raises(StageError, match=r"meld/gammas: has no results; `dvc repro paper/dvc.yaml`"):
+    with pytest.raises(UserError, match=r"meld/gammas: has no results; `dvc repro paper/dvc.yaml`"):
         studied("meld", "gammas")
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
-from extractors.device import device
 from extractors.features import read_features, write_features
+from foundation.device import device
 from model.batching import collate
 from model.training import predict
 from paper import probe, train
@@ -21,9 +21,9 @@ from paper.params import changed, load_report
 from paper.rows import write_encoder_row
 from paper.search import Point, at_point, grid, reported_jobs, search_jobs
 from paper.trainings import Trainings
+from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import MODALITIES, load_params
-from pipeline.utterances import read_index, write_index
 from tests.paper.small import PROJECT, write_params
 from tests.pipeline.statements import accuracy, f1, weighted_f1
 from tests.random_features import write_features_of_meld
@@ -50,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("CMATH_CACHE", str(folder / "cache"))
-        patch.setattr("pipeline.scores.RESAMPLES", 50)
+        patch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
         train.run(Namespace(corpus="meld", model="ctnet"), load_params())
     return folder
 
@@ -84,14 +84,14 @@ def test_a_rows_scores_are_those_of_its_predictions_and_history(here: Path) -> N
     labels = {split: [row.label for row in rows if row.split == split] for split in ("train", "test")}
     often = {split: Counter(part).most_common(1)[0][0] for split, part in labels.items()}
     assert often["train"] != often["test"]
-    assert found["constant"]["accuracy"] == pytest.approx(100 * labels["test"].count(often["train"]) / 36, abs=0.006)
+    assert found["majority"]["accuracy"] == pytest.approx(100 * labels["test"].count(often["train"]) / 36, abs=0.006)
     best = [max(float(line["validation_weighted_f1"]) for line in history if line["seed"] == seed) for seed in "42"]
     assert found["validation"]["weighted_f1"] == pytest.approx(mean(best), abs=0.006)
     assert found["oracle_weighted_f1"] >= found["weighted_f1"]
     stored = [json.loads(file.read_text()) for file in here.glob("cache/trainings/*/seed[42].json")]
     assert found["seconds"] == pytest.approx(mean(one["seconds"] * len(one["history"]) for one in stored), abs=0.06)
     assert found["parameters"] == stored[0]["parameters"]
-    assert found["reading"] is True
+    assert found["reimplementation"] is True
 
 
 def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: Path) -> None:
@@ -140,29 +140,32 @@ def test_a_point_changes_the_named_model_alone(here: Path) -> None:
     assert ctnet.model.dropout == params.model.dropout != 0.4
     assert (cmath.model.name, cmath.model.dropout) == ("cmath", 0.4)
     assert cmath.baselines.ctnet.dropout == params.baselines.ctnet.dropout != 0.4
-    assert (ctnet.train.meld.learning_rate, ctnet.train.meld.epochs) == (0.5, 4)  # the report allows 1000
-    assert ctnet.train.iemocap == params.train.iemocap
+    assert (ctnet.train["meld"].learning_rate, ctnet.train["meld"].epochs) == (0.5, 4)  # the report allows 1000
+    assert ctnet.train["iemocap"] == params.train["iemocap"]
     tried, reported = (jobs(params, "meld", "ctnet", report, point) for jobs in (search_jobs, reported_jobs))
-    assert [(job.seed, job.weights, job.params.train.meld.epochs) for job in tried] == [(0, False, 2), (3, False, 2)]
-    assert [(job.seed, job.weights, job.params.train.meld.epochs) for job in reported] == [(4, True, 4), (2, True, 4)]
+    assert [(job.seed, job.weights, job.params.train["meld"].epochs) for job in tried] == [(0, False, 2), (3, False, 2)]
+    assert [(job.seed, job.weights, job.params.train["meld"].epochs) for job in reported] == [
+        (4, True, 4),
+        (2, True, 4),
+    ]
     less = report.model_copy(update={"epochs": 1})
-    assert at_point(params, "meld", "ctnet", less, point).train.meld.epochs == 1
-    assert [job.params.train.meld.epochs for job in search_jobs(params, "meld", "ctnet", less, point)] == [1, 1]
+    assert at_point(params, "meld", "ctnet", less, point).train["meld"].epochs == 1
+    assert [job.params.train["meld"].epochs for job in search_jobs(params, "meld", "ctnet", less, point)] == [1, 1]
 
 
 def test_the_encoders_row_is_of_test_by_name(here: Path, tmp_path: Path) -> None:
     trainings = Trainings("meld", load_params())
     trainings.fine_tuned = True
-    file = Path("data/meld/encoder/text_guesses.csv")
+    file = Path("data/meld/encoder/text_predictions.csv")
     file.parent.mkdir(parents=True, exist_ok=True)
     judged = [row for row in trainings.rows if row.split != "train"]
     columns, pairs = sorted(MELD), []
     lines = [f"utterance_id,{','.join(columns)}"]
     for place, row in reversed(list(enumerate(judged))):
         right = place % 3 > 0 if row.split == "test" else place % 4 == 0
-        guess = row.label if right else MELD[(MELD.index(row.label) + 1) % 7]
-        pairs += [(row.label, guess)] if row.split == "test" else []
-        lines.append(f"{row.utterance_id},{','.join('0.4' if name == guess else '0.1' for name in columns)}")
+        predicted = row.label if right else MELD[(MELD.index(row.label) + 1) % 7]
+        pairs += [(row.label, predicted)] if row.split == "test" else []
+        lines.append(f"{row.utterance_id},{','.join('0.4' if name == predicted else '0.1' for name in columns)}")
     file.write_text("\n".join(lines))
     write_encoder_row(trainings, tmp_path / "encoder")
     found = json.loads((tmp_path / "encoder/metrics.json").read_text())

@@ -45,7 +45,7 @@ def test_a_named_set_is_written_into_both_files(name: str, folder: Path, monkeyp
     train_of = params.train[name]
     assert (params.model.dim, train_of.learning_rate, train_of.batch, train_of.gamma1, train_of.gamma2) == paper
     assert len(chosen.seeds) == 5
-    assert params.train.demo == before.train.demo
+    assert params.train["demo"] == before.train["demo"]
     assert "Figure 6" in (folder / "paper/params.yaml").read_text("utf-8")
 
 

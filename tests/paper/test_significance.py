@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 from paper.significance import beyond_chance, corrected, differences, differences_by_group, holm, in_words
-from pipeline.compare import compare, load
+from pipeline.scoring.comparison import compare, load
 
 
 def write_run(folder: Path, *said: str, labels: str = "bbabbbab") -> Path:
     """A run's folder with predictions of a seed each."""
     folder.mkdir(parents=True)
     lines = ["utterance_id,seed,label,prediction"]
-    for seed, guesses in enumerate(said):
+    for seed, predictions in enumerate(said):
         lines += [
-            f"u{at},{seed},{label},{guess}" for at, (label, guess) in enumerate(zip(labels, guesses, strict=True))
+            f"u{at},{seed},{label},{predicted}"
+            for at, (label, predicted) in enumerate(zip(labels, predictions, strict=True))
         ]
     (folder / "predictions.csv").write_text("\n".join(lines))
     return folder

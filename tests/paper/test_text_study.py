@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from extractors import text_training
 from extractors.features import read_features
-from paper import comparison, plan, sections, study, text, train
+from extractors.training import text_training
+from foundation.errors import UserError
+from paper import model_table, plan, sections, study, text, train
 from pipeline import extract, finetune_text
+from pipeline.corpora.index_file import read_index, write_index
 from pipeline.params import load_params
-from pipeline.stage import StageError
-from pipeline.utterances import read_index, write_index
 from tests.extractors.encoders import RECIPE
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "paper/published.yaml").write_bytes((PROJECT / "paper/published.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CMATH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("pipeline.scores.RESAMPLES", 50)
+    monkeypatch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
     return tmp_path
 
 
@@ -78,10 +78,10 @@ def test_the_other_encoder_is_fine_tuned_once_and_only_what_is_new_is_trained(
     assert said("fine-tuned") != ours
     made = {file: file.read_bytes() for file in Path("paper/features/meld").rglob("*") if file.is_file()}
     assert {file.name for file in made} == {
-        "text.safetensors", "text.report.json", "encoder.json", "text_guesses.csv"
+        "text.safetensors", "text.report.json", "encoder.json", "text_predictions.csv"
     }  # fmt: skip
     monkeypatch.setattr(text_training, "_step", never)
-    monkeypatch.setattr("pipeline.trainings.fit", never)
+    monkeypatch.setattr("pipeline.training.store.fit", never)
     run_all()
     assert {file: file.read_bytes() for file in made} == made
     plan.main()
@@ -102,8 +102,8 @@ def test_of_a_fine_tuned_main_pipeline_the_published_encoder_is_the_other_one(
     assert not list(Path("paper/features/meld").rglob("encoder.json"))
     assert said("fine-tuned") == Path("paper/runs/meld/cmath/predictions.csv").read_bytes()
     assert said("frozen") != said("fine-tuned")
-    Path("data/meld/encoder/text_guesses.csv").unlink()
-    with pytest.raises(StageError, match=r"text_guesses\.csv: no such file"):
+    Path("data/meld/encoder/text_predictions.csv").unlink()
+    with pytest.raises(UserError, match=r"text_predictions\.csv: no such file"):
         study.run(Namespace(corpus="meld", study="text"), load_params())
     # The same two feature files come about whichever of them is the main pipeline's.
     tuned, published = (
@@ -121,7 +121,7 @@ def test_of_a_fine_tuned_main_pipeline_the_published_encoder_is_the_other_one(
 def test_the_report_has_both_and_the_encoder_alone(folder: Path, tiny_roberta: Path) -> None:
     choose(folder, tiny_roberta, finetune=False)
     run_all()
-    part = sections.text_encoder(comparison.read("meld", ["cmath"]))
+    part = sections.text_encoder(model_table.read("meld", ["cmath"]))
     assert [row[0] for row in part.rows] == [
         "CMATH, encoder fine-tuned", "CMATH, encoder as published", "fine-tuned encoder alone"
     ]  # fmt: skip

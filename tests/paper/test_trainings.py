@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from extractors.features import read_features, write_features
+from foundation.errors import UserError
 from model import training
 from paper import comparison, plan, train
 from paper.params import load_report
 from paper.search import Point, chosen
-from pipeline import trainings
+from pipeline.corpora.index_file import read_index, write_index
 from pipeline.params import ParamsError, load_params
-from pipeline.stage import StageError
-from pipeline.utterances import read_index, write_index
+from pipeline.training import store
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
 
@@ -45,11 +45,11 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of the trainings that are really done, in their order."""
     seeds: list[int] = []
 
-    def counted(make_model, corpus, settings, seed, *rest):  # type: ignore[no-untyped-def]
+    def counted(make_model, corpus, settings, class_weights, seed, *rest):  # type: ignore[no-untyped-def]
         seeds.append(seed)
-        return training.fit(make_model, corpus, settings, seed, *rest)
+        return training.fit(make_model, corpus, settings, class_weights, seed, *rest)
 
-    monkeypatch.setattr(trainings, "fit", counted)
+    monkeypatch.setattr(store, "fit", counted)
     return seeds
 
 
@@ -137,7 +137,7 @@ def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.Capt
 
 def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) -> None:
     report, params = load_report(), load_params()
-    with pytest.raises(StageError, match=r"metrics\.json: no such file"):
+    with pytest.raises(UserError, match=r"metrics\.json: no such file"):
         comparison.run(Namespace(corpus="meld"), params)
     for model in report.models:
         run(model)
@@ -146,20 +146,20 @@ def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) ->
     found = rows(results / "comparison.csv")
     assert [(row["model"], row["source"]) for row in found] == [
         ("cmath", "here"), ("cmath", "paper, Table 3"), ("ctnet", "here"), ("ctnet", "paper, Table 3"),
-        ("multidag", "here"), ("multidag", "paper, Table 3"), ("constant", "here"),
+        ("multidag", "here"), ("multidag", "paper, Table 3"), ("majority", "here"),
     ]  # fmt: skip
     cmath, ctnet, printed, constant = found[0], found[2], found[3], found[6]
-    assert (ctnet["reading"], cmath["reading"]) == ("reading", "")
+    assert (ctnet["reimplementation"], cmath["reimplementation"]) == ("reimplementation", "")
     assert (printed["f1.fear"], printed["weighted_f1"]) == ("10.0", "60.5")
     scores = json.loads((folder / "paper/runs/meld/ctnet/metrics.json").read_text())
     assert float(ctnet["f1.joy"]) == scores["f1"]["joy"]
-    assert float(constant["weighted_f1"]) == scores["constant"]["weighted_f1"]
+    assert float(constant["weighted_f1"]) == scores["majority"]["weighted_f1"]
     assert float(ctnet["cmath_difference"]) == pytest.approx(
         float(cmath["weighted_f1"]) - float(ctnet["weighted_f1"]), abs=0.011
     )
     assert float(ctnet["cmath_p_utterances_holm"]) >= float(ctnet["cmath_p_utterances"])
     text = (results / "comparison.md").read_text()
-    assert "| CTNet (reading) |" in text
+    assert "| CTNet (reimplementation) |" in text
     assert "| - paper, Table 3 | 62.00 | 60.50 | 77.40 |" in text
     assert "a copy of the corpus with 36 utterances in test, where the paper's has 2610" in text
     assert len(rows(results / "search.csv")) == 6

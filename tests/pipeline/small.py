@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
+from extractors.utterance import Utterance
+from pipeline.corpora.index_file import write_index
 from pipeline.params import Params, load_params
-from pipeline.utterances import Utterance, write_index
 from tests.extractors.encoders import RECIPE
 
 PROJECT = Path(__file__).parents[2]

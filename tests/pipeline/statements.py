@@ -11,10 +11,10 @@ Pairs = Sequence[tuple[str, str]]
 
 def f1(pairs: Pairs, name: str) -> float:
     """Of one class, percent, from precision and recall as the textbook has them."""
-    hits = sum(label == guess == name for label, guess in pairs)
+    hits = sum(label == predicted == name for label, predicted in pairs)
     if not hits:
         return 0.0
-    precision = hits / sum(guess == name for _, guess in pairs)
+    precision = hits / sum(predicted == name for _, predicted in pairs)
     recall = hits / sum(label == name for label, _ in pairs)
     return 100 * 2 * precision * recall / (precision + recall)
 
@@ -25,7 +25,7 @@ def weighted_f1(pairs: Pairs) -> float:
 
 
 def accuracy(pairs: Pairs) -> float:
-    return 100 * sum(label == guess for label, guess in pairs) / len(pairs)
+    return 100 * sum(label == predicted for label, predicted in pairs) / len(pairs)
 
 
 def draws(number: int) -> Iterator[tuple[tuple[int, ...], float]]:

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from extractors import text_training
-from extractors.audio import AudioExtractor
+from extractors.audio.extractor import AudioExtractor
 from extractors.cache import ShardCache, WorkCache
-from extractors.device import device
-from extractors.encoder_folders import encoder_folder
-from extractors.text import TextExtractor
-from extractors.visual import VisualExtractor
-from pipeline import cache, finetune_text
+from extractors.text.extractor import TextExtractor
+from extractors.text.folders import encoder_folder
+from extractors.training import text_training
+from extractors.visual.extractor import VisualExtractor
+from foundation.device import device
+from foundation.errors import UserError
+from foundation.identity import fingerprint
+from pipeline import cache
 from pipeline.corpora.labels import labels
 from pipeline.params import Params, load_params
-from pipeline.stage import StageError
+from pipeline.training import fine_tuning
 from tests.pipeline.small import write_params, write_text_corpus
 
 
@@ -93,7 +95,7 @@ def test_prune_deletes_what_no_parameters_can_use_and_nothing_before_it_is_told_
     size = (tmp_path / "cache/work.sqlite").stat().st_size
     run(params, "--prune", "--dry-run")
     assert "version=0" in capsys.readouterr().out
-    with pytest.raises(StageError, match="say --yes"):
+    with pytest.raises(UserError, match="say --yes"):
         run(params, "--prune")
     assert left(filled, tmp_path) == everything
     experiment = tmp_path / "experiment.yaml"
@@ -134,11 +136,12 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     tuned = load_params(tmp_path / "fine_tuned.yaml")
     settings = tuned.text["meld"]
     recipe, order = tuned.recipe("meld"), labels("meld", [row.label for row in rows])
-    train, validation, _ = finetune_text.parts_of(rows)
-    folds = finetune_text.folds_of(train, 2, recipe.seed)
-    lesson = finetune_text.lesson(train, validation, order, folds, 1)
-    name = text_training.identity(encoder_folder(str(tiny_roberta)), settings, recipe, *lesson, len(order), device())
-    current, old = aged(make(f"finetune_text/{name}")), aged(make("finetune_text/old"))
+    train, validation, _ = fine_tuning.parts_of(rows)
+    folds = fine_tuning.folds_of(train, 2, recipe.seed)
+    lesson = fine_tuning.training_data(train, validation, order, folds, 1)
+    published = encoder_folder(str(tiny_roberta))
+    name = fingerprint(text_training.identity(published, settings, recipe, *lesson, len(order), device()))
+    current, old = aged(make(f"trainings/{name}")), aged(make("trainings/old"))
     running, killed, report = make("trainings/running"), aged(make("trainings/killed")), aged(make("trainings/report"))
     (report / "about.json").write_text('{"corpus": "iemocap", "model": "sdt"}')
     aged(report)
@@ -149,7 +152,7 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
         shard.put("?", {shard.file.name: b"x"})
     aged(shards[0].file)
     run(tuned)
-    assert "trainings of sdt on iemocap" in capsys.readouterr().out
+    assert "training of sdt on iemocap" in capsys.readouterr().out
     run(tuned, "--prune", "--yes")
     assert current.exists()
     assert running.exists()
@@ -164,9 +167,9 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
 
 def test_the_encoder_that_the_report_compares_with_stays(params: Params, tmp_path: Path) -> None:
     write_text_corpus(tmp_path / "data/meld/index.csv")
-    text = params.text.model_copy(update={"meld": params.text["meld"].model_copy(update={"finetune": True})})
+    text = {**params.text, "meld": params.text["meld"].model_copy(update={"finetune": True})}
     [name] = cache.fine_tunings("meld", params.model_copy(update={"text": text}))
-    encoder = tmp_path / "cache/finetune_text" / name
+    encoder = tmp_path / "cache/trainings" / name
     encoder.mkdir(parents=True)
     (encoder / "model.safetensors").write_bytes(bytes(1000))
     aged(encoder)

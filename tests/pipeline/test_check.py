@@ -10,9 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from extractors.result import ExtractorError
+from foundation.errors import UserError
 from pipeline import check
 from pipeline.params import ParamsError, load_params
-from pipeline.stage import StageError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -21,8 +21,8 @@ PROJECT = Path(__file__).parents[2]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the project's params.yaml and face weights, also the working one."""
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    (tmp_path / "extractors/weights").mkdir(parents=True)
-    shutil.copy(PROJECT / "extractors/weights/denseface.safetensors", tmp_path / "extractors/weights")
+    (tmp_path / "extractors/visual/weights").mkdir(parents=True)
+    shutil.copy(PROJECT / "extractors/visual/weights/denseface.safetensors", tmp_path / "extractors/visual/weights")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -80,7 +80,7 @@ def test_git_sees_the_change_of_a_refused_run(project: Path) -> None:
     ("values", "said"),
     [
         ({"model__name": "mmgnc"}, "model.name = 'mmgnc': must be 'cmath', 'sdt', .*'mmgcn'"),
-        ({"datasets": ["mled"]}, "datasets.0 = 'mled': must be 'demo', 'meld', 'iemocap' or 'custom'"),
+        ({"datasets": ["mled"]}, "datasets.0 = 'mled': must be a corpus of index: "),
         ({"model__dim": 501}, "model.dim = 501: must be a multiple of model.heads = 10"),
         ({"train__iemocap__epochs": 0}, "train.iemocap.epochs = 0"),  # of a corpus that is not processed
     ],
@@ -94,17 +94,17 @@ def test_a_wrong_value_anywhere_is_refused(project: Path, values: dict, said: st
 
 def test_what_the_parameters_name_must_be_there(project: Path) -> None:
     write(project, datasets=["meld"], index__meld__raw="/nowhere", text__meld__model="minilm")
-    with pytest.raises(StageError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
+    with pytest.raises(UserError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
         check.run()
     (project / "MELD.Raw").mkdir()
     write(project, index__meld__raw="MELD.Raw", text__meld__model="no/such/encoder")
-    with pytest.raises(StageError, match="no/such/encoder"):
+    with pytest.raises(UserError, match="no/such/encoder"):
         check.run()
     write(project, text__meld__model="minilm", visual__meld__weights="nowhere.safetensors")
-    with pytest.raises(StageError, match=r"visual\.meld\.weights = 'nowhere\.safetensors': there is no such file"):
+    with pytest.raises(UserError, match=r"visual\.meld\.weights = 'nowhere\.safetensors': there is no such file"):
         check.run()
     write(project, visual__meld__weights="random", face__datasets=["fer2013"], face__data="nowhere")
-    with pytest.raises(StageError, match=r"face\.data = 'nowhere': there is no such folder"):
+    with pytest.raises(UserError, match=r"face\.data = 'nowhere': there is no such folder"):
         check.run()
     write(project, face__datasets=[])
     check.run()
@@ -123,7 +123,7 @@ def test_an_encoder_of_the_hub_is_asked_for_and_not_fetched(project: Path, monke
     write(project, text__demo__model="roberta-large")
     check.run()
     write(project, text__demo__model="roberta-lagre")
-    with pytest.raises(StageError, match=r"roberta-lagre.*404: no such repository"):
+    with pytest.raises(UserError, match=r"roberta-lagre.*404: no such repository"):
         check.run()
     assert asked == [("roberta-large", "config.json"), ("roberta-lagre", "config.json")]
     write(project, index__demo__modalities=["audio"])  # then nobody needs it
@@ -136,13 +136,13 @@ def test_who_has_the_index_and_the_features_needs_neither_corpus_nor_encoder(
     def never(name: str) -> None:
         raise ExtractorError(f"{name} was asked for")
 
-    monkeypatch.setattr("extractors.encoder_folders.require_encoder", never)
+    monkeypatch.setattr("extractors.text.folders.require_encoder", never)
     write(project, datasets=["meld"], index__meld__raw="/of/a/colleague")
     params = load_params()
-    with pytest.raises(StageError, match="of/a/colleague"):
+    with pytest.raises(UserError, match="of/a/colleague"):
         check.run()
     write_lock(project, "index@meld", {"index.meld": params.index["meld"].model_dump()})
-    with pytest.raises(StageError, match="roberta-large was asked for"):
+    with pytest.raises(UserError, match="roberta-large was asked for"):
         check.run()
     locked = {
         "index@meld": {"params": {"params.yaml": {"index.meld": params.index["meld"].model_dump()}}},
@@ -150,7 +150,7 @@ def test_who_has_the_index_and_the_features_needs_neither_corpus_nor_encoder(
     }
     check.refuse_what_is_not_there(params, locked)
     write(project, index__meld__raw="/another/place")
-    with pytest.raises(StageError, match="another/place"):
+    with pytest.raises(UserError, match="another/place"):
         check.refuse_what_is_not_there(load_params(), locked)
 
 

@@ -16,25 +16,25 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 from extractors.features import read_features, write_features
+from extractors.utterance import Utterance
 from model.batching import Corpus, collate
 from pipeline import evaluate, finetune_text, train
-from pipeline.bundle import TEST_GUESSES, read_bundle
+from pipeline.bundle import TEST_PREDICTIONS, read_bundle
+from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
-from pipeline.evaluate import (
+from pipeline.params import load_params
+from pipeline.scoring.lengths import LENGTHS, length_groups
+from pipeline.scoring.metrics import (
     Seed,
     by_group,
-    length_groups,
     metrics,
     modality_groups,
     shares_present,
     text_encoder_scores,
     validation_scores,
-    write_confusion,
-    write_predictions,
 )
-from pipeline.loading import load_corpus
-from pipeline.params import load_params
-from pipeline.utterances import Utterance, read_index, write_index
+from pipeline.scoring.tables import write_confusion, write_predictions
+from pipeline.training.loading import load_corpus
 from tests.pipeline.statements import draws, quantile, weighted_f1
 from tests.random_features import write_features_of_meld
 
@@ -71,8 +71,8 @@ def seeds() -> list[Seed]:
     for seed, said in SAID.items():
         probabilities = np.full((6, 4), (1 - SURE[seed]) / 3)
         probabilities[np.arange(6), numbers(said)] = SURE[seed]
-        guesses = np.array([numbers(word) for word in EPOCHS[seed]])
-        found.append(Seed(seed, probabilities, np.zeros((6, 1)), guesses))
+        predictions = np.array([numbers(word) for word in EPOCHS[seed]])
+        found.append(Seed(seed, probabilities, np.zeros((6, 1)), predictions))
     return found
 
 
@@ -85,7 +85,7 @@ def test_metrics_are_those_reckoned_by_hand(seeds: list[Seed]) -> None:
     assert found["f1_std"] == {"A": 19.18, "B": 57.74, "C": 50.33, "D": 0.0}
     # Gaps of 0.8333 - 0.7, 0.9 - 0.8333 and 0.5 - 0.3333, each in a single bin.
     assert found["calibration_error"] == pytest.approx((13.333 + 6.667 + 16.667) / 3, abs=0.01)
-    assert found["constant"] == {"accuracy": 33.33, "weighted_f1": 16.67}  # always B, of train; A: 50 and 33.33
+    assert found["majority"] == {"accuracy": 33.33, "weighted_f1": 16.67}  # always B, of train; A: 50 and 33.33
     assert (found["seeds"], found["utterances"]) == (3, 6)
 
 
@@ -116,10 +116,11 @@ def test_groups_have_the_mean_over_seeds_of_their_own_utterances(seeds: list[See
     }
 
 
-def test_turns_of_a_conversation_are_counted_wherever_they_stand() -> None:
+def test_turns_of_a_conversation_are_counted_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LENGTHS, "brief", (3, 5))
     rows = [row(place, "A", dialogue) for place, dialogue in enumerate("abacbabacc" + "c" * 3)]
     assert Counter(row.dialogue_id for row in rows) == {"a": 4, "b": 3, "c": 6}
-    groups = dict(zip((row.dialogue_id for row in rows), length_groups(rows, (3, 5)), strict=True))
+    groups = dict(zip((row.dialogue_id for row in rows), length_groups(rows, "brief"), strict=True))
     assert groups == {"a": "C2: 4-5", "b": "C1: 1-3", "c": "C3: 6 and more"}
 
 
@@ -156,12 +157,12 @@ def test_the_text_encoder_is_scored_on_each_split_by_its_own_labels(tmp_path: Pa
     lines = [
         "utterance_id,D,C,B,A"
     ]  # neither the order of the classes, nor below that of the utterances, is the index'
-    for split, guesses in said.items():
-        for place in reversed(range(len(guesses))):
-            shares = (0.7 if name == guesses[place] else 0.1 for name in "DCBA")
+    for split, predictions in said.items():
+        for place in reversed(range(len(predictions))):
+            shares = (0.7 if name == predictions[place] else 0.1 for name in "DCBA")
             lines.append(f"{split}{place},{','.join(map(str, shares))}")
-    (tmp_path / "text_guesses.csv").write_text("\n".join(lines))
-    assert text_encoder_scores(tmp_path / "text_guesses.csv", rows, NAMES) == {
+    (tmp_path / "text_predictions.csv").write_text("\n".join(lines))
+    assert text_encoder_scores(tmp_path / "text_predictions.csv", rows, NAMES) == {
         # B of validation: 2 of 3 utterances, precision 1, recall 0.5.
         "text_encoder": {"accuracy": 83.33, "weighted_f1": 76.19, "validation_weighted_f1": 77.78}
     }
@@ -188,8 +189,8 @@ def test_predictions_have_a_line_an_utterance_and_seed(tmp_path: Path) -> None:
 
 
 def test_confusion_has_the_annotated_class_first_and_shares_of_it(tmp_path: Path) -> None:
-    guesses = [np.array(numbers(word)) for word in ("ABAABC", "BBABBC")]
-    write_confusion(np.array(numbers(LABELS)), guesses, NAMES, tmp_path / "confusion.csv")
+    predictions = [np.array(numbers(word)) for word in ("ABAABC", "BBABBC")]
+    write_confusion(np.array(numbers(LABELS)), predictions, NAMES, tmp_path / "confusion.csv")
     found = {(line["label"], line["prediction"]): (float(line["share"]), float(line["utterances"]))
              for line in table(tmp_path / "confusion.csv")}  # fmt: skip
     assert list(found) == [(one, other) for one in NAMES for other in NAMES]
@@ -225,13 +226,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     content["model"] |= {"name": "ctnet", "modalities": list(MODALITIES)}
     content["baselines"]["ctnet"] |= {"dim": 16, "hidden": 8}
-    content["train"]["meld"] |= {"epochs": 6, "patience": 6, "seeds": [1, 0], "learning_rate": 0.01, "average": 0.0}
+    content["train"]["meld"] |= {"epochs": 6, "patience": 6, "seeds": [1, 0], "learning_rate": 0.01, "ema_decay": 0.0}
     with (folder / "params.yaml").open("w") as stream:
         YAML(typ="safe").dump(content, stream)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("CMATH_CACHE", str(folder / "cache"))
-        patch.setattr("pipeline.scores.RESAMPLES", 50)
+        patch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
         stage, params = Namespace(corpus="meld"), load_params()
         finetune_text.run(stage, params)
         train.run(stage, params)
@@ -263,11 +264,11 @@ def test_the_scores_of_a_run_are_those_of_its_own_files(project: Path) -> None:
     often = Counter(one.label for one in rows.values() if one.split == "train").most_common(1)[0][0]
     label = [line["label"] for line in by_seed["0"]]
     assert often != Counter(label).most_common(1)[0][0]
-    assert scores["constant"]["accuracy"] == pytest.approx(100 * label.count(often) / 36, abs=0.006)
+    assert scores["majority"]["accuracy"] == pytest.approx(100 * label.count(often) / 36, abs=0.006)
 
-    kept = load_file(project / "models/meld" / TEST_GUESSES)
+    kept = load_file(project / "models/meld" / TEST_PREDICTIONS)
     best = [
-        max(100 * f1_score(label, [MELD[guess] for guess in epoch], average="weighted", zero_division=0)
+        max(100 * f1_score(label, [MELD[predicted] for predicted in epoch], average="weighted", zero_division=0)
             for epoch in kept[f"seed{seed}"].tolist())
         for seed in (1, 0)
     ]  # fmt: skip
@@ -303,7 +304,7 @@ def test_each_probability_is_the_models_of_that_seed_for_that_utterance(
 ) -> None:
     monkeypatch.chdir(project)
     rows = read_index(Path("data/meld/index.csv"))
-    corpus, _ = load_corpus("meld", rows, list(MODALITIES))
+    corpus, _ = load_corpus("meld", rows, MELD, list(MODALITIES))
     said = {(line["utterance_id"], line["seed"]): line for line in table(Path("results/meld/predictions.csv"))}
     for seed in (0, 1):
         network = read_bundle(Path("models/meld")).network(seed).eval()

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from pipeline.extract import by_key
-from pipeline.utterances import Utterance
+from extractors.extraction import by_key
+from extractors.utterance import Utterance
 
 ROW = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="joy")
 

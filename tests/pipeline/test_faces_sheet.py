@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from extractors.features import Features, write_features
+from extractors.utterance import Utterance
 from pipeline import faces
+from pipeline.corpora.index_file import write_index
 from pipeline.params import load_params
 from pipeline.stage import parser
-from pipeline.utterances import Utterance, write_index
 from tests.conftest import write_clip
 
 PROJECT = Path(__file__).parents[2]

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from extractors import text_training
 from extractors.features import read_features
+from extractors.training import text_training
+from foundation.errors import UserError
 from pipeline import extract, finetune_text
-from pipeline.evaluate import text_encoder_scores
-from pipeline.stage import StageError
-from pipeline.utterances import read_index, write_index
+from pipeline.corpora.index_file import read_index, write_index
+from pipeline.scoring.metrics import text_encoder_scores
+from pipeline.training.fine_tuning import folds_of
 from tests.pipeline.small import ENCODER, params_with, write_text_corpus
 
 PROJECT = Path(__file__).parents[2]
@@ -32,9 +33,9 @@ def test_without_fine_tuning_it_leaves_a_note_at_once(tmp_path: Path) -> None:
     assert "used as published" in done.stderr
     assert {str(file.relative_to(tmp_path)): file.read_text() for file in tmp_path.rglob("data/**/*.*")} == {
         "data/demo/encoder/text/encoder.json": '{\n  "fine_tuned": false\n}\n',
-        "data/demo/encoder/text_guesses.csv": "utterance_id\n",
+        "data/demo/encoder/text_predictions.csv": "utterance_id\n",
     }
-    assert text_encoder_scores(tmp_path / "data/demo/encoder/text_guesses.csv", [], ()) == {}
+    assert text_encoder_scores(tmp_path / "data/demo/encoder/text_predictions.csv", [], ()) == {}
 
 
 @pytest.fixture
@@ -82,11 +83,11 @@ def test_cross_fitting_gives_each_dialogue_of_train_features_of_an_encoder_that_
 
 def test_folds_are_of_whole_dialogues_by_the_seed_and_no_more_than_there_are(corpus: Path) -> None:
     rows = [row for row in read_index(corpus / "data/meld/index.csv") if row.split == "train"]
-    assert finetune_text.folds_of(rows, 2, 0) == finetune_text.folds_of(rows, 2, 0)
-    assert len({tuple(finetune_text.folds_of(rows, 2, seed).items()) for seed in range(5)}) > 1
-    assert finetune_text.folds_of(rows, 1, 0) == {}
-    with pytest.raises(StageError, match=r"`crossfit` in params.yaml is 7, but train has only 6 dialogues"):
-        finetune_text.folds_of(rows, 7, 0)
+    assert folds_of(rows, 2, 0) == folds_of(rows, 2, 0)
+    assert len({tuple(folds_of(rows, 2, seed).items()) for seed in range(5)}) > 1
+    assert folds_of(rows, 1, 0) == {}
+    with pytest.raises(UserError, match=r"`crossfit` in params.yaml is 7, but train has only 6 dialogues"):
+        folds_of(rows, 7, 0)
 
 
 def test_what_was_once_trained_is_taken_from_the_work_cache(
@@ -94,7 +95,7 @@ def test_what_was_once_trained_is_taken_from_the_work_cache(
 ) -> None:
     run(tiny_roberta, crossfit=1)
     files = [corpus / ENCODER / "0/model.safetensors", corpus / ENCODER / "encoder.json",
-             corpus / "data/meld/encoder/text_guesses.csv"]  # fmt: skip
+             corpus / "data/meld/encoder/text_predictions.csv"]  # fmt: skip
     before = [file.read_bytes() for file in files]
     rows = read_index(corpus / "data/meld/index.csv")
     write_index([replace(row, audio_hash="other") for row in rows], corpus / "data/meld/index.csv")
@@ -109,15 +110,15 @@ def test_what_was_once_trained_is_taken_from_the_work_cache(
 
 def test_its_own_scores_are_made_by_evaluate_of_its_guesses(corpus: Path, tiny_roberta: Path) -> None:
     run(tiny_roberta, crossfit=2, epochs=6, patience=6)
-    file = corpus / "data/meld/encoder/text_guesses.csv"
+    file = corpus / "data/meld/encoder/text_predictions.csv"
     rows = read_index(corpus / "data/meld/index.csv")
     with file.open() as stream:
-        guesses = list(csv.DictReader(stream))
-    assert [line["utterance_id"] for line in guesses] == [row.utterance_id for row in rows if row.split != "train"]
-    order = tuple(name for name in guesses[0] if name != "utterance_id")
-    for line in guesses:
+        predictions = list(csv.DictReader(stream))
+    assert [line["utterance_id"] for line in predictions] == [row.utterance_id for row in rows if row.split != "train"]
+    order = tuple(name for name in predictions[0] if name != "utterance_id")
+    for line in predictions:
         assert sum(float(line[name]) for name in order) == pytest.approx(1, abs=1e-5)
-    said = {line["utterance_id"]: max(order, key=lambda name: float(line[name])) for line in guesses}
+    said = {line["utterance_id"]: max(order, key=lambda name: float(line[name])) for line in predictions}
     tested = [row for row in rows if row.split == "test"]
     right = sum(said[row.utterance_id] == row.label for row in tested)
     scores = text_encoder_scores(file, rows, order)["text_encoder"]
@@ -125,12 +126,12 @@ def test_its_own_scores_are_made_by_evaluate_of_its_guesses(corpus: Path, tiny_r
     assert set(scores) == {"accuracy", "weighted_f1", "validation_weighted_f1"}
     ideal = [replace(row, label=said[row.utterance_id]) if row.split != "train" else row for row in rows]
     assert set(text_encoder_scores(file, ideal, order)["text_encoder"].values()) == {100.0}
-    with pytest.raises(StageError, match="no such file; `dvc repro` makes it"):
+    with pytest.raises(UserError, match="no such file; `dvc repro` makes it"):
         text_encoder_scores(file.with_name("none.csv"), rows, order)
 
 
 def test_a_corpus_without_text_is_told_to_do_without(corpus: Path, tiny_roberta: Path) -> None:
     rows = read_index(corpus / "data/meld/index.csv")
     write_index([replace(row, text="") for row in rows], corpus / "data/meld/index.csv")
-    with pytest.raises(StageError, match="there is no text to train on"):
+    with pytest.raises(UserError, match="there is no text to train on"):
         run(tiny_roberta, crossfit=1)

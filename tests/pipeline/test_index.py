@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from extractors.media import Probe
+from extractors.media import MediaInfo
+from extractors.utterance import Utterance
+from foundation.errors import UserError
 from pipeline import index
-from pipeline.corpora.reading import Reading
+from pipeline.corpora import media_files
+from pipeline.corpora.index_file import dialogues, read_index, write_index
+from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.params import Params, load_params
-from pipeline.stage import StageError
-from pipeline.utterances import Utterance, dialogues, read_index, write_index
 from tests.conftest import change_in_secret, write_clip
 
 PROJECT = Path(__file__).parents[2]
@@ -22,8 +24,9 @@ PROJECT = Path(__file__).parents[2]
 
 def params(raw: Path, modalities: list[str] | None = None, share: float = 0.9) -> Params:
     loaded = load_params(PROJECT / "params.yaml").model_dump()
-    loaded["index"]["max_problem_share"] = share
-    loaded["index"]["meld"] |= {"raw": str(raw)} | ({"modalities": modalities} if modalities else {})
+    loaded["index"]["meld"] |= {"raw": str(raw), "max_problem_share": share} | (
+        {"modalities": modalities} if modalities else {}
+    )
     return Params.model_validate(loaded)
 
 
@@ -70,9 +73,9 @@ def test_too_many_problems_refuse_the_corpus_and_say_what_to_check(
     indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
 ) -> None:
     meld(clips=False)
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(UserError) as caught:
         indexed(share=0.2)
-    for word in ("9 of 9", "index.max_problem_share = 0.2", "index.meld.raw", "index.meld.modalities=[text]"):
+    for word in ("9 of 9", "index.meld.max_problem_share = 0.2", "index.meld.raw", "index.meld.modalities=[text]"):
         assert word in str(caught.value)
     assert not Path("data/meld/index.csv").exists()
 
@@ -94,7 +97,7 @@ def test_a_second_index_opens_no_clip_and_has_the_same_bytes(
     def refuse(file: Path) -> bytes:
         raise AssertionError(f"{file} was looked at again")
 
-    monkeypatch.setattr(index, "_look", refuse)
+    monkeypatch.setattr(media_files, "_look", refuse)
     indexed()
     assert Path("data/meld/index.csv").read_bytes() == before
 
@@ -180,13 +183,13 @@ def test_an_utterance_lasts_as_long_as_its_interval_or_what_is_left_of_its_file(
     ]
     lasting = {"a": 30.0, "v": 50.0}
     monkeypatch.setattr(
-        index, "looked_at", lambda files: [("hash", Probe("", "", lasting[file.name])) for file in files]
+        media_files, "inspected", lambda files: [("hash", MediaInfo("", "", lasting[file.name])) for file in files]
     )
     # 30, 0.5, 20, 44, 0 and 0 seconds: a clip is cut wrong where it lasts more than 20 s longer than was stated.
     stated = {"own sound": 10.0, "cut sound": 0.1, "to the end": 0.5, "of the film": 23.9, "none": 1.0}
-    reading = Reading(rows, [], stated=stated)
-    assert index.look_at_media(reading, tmp_path) == [30.0, 0.5, 20.0, 0.0, 0.0, 0.0]
-    assert [note.partition(";")[0] for note in reading.notes] == [
+    raw_corpus = RawCorpus(rows, [], stated=stated)
+    assert media_files.look_at_media(raw_corpus, tmp_path) == [30.0, 0.5, 20.0, 0.0, 0.0, 0.0]
+    assert [note.partition(";")[0] for note in raw_corpus.notes] == [
         "v: lasts 44 s, the utterance 23.9 s by its annotation"
     ]  # fmt: skip
 
@@ -210,7 +213,7 @@ def test_an_empty_split_is_refused(indexed: Callable[..., list[Utterance]], meld
     raw = meld()
     header = (raw / "dev_sent_emo.csv").read_text().splitlines()[0]
     (raw / "dev_sent_emo.csv").write_text(header + "\n")
-    with pytest.raises(StageError, match="the split validation is empty"):
+    with pytest.raises(UserError, match="the split validation is empty"):
         indexed()
 
 
@@ -221,7 +224,7 @@ def test_clips_of_one_name_in_two_folders_are_two_clips(
     for number, folder in enumerate(folders):
         with (folder / "dia0_utt0.mp4").open("ab") as stream:
             stream.write(b"\0\0\0\x09free" + bytes([number]))
-    monkeypatch.setattr(index, "state", lambda _: (1, 2, 3))  # as an archive may unpack them
+    monkeypatch.setattr(media_files, "state", lambda _: (1, 2, 3))  # as an archive may unpack them
     rows = indexed()
     assert rows[0].video_hash != rows[3].video_hash
 
@@ -236,11 +239,11 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
 def test_seconds_are_of_the_sounds_own_interval() -> None:
     row = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="",
                     audio="a.wav", video="v.mp4", start=1.0, end=9.0, audio_start=2.0, audio_end=5.0)  # fmt: skip
-    known = {name: ("", Probe("", "", 20.0)) for name in ("a.wav", "v.mp4")}
-    assert index.seconds_of(row, known, row.audio) == 3
-    assert index.seconds_of(row, known, row.video) == 8
-    assert index.seconds_of(replace(row, audio_end=None), known, row.audio) == 18
-    assert index.seconds_of(replace(row, audio_start=30.0, audio_end=None), known, row.audio) == 0
+    known = {name: ("", MediaInfo("", "", 20.0)) for name in ("a.wav", "v.mp4")}
+    assert media_files.seconds_of(row, known, row.audio) == 3
+    assert media_files.seconds_of(row, known, row.video) == 8
+    assert media_files.seconds_of(replace(row, audio_end=None), known, row.audio) == 18
+    assert media_files.seconds_of(replace(row, audio_start=30.0, audio_end=None), known, row.audio) == 0
 
 
 def test_dialogues_are_told_apart_and_turns_ordered() -> None:
@@ -251,8 +254,8 @@ def test_dialogues_are_told_apart_and_turns_ordered() -> None:
 
 
 def test_a_missing_or_foreign_index_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         read_index(tmp_path / "index.csv")
     (tmp_path / "index.csv").write_text("a,b\n")
-    with pytest.raises(StageError, match="columns are not an index's"):
+    with pytest.raises(UserError, match="columns are not an index's"):
         read_index(tmp_path / "index.csv")

@@ -36,18 +36,18 @@ def refusal(file: Path) -> str:
 def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
     params = load_params(PROJECT / "params.yaml")
     assert params.datasets == ["demo"]
-    assert (params.train.iemocap.learning_rate, params.train.meld.learning_rate) == (3e-3, 2e-4)
-    assert (params.train.iemocap.batch, params.train.meld.batch) == (16, 4)
-    assert params.train.iemocap.gamma2 == 1.8
-    assert params.train.meld.gamma2 == 1.2
+    assert (params.train["iemocap"].learning_rate, params.train["meld"].learning_rate) == (3e-3, 2e-4)
+    assert (params.train["iemocap"].batch, params.train["meld"].batch) == (16, 4)
+    assert params.train["iemocap"].gamma2 == 1.8
+    assert params.train["meld"].gamma2 == 1.2
     assert params.model.dim == 400
     iemocap, meld = params.recipe("iemocap"), params.recipe("meld")
     assert (iemocap.learning_rate, meld.learning_rate) == (1e-6, 1e-5)
     assert (iemocap.dropout, meld.dropout) == (0.2, 0.1)
     assert {recipe.batch * recipe.accumulation for recipe in params.recipes.values()} == {32}
     assert params.recipe("demo") == params.recipes["minilm"]  # by `auto`, for minilm
-    assert (params.audio.iemocap.set, params.audio.iemocap.reduce) == ("IS10", "none")
-    assert (params.audio.meld.reduce, params.audio.meld.dim) == ("pca", 300)
+    assert (params.audio["iemocap"].set, params.audio["iemocap"].reduce) == ("IS10", "none")
+    assert (params.audio["meld"].reduce, params.audio["meld"].dim) == ("pca", 300)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("model.kernel", 2, "model.kernel = 2: must be odd"),
         ("model.dropuot", 0.5, "model.dropuot = 0.5: there is no such key"),
         ("model.dropout", 1.0, "model.dropout = 1.0: must be less than 1"),
-        ("datasets", ["friends"], "datasets.0 = 'friends': must be 'demo', 'meld', 'iemocap' or 'custom'"),
+        ("datasets", ["friends"], "datasets.0 = 'friends': must be a corpus of index: "),
         ("datasets", ["meld", "meld"], "datasets = ['meld', 'meld']: must not name anything twice"),
         ("datasets", [], "datasets = []"),
         ("train.demo.seeds", [1, 1], "train.demo.seeds = [1, 1]: must not name anything twice"),
@@ -76,6 +76,14 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("recipes.minilm.rate", 1.0, "recipes.minilm.rate = 1.0: there is no such key"),
         ("text.meld.recipe", "large", "text.meld.recipe = 'large': must be auto, or one of recipes: minilm, roberta, "),
         ("watch", ["meld"], "watch = ['meld']: must name corpora of datasets, which lacks meld"),
+        ("index.meld.reader", "melt", "index.meld.reader = 'melt': must be demo, meld, iemocap or table"),
+        ("index.meld.validation", "random20", "index.meld.validation = 'random20': there is no such key"),
+        ("index.iemocap.validation", "last", "index.iemocap.validation = 'last': must be 'random20', 'cosmic12' or"),
+        ("index.meld", {"raw": "x"}, "index.meld.reader is missing: it must be demo, meld, iemocap or table"),
+        ("index.meld", None, "index.meld = None: must be a section with keys of its own"),
+        ("index.pilot", {"reader": "table", "raw": "x"}, "text.pilot is missing: index has the corpus pilot. Copy the"),
+        ("train.pilot", {}, "train.pilot = '...': belongs to no corpus: `index` has no entry of this name"),
+        ("text.meld", None, "text.meld = None: must be a section with keys of its own (`{}` takes all defaults)"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: object, said: str) -> None:
@@ -85,6 +93,39 @@ def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: obj
     assert len(message.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["my-corpus", "a.b", "1st", "größe", ""])
+def test_a_corpus_has_a_name_that_every_command_takes(tmp_path: Path, name: str) -> None:
+    message = refusal(with_corpus(tmp_path, name))
+    assert "must be a name of letters, digits and underscores that begins with a letter" in message
+
+
+@pytest.mark.parametrize("name", ["size", "nfiles", "item", "key"])
+def test_a_corpus_has_no_name_that_dvc_keeps_for_itself(tmp_path: Path, name: str) -> None:
+    assert refusal(with_corpus(tmp_path, name)).endswith("is a name that DVC keeps for itself: take another")
+
+
+def test_a_corpus_of_any_name_needs_no_more_than_a_reader_and_a_folder(tmp_path: Path) -> None:
+    params = load_params(with_corpus(tmp_path, "friends_pilot"))
+    shipped = load_params(PROJECT / "params.yaml")
+    assert params.index["friends_pilot"].modalities == ["text", "audio", "visual"]
+    assert params.index["friends_pilot"].max_problem_share == 0.2
+    assert params.train["friends_pilot"] == shipped.train["custom"]
+    assert params.visual["friends_pilot"] == shipped.visual["custom"]
+    assert params.audio["friends_pilot"] == shipped.audio["custom"]
+    assert params.text["friends_pilot"] == shipped.text["meld"]
+
+
+def with_corpus(folder: Path, name: str) -> Path:
+    """params.yaml with a corpus `name` more, of which everything is left out that can be."""
+    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    content["index"][name] = {"reader": "table", "raw": "x"}
+    for section in ("text", "audio", "visual", "train"):
+        content[section][name] = {}
+    with (folder / "params.yaml").open("w") as stream:
+        YAML(typ="safe").dump(content, stream)
+    return folder / "params.yaml"
+
+
 def test_width_and_heads_that_do_not_divide_are_refused_together(tmp_path: Path) -> None:
     content = (PROJECT / "params.yaml").read_text().replace("dim: 400", "dim: 500").replace("heads: 10", "heads: 8")
     file = tmp_path / "params.yaml"
@@ -92,7 +133,7 @@ def test_width_and_heads_that_do_not_divide_are_refused_together(tmp_path: Path)
     assert refusal(file) == f"{file}: model.dim = 500: must be a multiple of model.heads = 8"
 
 
-def test_an_ablation_of_cmath_is_refused_with_a_rival(tmp_path: Path) -> None:
+def test_an_ablation_of_cmath_is_refused_with_a_baseline(tmp_path: Path) -> None:
     content = (PROJECT / "params.yaml").read_text().replace("name: cmath", "name: mmgcn").replace(
         "ablate: none", "ablate: mr"
     )  # fmt: skip
@@ -134,7 +175,7 @@ def test_params_are_read_as_dvc_writes_them(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     text = (PROJECT / "params.yaml").read_text()
     file.write_text(text.replace("weight_decay: 0.00001", "weight_decay: 1e-05"))
-    assert load_params(file).train.meld.weight_decay == 1e-5
+    assert load_params(file).train["meld"].weight_decay == 1e-5
 
 
 def test_the_file_has_the_form_in_which_dvc_writes_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dvc_render import VegaRenderer, render_html
 from dvc_render.vega_templates import TEMPLATES
 from ruamel.yaml import YAML
 
-from pipeline.evaluate import write_class_scores, write_confusion
+from pipeline.scoring.tables import write_class_scores, write_confusion
 from tests.pipeline.browser import opened
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ DRAWN = {
 CLASSES = ("neutral", "joy", "anger", "fear")
 """Not in the order of the alphabet: pictures must keep it."""
 LABEL = np.array([0, 0, 0, 0, 1, 1, 2])
-GUESSES = [np.array([0, 0, 1, 1, 1, 1, 0]), np.array([0, 0, 0, 1, 1, 0, 0])]
+PREDICTIONS = [np.array([0, 0, 1, 1, 1, 1, 0]), np.array([0, 0, 0, 1, 1, 0, 0])]
 """Two seeds; anger is never predicted, fear neither annotated nor predicted."""
 
 
@@ -41,7 +41,7 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 def write_tables(folder: Path, seeds: int = 2) -> None:
-    write_confusion(LABEL, GUESSES, CLASSES, folder / "confusion.csv")
+    write_confusion(LABEL, PREDICTIONS, CLASSES, folder / "confusion.csv")
     scores = {"f1": dict.fromkeys(CLASSES, 40.0), "f1_std": dict.fromkeys(CLASSES, 2.0)}
     write_class_scores(scores, CLASSES, folder / "classes.csv")
     lines = [
@@ -51,9 +51,9 @@ def write_tables(folder: Path, seeds: int = 2) -> None:
 
 
 def test_every_pair_of_classes_has_its_share_of_the_annotated_class(tmp_path: Path) -> None:
-    write_confusion(LABEL, GUESSES, CLASSES, tmp_path / "confusion.csv")
+    write_confusion(LABEL, PREDICTIONS, CLASSES, tmp_path / "confusion.csv")
     found = {(row["label"], row["prediction"]): row for row in read(tmp_path / "confusion.csv")}
-    assert list(found) == [(label, guess) for label in CLASSES for guess in CLASSES]
+    assert list(found) == [(label, predicted) for label in CLASSES for predicted in CLASSES]
     shares = {pair: float(row["share"]) for pair, row in found.items()}
     expected = {
         ("neutral", "neutral"): 62.5,  # 2 and 3 of 4
@@ -64,7 +64,7 @@ def test_every_pair_of_classes_has_its_share_of_the_annotated_class(tmp_path: Pa
     }
     assert shares == dict.fromkeys(found, 0.0) | expected
     for label, total in zip(CLASSES, (100, 100, 100, 0), strict=True):
-        assert sum(shares[label, guess] for guess in CLASSES) == total
+        assert sum(shares[label, predicted] for predicted in CLASSES) == total
     assert float(found["neutral", "joy"]["utterances"]) == 1.5
     assert sum(float(row["utterances"]) for row in found.values()) == len(LABEL)
 

@@ -18,7 +18,7 @@ def downloaded(tmp_path: Path) -> Path:
     """The project as an archive would unpack it."""
     folder = tmp_path / "archive"
     ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
-    for name in ("pipeline", "extractors", "model", ".dvc"):
+    for name in ("foundation", "pipeline", "extractors", "model", ".dvc"):
         shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(PROJECT / name, folder / name)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from foundation.errors import UserError
 from pipeline import raw, watch
 from pipeline.params import Params, load_params
-from pipeline.stage import StageError
 
 PROJECT = Path(__file__).parents[2]
 LINK, LISTING = Path("data/meld/watched"), Path("data/meld/source/files.txt")
@@ -60,7 +60,7 @@ def test_the_listing_tells_a_changed_file_and_a_new_one(tmp_path: Path) -> None:
 
 
 def test_a_watched_folder_that_does_not_exist_is_named_with_its_key() -> None:
-    with pytest.raises(StageError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
+    with pytest.raises(UserError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
         run(watch, "/nowhere")
 
 
@@ -68,7 +68,7 @@ def test_a_real_folder_in_the_links_place_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     LINK.mkdir(parents=True)
     (LINK / "precious.mp4").touch()
-    with pytest.raises(StageError, match="is a folder where a link"):
+    with pytest.raises(UserError, match="is a folder where a link"):
         run(watch, "corpus")
     assert (LINK / "precious.mp4").exists()
 
@@ -76,6 +76,6 @@ def test_a_real_folder_in_the_links_place_is_left_alone(tmp_path: Path) -> None:
 def test_the_demo_corpus_is_not_made_over_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").touch()
-    with pytest.raises(StageError, match="is not empty and not a demo corpus"):
+    with pytest.raises(UserError, match="is not empty and not a demo corpus"):
         raw.make_demo_corpus(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.tex").exists()

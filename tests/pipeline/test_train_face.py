@@ -3,19 +3,21 @@
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from extractors import face_encoder
-from extractors.denseface import DenseFace
-from extractors.face_training import Recipe, State, augmented, probabilities, resized, train
+from extractors.settings import FacePhase, FaceTrainingSettings
+from extractors.training.face_training import FaceTrainingState, augmented, probabilities, resized, train
+from extractors.visual import face_encoder
+from extractors.visual.denseface import DenseFace
 from pipeline import train_face
 from pipeline.corpora.fer2013 import EMOTIONS
 from pipeline.params import load_params
@@ -23,7 +25,21 @@ from tests.test_resume import PROJECT, command, kill_when
 
 pytestmark = pytest.mark.slow
 
-RECIPE = Recipe(phases=[(16, 2), (24, 1)], batch=8, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.0,
+
+def recipe_of(phases: list[tuple[int, int]], **values: float) -> FaceTrainingSettings:
+    return FaceTrainingSettings(
+        datasets=[], data="-", labels="fer2013", held_out=0.1,
+        phases=[FacePhase(edge=edge, epochs=epochs) for edge, epochs in phases], **values,
+    )  # fmt: skip
+
+
+def changed(recipe: FaceTrainingSettings, **values: Any) -> FaceTrainingSettings:
+    if "phases" in values:
+        values["phases"] = [FacePhase(edge=edge, epochs=epochs) for edge, epochs in values["phases"]]
+    return recipe.model_copy(update=values)
+
+
+RECIPE = recipe_of(phases=[(16, 2), (24, 1)], batch=8, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.0,
                 rotation=15.0, scale=0.1, shift=0.1, erase=0.5, seed=0)  # fmt: skip
 CPU = torch.device("cpu")
 
@@ -47,7 +63,7 @@ def test_it_learns_from_small_pictures_what_the_extractor_then_sees(tmp_path: Pa
     faces = torch.randn(48, 1, 48, 48, generator=draw) * 0.2
     faces[kinds == 1, :, 20:28] += 2
     targets = torch.eye(2)[kinds]
-    recipe = Recipe(phases=[(16, 4), (64, 2)], batch=8, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.0,
+    recipe = recipe_of(phases=[(16, 4), (64, 2)], batch=8, learning_rate=0.05, weight_decay=0.0, label_smoothing=0.0,
                     rotation=5.0, scale=0.0, shift=0.0, erase=0.0, seed=0)  # fmt: skip
     state = train(faces[:40], targets[:40], (faces[40:], targets[40:]), recipe, CPU, tmp_path / "c", say=lambda _: None)
     assert [row["edge"] for row in state.history] == [16, 16, 16, 16, 64, 64]
@@ -71,9 +87,10 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch:
     whole = [file.read_bytes() for file in outputs]
     for file in outputs:
         file.unlink()
+    shutil.rmtree(tmp_path / "cache")  # which keeps what was trained
 
     def in_the_second_epoch() -> bool:
-        checkpoints = list(tmp_path.glob("cache/face/*.pt"))
+        checkpoints = list(tmp_path.glob("cache/trainings/*/state.pt"))
         try:
             return any(torch.load(file, weights_only=True)["state"]["step"] >= 7 for file in checkpoints)
         except (OSError, RuntimeError, EOFError):
@@ -101,7 +118,7 @@ def test_augmentation_keeps_the_range_and_draws_from_the_seed() -> None:
 
 
 def test_nothing_to_augment_leaves_a_face_as_the_extractor_sees_it_but_for_the_mirror_and_the_light() -> None:
-    plain = Recipe(phases=[(48, 1)], batch=8, learning_rate=0.1, weight_decay=0.0, label_smoothing=0.0,
+    plain = recipe_of(phases=[(48, 1)], batch=8, learning_rate=0.1, weight_decay=0.0, label_smoothing=0.0,
                    rotation=0.0, scale=0.0, shift=0.0, erase=0.0, seed=0)  # fmt: skip
     face = torch.rand(1, 1, 48, 48)
     seen = torch.cat([augmented(face, 48, plain) for _ in range(20)])
@@ -126,7 +143,7 @@ def test_a_folder_that_is_no_fer2013_is_named(tmp_path: Path) -> None:
 
 
 def test_the_shipped_weights_are_small_and_have_their_card() -> None:
-    file = PROJECT / "extractors/weights/denseface.safetensors"
+    file = PROJECT / "extractors/visual/weights/denseface.safetensors"
     assert file.stat().st_size <= 2_000_000
     trained = face_encoder.load(file)
     assert trained.classes == EMOTIONS
@@ -134,10 +151,10 @@ def test_the_shipped_weights_are_small_and_have_their_card() -> None:
     assert float(re.search(r"\| accuracy \| ([\d.]+) \|", card)[1]) >= 62
 
 
-STILL = replace(RECIPE, phases=[(48, 1)], rotation=0.0, scale=0.0, shift=0.0, erase=0.0)
+STILL = changed(RECIPE, phases=[(48, 1)], rotation=0.0, scale=0.0, shift=0.0, erase=0.0)
 
 
-def blobs(recipe: Recipe, long: float, number: int = 60) -> tuple[np.ndarray, np.ndarray]:
+def blobs(recipe: FaceTrainingSettings, long: float, number: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Centres [N, 2] and covariances [N, 2, 2], in pixels (x, y), of an upright blob that was augmented N times."""
     place = torch.arange(48) - 23.5
     blob = torch.exp(-(place[:, None] ** 2) / (2 * long**2) - place**2 / (2 * 3.0**2))
@@ -153,7 +170,7 @@ def blobs(recipe: Recipe, long: float, number: int = 60) -> tuple[np.ndarray, np
 
 
 def test_faces_are_moved_both_ways_by_no_more_than_the_shift() -> None:
-    centres, _ = blobs(replace(STILL, shift=0.1), 3.0)
+    centres, _ = blobs(changed(STILL, shift=0.1), 3.0)
     assert (np.abs(centres).max(axis=0) <= 4.8 + 0.1).all()
     assert (centres.max(axis=0) > 3).all()
     assert (centres.min(axis=0) < -3).all()
@@ -161,7 +178,7 @@ def test_faces_are_moved_both_ways_by_no_more_than_the_shift() -> None:
 
 
 def test_faces_are_enlarged_and_shrunk_alike_in_both_directions() -> None:
-    _, covariances = blobs(replace(STILL, scale=0.2), 3.0)
+    _, covariances = blobs(changed(STILL, scale=0.2), 3.0)
     sizes = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2)) / 3
     np.testing.assert_allclose(sizes[:, 0], sizes[:, 1], rtol=0.03)
     assert 0.8 < sizes.min() < 0.9
@@ -169,7 +186,7 @@ def test_faces_are_enlarged_and_shrunk_alike_in_both_directions() -> None:
 
 
 def test_faces_are_turned_as_they_are_to_either_side() -> None:
-    _, covariances = blobs(replace(STILL, rotation=20.0), 6.0)
+    _, covariances = blobs(changed(STILL, rotation=20.0), 6.0)
     widths = np.sqrt(np.linalg.eigvalsh(covariances))
     np.testing.assert_allclose(widths, np.tile([3.0, 6.0], (len(widths), 1)), rtol=0.04)  # neither sheared nor scaled
     angles = np.degrees(0.5 * np.arctan2(2 * covariances[:, 0, 1], covariances[:, 1, 1] - covariances[:, 0, 0]))
@@ -190,15 +207,15 @@ def test_a_rectangle_is_covered_as_often_as_the_recipe_says() -> None:
     face = torch.full((200, 1, 48, 48), 5.0)
     for erase, least, most in ((0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)):
         torch.manual_seed(0)
-        covered = (augmented(face, 48, replace(STILL, erase=erase)) == 0).float().mean(dim=(1, 2, 3))
+        covered = (augmented(face, 48, changed(STILL, erase=erase)) == 0).float().mean(dim=(1, 2, 3))
         assert least <= (covered > 0).sum() <= most
         assert covered.max() < 0.17  # at most 0.4 x 0.4
 
 
-def trained_on_noise(folder: Path, **changes: object) -> State:
+def trained_on_noise(folder: Path, **changes: object) -> FaceTrainingState:
     draw = torch.Generator().manual_seed(0)
     faces, targets = torch.randn(24, 1, 16, 16, generator=draw), torch.eye(2)[torch.arange(24) % 2]
-    recipe = replace(STILL, phases=[(16, 1)], **changes)
+    recipe = changed(STILL, phases=[(16, 1)], **changes)
     return train(faces[:16], targets[:16], (faces[16:], targets[16:]), recipe, CPU, folder / str(changes),
                  say=lambda _: None)  # fmt: skip
 
@@ -237,7 +254,7 @@ def test_each_phase_trains_at_its_own_edge_and_is_judged_at_the_extractors(
 
     monkeypatch.setattr(DenseFace, "forward", watched)
     faces, targets = torch.randn(12, 1, 16, 16), torch.eye(2)[torch.arange(12) % 2]
-    train(faces, targets, (faces[:4], targets[:4]), replace(STILL, phases=[(16, 1), (24, 2)], batch=6), CPU,
+    train(faces, targets, (faces[:4], targets[:4]), changed(STILL, phases=[(16, 1), (24, 2)], batch=6), CPU,
           tmp_path / "c", say=lambda _: None)  # fmt: skip
     assert trained_at == [(16, 16)] * 2 + [(24, 24)] * 4
     assert set(judged_at) == {(64, 64)}
@@ -270,4 +287,4 @@ def test_faces_are_whitened_by_those_alone_that_are_trained_on(tmp_path: Path, m
     assert {tuple(face.ravel().tolist()) for face in faces}.isdisjoint(
         tuple(face.ravel().tolist()) for face in held_out
     )
-    assert (recipe.phases, recipe.seed) == ([(one.edge, one.epochs) for one in face.phases], face.seed)
+    assert (recipe.phases, recipe.seed) == (face.phases, face.seed)

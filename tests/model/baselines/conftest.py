@@ -1,4 +1,4 @@
-"""The rivals' settings in params.yaml."""
+"""The baselines' settings in params.yaml."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every rival learns by the training that CMATH has: the same bytes from a seed, also when it was interrupted."""
+"""Every baseline learns by the training that CMATH has: the same bytes from a seed, also when it was interrupted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,22 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundation.torch_setup import prepare_torch
 from model import training
 from model.batching import Corpus
-from model.training import Fit, Settings, fit, prepare_torch
+from model.settings import TrainingSettings
+from model.training import Fit, fit
 from tests.model.dialogues import random_corpus
-from tests.model.networks import RIVALS, network
+from tests.model.networks import BASELINES, network
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = Settings(learning_rate=1e-2, batch=4, epochs=4, patience=4, weight_decay=0.0, class_weights=None)
+SETTINGS = TrainingSettings(learning_rate=1e-2, batch=4, epochs=4, patience=4, weight_decay=0.0, ema_decay=0.0)
 CPU = torch.device("cpu")
 
 # The two whose last attention mixes a whole dialogue before it is told apart take longer.
 EPOCHS = {"dialogue_rnn": 90, "dialogue_gcn": 100, "mmgcn": 40, "adaign": 35}
 OVERFIT = {"dialogue_gcn": {"hidden": 32, "window": 1, "dropout": 0.0}}
 
-every_rival = pytest.mark.parametrize("name", RIVALS)
+every_baseline = pytest.mark.parametrize("name", BASELINES)
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +32,28 @@ def corpus() -> Corpus:
 
 
 def run(
-    name: str, corpus: Corpus, checkpoint: Path, settings: Settings = SETTINGS, seconds: float = 1e9, **changes: object
+    name: str,
+    corpus: Corpus,
+    checkpoint: Path,
+    settings: TrainingSettings = SETTINGS,
+    seconds: float = 1e9,
+    **changes: object,
 ) -> Fit:
-    prepare_torch()
-    return fit(lambda: network(name, **changes), corpus, settings, 0, CPU, checkpoint, seconds)
+    prepare_torch(threads=1)
+    return fit(lambda: network(name, **changes), corpus, settings, None, 0, CPU, checkpoint, seconds)
 
 
 def same(one: Fit, two: Fit) -> bool:
     equal = all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
-    return equal and one.history == two.history and torch.equal(one.test_guesses, two.test_guesses)
+    return equal and one.history == two.history and torch.equal(one.test_predictions, two.test_predictions)
 
 
-@every_rival
+@every_baseline
 def test_it_learns_eight_dialogues(name: str, tmp_path: Path) -> None:
     corpus = random_corpus([5, 3, 1, 7, 4, 2, 6, 1], missing=0.0)
     seen = replace(corpus, dialogues={**corpus.dialogues, "validation": corpus.dialogues["train"]})
     epochs, rate = EPOCHS.get(name, 20), 2e-3 if name == "dialogue_gcn" else 1e-2
-    long = replace(SETTINGS, learning_rate=rate, epochs=epochs, patience=epochs)
+    long = SETTINGS.model_copy(update={"learning_rate": rate, "epochs": epochs, "patience": epochs})
     result = run(name, seen, tmp_path / "c", long, **OVERFIT.get(name, {}))
     assert (
         max(row["validation_weighted_f1"] for row in result.history) > 90
@@ -54,7 +61,7 @@ def test_it_learns_eight_dialogues(name: str, tmp_path: Path) -> None:
     assert result.history[-1]["loss"] < result.history[0]["loss"] / 2
 
 
-@every_rival
+@every_baseline
 def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
     name: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +83,7 @@ def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
 
 
 def test_patience_counts_from_the_epoch_that_sees_all_of_the_training_split(corpus: Corpus, tmp_path: Path) -> None:
-    still = replace(SETTINGS, learning_rate=1e-12, epochs=50, patience=2)
+    still = SETTINGS.model_copy(update={"learning_rate": 1e-12, "epochs": 50, "patience": 2})
     result = run("multidag", corpus, tmp_path / "c", still)
     assert result.best_epoch == 1
     assert len(result.history) == network("multidag").curriculum - 1 + 2

@@ -75,7 +75,7 @@ def test_an_epoch_adds_a_bucket_of_harder_dialogues_and_the_last_bucket_has_the_
     corpus, model = random_corpus(lengths), network("multidag", buckets=buckets)
     before: list[int] = []
     for epoch in range(1, buckets + 3):
-        lesson = model.lesson(corpus, epoch)
+        lesson = model.curriculum_subset(corpus, epoch)
         firsts = [int(dialogue[0]) for dialogue in lesson]
         assert firsts[: len(before)] == before
         assert len(firsts) == min(len(lengths), epoch * -(-len(lengths) // buckets))
@@ -83,4 +83,4 @@ def test_an_epoch_adds_a_bucket_of_harder_dialogues_and_the_last_bucket_has_the_
         assert hardness == sorted(hardness)
         before = firsts
     assert len(before) == len(lengths)
-    assert len(model.lesson(corpus, model.curriculum)) == len(lengths)
+    assert len(model.curriculum_subset(corpus, model.curriculum)) == len(lengths)

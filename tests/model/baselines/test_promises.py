@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from model.batching import collate
 from model.registry import MODELS
 from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
-from tests.model.networks import RIVALS, network
+from tests.model.networks import BASELINES, network
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=5)
 FEW = settings(max_examples=12)
 
 every_model = pytest.mark.parametrize("name", list(MODELS))
-every_rival = pytest.mark.parametrize("name", RIVALS)
+every_baseline = pytest.mark.parametrize("name", BASELINES)
 
 
 @pytest.mark.slow
@@ -49,7 +49,7 @@ def test_padding_reaches_no_logit_and_no_loss(name: str, lengths: list[int], tur
         torch.testing.assert_close(loose.losses[term], value, **CLOSE)
 
 
-@every_rival
+@every_baseline
 @pytest.mark.parametrize("modality", list(DIMS))
 def test_what_a_missing_modality_holds_is_never_read(name: str, modality: str) -> None:
     corpus, model = random_corpus([4, 6]), network(name)
@@ -61,7 +61,7 @@ def test_what_a_missing_modality_holds_is_never_read(name: str, modality: str) -
         torch.testing.assert_close(one, two)
 
 
-@every_rival
+@every_baseline
 def test_a_modality_that_goes_missing_changes_its_own_dialogue_alone(name: str) -> None:
     corpus, model = random_corpus([4, 6], missing=0.0), network(name)
     present = corpus.present["text"].clone()
@@ -72,7 +72,7 @@ def test_a_modality_that_goes_missing_changes_its_own_dialogue_alone(name: str) 
     torch.testing.assert_close(before[1], after[1])
 
 
-@every_rival
+@every_baseline
 @pytest.mark.parametrize("missing", [["text"], ["audio", "visual"], ["text", "audio", "visual"]], ids="+".join)
 @pytest.mark.parametrize("lengths", [[1], [1, 5]], ids=str)
 def test_dialogues_without_any_turn_of_a_modality_are_finite(name: str, missing: list[str], lengths: list[int]) -> None:
@@ -85,7 +85,7 @@ def test_dialogues_without_any_turn_of_a_modality_are_finite(name: str, missing:
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-@every_rival
+@every_baseline
 def test_every_parameter_learns(name: str) -> None:
     corpus, model = random_corpus([5, 7, 3], missing=0.1), network(name)
     output = model.train()(collate(corpus, corpus.dialogues["train"]))
@@ -93,7 +93,7 @@ def test_every_parameter_learns(name: str) -> None:
     assert not [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 
 
-@every_rival
+@every_baseline
 @pytest.mark.parametrize(
     "modalities",
     [["text"], ["audio"], ["visual"], ["text", "audio"], ["text", "visual"], ["audio", "visual"]],
@@ -112,7 +112,7 @@ def test_every_set_of_modalities_works(name: str, modalities: list[str]) -> None
         assert torch.isfinite(values).all()
 
 
-@every_rival
+@every_baseline
 @pytest.mark.parametrize("speakers", [1, 9])
 def test_one_speaker_or_nine(name: str, speakers: int) -> None:
     corpus, model = random_corpus([1, 12, 4], speakers=speakers), network(name, speakers=speakers)
@@ -120,7 +120,7 @@ def test_one_speaker_or_nine(name: str, speakers: int) -> None:
         assert torch.isfinite(values).all()
 
 
-@every_rival
+@every_baseline
 def test_the_representation_is_what_the_logits_are_made_of(name: str) -> None:
     corpus, model = random_corpus([3, 5]), network(name).eval()
     batch = collate(corpus, corpus.dialogues["train"])
@@ -135,5 +135,5 @@ def test_every_epoch_trains_on_all_of_train_but_for_multidags_curriculum(name: s
     corpus, model = random_corpus([3, 5, 2, 4]), network(name)
     assert model.curriculum == (3 if name == "multidag" else 1)
     for epoch in (model.curriculum, 7):
-        firsts = sorted(int(dialogue[0]) for dialogue in model.lesson(corpus, epoch))
+        firsts = sorted(int(dialogue[0]) for dialogue in model.curriculum_subset(corpus, epoch))
         assert firsts == [int(dialogue[0]) for dialogue in corpus.dialogues["train"]]

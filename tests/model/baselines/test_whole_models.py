@@ -1,4 +1,4 @@
-"""Each rival from the features to the logits, stated once more in NumPy: one dialogue, no batch, no padding.
+"""Each baseline from the features to the logits, stated once more in NumPy: one dialogue, no batch, no padding.
 
 Every statement takes the features by modality (zero where they are missing), which are there, who speaks, and the
 network's weights by name; it follows the docstring of the model's file.
@@ -16,7 +16,7 @@ from model.interface import ErcModel
 from model.registry import MODELS
 from tests.model.baselines import test_dialogue_gcn, test_dialogue_rnn, test_multidag
 from tests.model.dialogues import DIMS, random_corpus
-from tests.model.networks import RIVALS, SMALL, network
+from tests.model.networks import BASELINES, SMALL, network
 from tests.model.statements import (
     Array,
     Weights,
@@ -297,7 +297,7 @@ def example() -> Batch:
     return collate(corpus, corpus.dialogues["train"])
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_the_logits_are_those_of_the_equations(name: str) -> None:
     model, batch = make(name), example()
     with torch.no_grad():
@@ -336,7 +336,7 @@ def test_every_rival_is_stated() -> None:
     assert set(STATED) == set(MODELS) - {"cmath"}
 
 
-LOSS_WEIGHTS = {name: {"ce": 1.0} for name in RIVALS} | {
+LOSS_WEIGHTS = {name: {"ce": 1.0} for name in BASELINES} | {
     "sdt": {"ce": 1.0, "kl": 1.0},
     "mmgcn": {"focal": 1.0},
     "mm_dfn": {"focal": 1.0},
@@ -346,13 +346,15 @@ LOSS_WEIGHTS = {name: {"ce": 1.0} for name in RIVALS} | {
 GAMMA = {"mmgcn": 2.5, "mm_dfn": 0.5, "adaign": 0.5}
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_each_term_of_the_loss_has_the_weight_of_its_setting(name: str) -> None:
     assert network(name).loss_weights == LOSS_WEIGHTS[name]
 
 
 @pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize("name", [name for name in RIVALS if name != "sdt"])  # which has classifiers beside the fused
+@pytest.mark.parametrize(
+    "name", [name for name in BASELINES if name != "sdt"]
+)  # which has classifiers beside the fused
 def test_the_main_loss_is_of_the_logits_at_real_turns_and_weighs_their_classes(name: str, weighted: bool) -> None:
     model, batch = network(name).eval(), example()
     class_weights = torch.tensor([0.5, 2.0, 1.25, 0.25]) if weighted else None

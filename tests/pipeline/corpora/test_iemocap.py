@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.census import census
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from pipeline.corpora.census import census
 from pipeline.corpora.iemocap import (
     COSMIC_12,
     KNOWN,
@@ -22,8 +24,6 @@ from pipeline.corpora.iemocap import (
     with_validation,
 )
 from pipeline.corpora.labels import IEMOCAP
-from pipeline.stage import StageError
-from pipeline.utterances import Utterance
 
 ALL = ["text", "audio", "visual"]
 
@@ -92,8 +92,8 @@ def test_xxx_counts_as_happy_by_the_vote_rule_alone(tmp_path: Path, votes: list[
 def test_lines_of_the_other_actor_and_xx_ids_are_skipped_in_silence(tmp_path: Path) -> None:
     spoken = ["Ses01F_impro01_F000", "M: [LAUGHTER]", "Ses01F_impro01_MXX0 [1.0-2.0]: What?", "F: yes"]
     add(tmp_path, "Ses01F_impro01", spoken, [block("Ses01F_impro01_F000", "neu")])
-    reading = read(tmp_path, ALL, "random20", 0)
-    rows, notes = reading.rows, reading.notes
+    raw_corpus = read(tmp_path, ALL, "random20", 0)
+    rows, notes = raw_corpus.rows, raw_corpus.notes
     assert [row.utterance_id for row in rows] == ["Ses01F_impro01_F000"]
     assert notes == []
 
@@ -122,8 +122,8 @@ def test_appledouble_files_are_skipped(tmp_path: Path) -> None:
     add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [block("Ses01F_impro01_F000", "neu")])
     (tmp_path / "Session1/dialog/transcriptions/._Ses01F_impro01.txt").write_bytes(b"\0\5\26\7")
     (tmp_path / "Session1/dialog/avi/DivX/._Ses01F_impro01.avi").write_bytes(b"\0\5\26\7")
-    reading = read(tmp_path, ALL, "random20", 0)
-    rows, notes = reading.rows, reading.notes
+    raw_corpus = read(tmp_path, ALL, "random20", 0)
+    rows, notes = raw_corpus.rows, raw_corpus.notes
     assert len(rows) == 1
     assert rows[0].video == "Session1/dialog/avi/DivX/Ses01F_impro01.avi"
     assert notes == []
@@ -200,15 +200,15 @@ def test_text_speakers_and_times_of_a_line_are_its_own(tmp_path: Path) -> None:
     ids = [line.split()[0] for line in spoken]
     codes = ["ang", "fru", "hap", "sad"]
     add(tmp_path, name, spoken, [block(one, code) for one, code in zip(ids, codes, strict=True)][::-1])
-    reading = read(tmp_path, ALL, "random20", 0)
-    assert [(row.text, row.start, row.end, row.speaker, row.label, row.turn) for row in reading.rows] == [
+    raw_corpus = read(tmp_path, ALL, "random20", 0)
+    assert [(row.text, row.start, row.end, row.speaker, row.label, row.turn) for row in raw_corpus.rows] == [
         ("Excuse me.", 6.2901, 8.2357, 0, "angry", 0),
         ("Do you [BREATHING] have 2: forms?", 7.5712, 10.475, 1, "frustrated", 1),
         ("No.", 11.0, 11.0, 1, "happy", 2),
     ]
-    assert reading.speakers == ["Ses03M", "Ses03F", "Ses03F"]
+    assert raw_corpus.speakers == ["Ses03M", "Ses03F", "Ses03F"]
     file = f"Session3/dialog/transcriptions/{name}.txt"
-    assert [note.partition(": ")[0] for note in reading.notes] == [f"{file}, line 4", file]  # the latter of ..._M001
+    assert [note.partition(": ")[0] for note in raw_corpus.notes] == [f"{file}, line 4", file]  # the latter of ..._M001
     assert read(tmp_path, ["text"], "random20", 0).rows[0].audio == ""
     assert read(tmp_path, ["audio"], "random20", 0).rows[0].video == ""
 
@@ -248,18 +248,18 @@ def test_attribute_categorical_and_self_evaluations_are_not_read(tmp_path: Path)
         other = tmp_path / "Session1/dialog/EmoEvaluation" / folder / "Ses01F_impro01.txt"
         other.parent.mkdir()
         other.write_text(block(name, "ang"))
-    reading = read(tmp_path, ALL, "random20", 0)
-    assert [row.label for row in reading.rows] == ["sad"]
-    assert reading.notes == []
+    raw_corpus = read(tmp_path, ALL, "random20", 0)
+    assert [row.label for row in raw_corpus.rows] == ["sad"]
+    assert raw_corpus.notes == []
 
 
 def test_ds_store_files_are_skipped(tmp_path: Path) -> None:
     add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [block("Ses01F_impro01_F000", "neu")])
     for folder in ("dialog/transcriptions", "dialog/EmoEvaluation", "dialog/avi/DivX", "sentences/wav"):
         (tmp_path / "Session1" / folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
-    reading = read(tmp_path, ALL, "random20", 0)
-    assert len(reading.rows) == 1
-    assert reading.notes == []
+    raw_corpus = read(tmp_path, ALL, "random20", 0)
+    assert len(raw_corpus.rows) == 1
+    assert raw_corpus.notes == []
 
 
 def test_the_sound_is_the_utterances_own_file_and_the_pictures_an_interval_of_the_dialogues(tmp_path: Path) -> None:
@@ -290,10 +290,10 @@ def test_a_malformed_evaluation_is_noted_with_file_and_line(tmp_path: Path) -> N
 def test_lines_without_their_counterpart_and_repeated_ones_are_noted(tmp_path: Path) -> None:
     one, two, three = (f"Ses01F_impro01_F00{number}" for number in range(3))
     add(tmp_path, "Ses01F_impro01", [one, one, two], [block(one, "neu"), block(three, "sad"), block(f"{one}x", "oth")])
-    reading = read(tmp_path, ALL, "random20", 0)
-    assert [row.utterance_id for row in reading.rows] == [one]
+    raw_corpus = read(tmp_path, ALL, "random20", 0)
+    assert [row.utterance_id for row in raw_corpus.rows] == [one]
     file = "Session1/dialog/transcriptions/Ses01F_impro01.txt"
-    assert reading.notes == [
+    assert raw_corpus.notes == [
         f"{file}, line 2: a second line for {one}, passed over",
         f"{file}, line 3: {two} has no evaluation, passed over",
         f"{file}: has no line for 1 evaluated utterances, first {three}",
@@ -311,15 +311,15 @@ def test_whatever_a_transcription_says_it_is_read_skipped_or_noted_with_its_line
         add(Path(folder), "Ses01F_impro01", ids[:1], [block(one, "neu") for one in ids])
         file = Path(folder) / "Session1/dialog/transcriptions/Ses01F_impro01.txt"
         file.write_text(f"Ses01F_impro01_F000 [1.0-2.0]: One.\n{line}\n", "utf-8")
-        reading = read(Path(folder), ["text"], "random20", 0)
-        assert reading.rows[0].utterance_id == ids[0]
-        if len(reading.rows) == 2:
-            start, end = reading.rows[1].start, reading.rows[1].end
+        raw_corpus = read(Path(folder), ["text"], "random20", 0)
+        assert raw_corpus.rows[0].utterance_id == ids[0]
+        if len(raw_corpus.rows) == 2:
+            start, end = raw_corpus.rows[1].start, raw_corpus.rows[1].end
             assert start is not None
             assert end is not None
             assert start <= end
         elif line.strip() and not line.startswith(("M:", "F:")) and "XX" not in line.split()[0]:
-            assert reading.notes[0].startswith("Session1/dialog/transcriptions/Ses01F_impro01.txt, line 2: ")
+            assert raw_corpus.notes[0].startswith("Session1/dialog/transcriptions/Ses01F_impro01.txt, line 2: ")
 
 
 @given(st.one_of(LINE, LINE.map("[{}".format), LINE.map("C-{}".format)))
@@ -363,10 +363,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_full_release_has_its_known_counts(full: Path) -> None:
-    reading = read(full, ["text"], "random20", 0)
-    assert reading.differences == reading.notes == []
-    assert len(reading.rows) == 7_433
-    counts = census(reading, [0.0] * len(reading.rows), IEMOCAP)["splits"]
+    raw_corpus = read(full, ["text"], "random20", 0)
+    assert raw_corpus.differences == raw_corpus.notes == []
+    assert len(raw_corpus.rows) == 7_433
+    counts = census(raw_corpus, [0.0] * len(raw_corpus.rows), IEMOCAP)["splits"]
     assert [counts[split]["utterances"] for split in ("train+validation", "test")] == [5_810, 1_623]
     assert [counts[split]["dialogues"] for split in ("train+validation", "test")] == [120, 31]
     assert [counts[split]["turns_a_dialogue"]["mean"] for split in ("train+validation", "test")] == [48.42, 52.35]
@@ -380,8 +380,8 @@ def test_a_full_release_that_lacks_something_names_session_and_file(full: Path, 
     broken.write_text(broken.read_text().replace("[1.0-2.0]", "[1.0-2.", 1))
     lines = (raw / "Session5/dialog/transcriptions/Ses05F_impro30.txt").read_text().splitlines()
     (raw / "Session5/dialog/transcriptions/Ses05F_impro30.txt").write_text("\n".join(lines[:-7]))  # cut off
-    reading = read(raw, ["text"], "random20", 0)
-    assert reading.differences == [
+    raw_corpus = read(raw, ["text"], "random20", 0)
+    assert raw_corpus.differences == [
         "Session2: 1310 utterances in 29 dialogues; the release has 1356 in 30 "
         "(to look at: Session2/dialog/transcriptions/Ses02F_impro03.txt)",
         "Session4: 1511 utterances in 30 dialogues; the release has 1512 in 30 "
@@ -397,9 +397,9 @@ def test_a_small_copy_is_not_taken_for_a_full_release(tmp_path: Path) -> None:
 
 
 def test_what_is_no_release_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"index\.iemocap\.raw must name the folder IEMOCAP_full_release"):
+    with pytest.raises(UserError, match=r"`raw` of this corpus .* must name the folder IEMOCAP_full_release"):
         rows_of(tmp_path)
     add(tmp_path, "Ses01F_impro01", ["Ses01F_impro01_F000"], [])
     (tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt").unlink()
-    with pytest.raises(StageError, match=r"EmoEvaluation/Ses01F_impro01\.txt: no such file"):
+    with pytest.raises(UserError, match=r"EmoEvaluation/Ses01F_impro01\.txt: no such file"):
         rows_of(tmp_path)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.census import census
+from foundation.errors import UserError
 from pipeline.corpora import meld as reader
+from pipeline.corpora.census import census
 from pipeline.corpora.labels import MELD as LABELS
 from pipeline.corpora.labels import labels
-from pipeline.stage import StageError
 from tests.conftest import MELD_COLUMNS, write_meld_csv
 
 ALL = ["text", "audio", "visual"]
@@ -25,8 +25,8 @@ def rewrite(raw: Path, rows: list[dict[str, object]], encoding: str = "utf-8") -
 
 
 def test_rows_come_in_conversation_order_with_splits_and_clips(meld: Callable[..., Path]) -> None:
-    reading = reader.read(meld(), ALL)
-    rows, notes = reading.rows, reading.notes
+    raw_corpus = reader.read(meld(), ALL)
+    rows, notes = raw_corpus.rows, raw_corpus.notes
     assert [row.utterance_id for row in rows[:3]] == ["train_dia0_utt0", "train_dia0_utt1", "train_dia0_utt2"]
     assert [row.split for row in rows] == ["train"] * 3 + ["validation"] * 3 + ["test"] * 3
     assert [row.label for row in rows[:3]] == ["joy", "neutral", "anger"]
@@ -73,8 +73,8 @@ def test_a_corrected_twin_is_preferred(meld: Callable[..., Path]) -> None:
     raw = meld()
     twin = raw / "output_repeated_splits_test" / "final_videos_testdia0_utt1.mp4"
     twin.write_bytes(b"corrected")
-    reading = reader.read(raw, ALL)
-    rows, notes = reading.rows, reading.notes
+    raw_corpus = reader.read(raw, ALL)
+    rows, notes = raw_corpus.rows, raw_corpus.notes
     assert rows[7].video.endswith("final_videos_testdia0_utt1.mp4")
     assert notes == []  # its twin is not said to lack a row
 
@@ -82,8 +82,8 @@ def test_a_corrected_twin_is_preferred(meld: Callable[..., Path]) -> None:
 def test_a_clip_without_a_row_is_noted_and_a_row_without_a_clip_is_a_problem(meld: Callable[..., Path]) -> None:
     raw = meld()
     (raw / "train_splits" / "dia0_utt1.mp4").rename(raw / "train_splits" / "dia5_utt5.mp4")
-    reading = reader.read(raw, ALL)
-    rows, notes = reading.rows, reading.notes
+    raw_corpus = reader.read(raw, ALL)
+    rows, notes = raw_corpus.rows, raw_corpus.notes
     assert rows[1].problem == "dia0_utt1.mp4: no such clip"
     assert (rows[1].audio, rows[1].video) == ("", "")
     assert notes == ["train_splits/dia5_utt5.mp4: a clip without a row in train_sent_emo.csv"]
@@ -92,8 +92,8 @@ def test_a_clip_without_a_row_is_noted_and_a_row_without_a_clip_is_a_problem(mel
 def test_appledouble_files_are_skipped(meld: Callable[..., Path]) -> None:
     raw = meld()
     (raw / "train_splits" / "._dia0_utt0.mp4").write_bytes(b"\0\5\26\7")
-    reading = reader.read(raw, ALL)
-    rows, notes = reading.rows, reading.notes
+    raw_corpus = reader.read(raw, ALL)
+    rows, notes = raw_corpus.rows, raw_corpus.notes
     assert rows[0].video == "train_splits/dia0_utt0.mp4"
     assert notes == []
 
@@ -136,7 +136,7 @@ def test_an_empty_utterance_and_a_dialogue_of_one_turn_are_rows(meld: Callable[.
 def test_a_row_that_cannot_be_understood_is_named(meld: Callable[..., Path], rows: list[dict], said: str) -> None:
     raw = meld()
     rewrite(raw, rows)
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(UserError) as caught:
         reader.read(raw, ["text"])
     assert f"train_sent_emo.csv, {said}" in str(caught.value)
 
@@ -144,19 +144,19 @@ def test_a_row_that_cannot_be_understood_is_named(meld: Callable[..., Path], row
 def test_a_missing_column_or_file_is_named(meld: Callable[..., Path], tmp_path: Path) -> None:
     raw = meld()
     (raw / "dev_sent_emo.csv").write_text("Utterance,Speaker\nHi,Ann\n")
-    with pytest.raises(StageError, match=r"dev_sent_emo\.csv, line 1: no column Emotion"):
+    with pytest.raises(UserError, match=r"dev_sent_emo\.csv, line 1: no column Emotion"):
         reader.read(raw, ["text"])
-    with pytest.raises(StageError, match=r"has train_sent_emo\.csv"):
+    with pytest.raises(UserError, match=r"has train_sent_emo\.csv"):
         reader.read(tmp_path / "empty", ["text"])
 
 
 def test_an_utterance_that_ends_before_it_starts_is_noted_and_stays(meld: Callable[..., Path]) -> None:
     raw = meld()
     rewrite(raw, [{"Dialogue_ID": 155, "Utterance_ID": 3, "StartTime": "0:10:05,000", "EndTime": "0:10:01,000"}])
-    reading = reader.read(raw, ["text"])
-    assert reading.rows[0].utterance_id == "train_dia155_utt3"
-    assert reading.rows[0].utterance_id not in reading.stated
-    assert reading.notes == ["train_sent_emo.csv, line 2: dia155_utt3 ends before it starts"]
+    raw_corpus = reader.read(raw, ["text"])
+    assert raw_corpus.rows[0].utterance_id == "train_dia155_utt3"
+    assert raw_corpus.rows[0].utterance_id not in raw_corpus.stated
+    assert raw_corpus.notes == ["train_sent_emo.csv, line 2: dia155_utt3 ends before it starts"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_line_that_is_no_row_is_named(meld: Callable[..., Path], line: str, sa
     rewrite(raw, [{"Dialogue_ID": 0, "Utterance_ID": 0}])
     with (raw / "train_sent_emo.csv").open("a") as stream:
         stream.write(line)
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(UserError) as caught:
         reader.read(raw, ["text"])
     assert "train_sent_emo.csv, line " in str(caught.value)
     assert said in str(caught.value)
@@ -183,7 +183,7 @@ def test_the_classes_stand_in_the_literatures_order() -> None:
         "neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"
     )  # fmt: skip
     assert labels("iemocap", ["sad"]) == ("happy", "sad", "neutral", "angry", "excited", "frustrated")
-    assert labels("custom", ["sad", "glad", "sad", "Zest"]) == ("Zest", "glad", "sad")
+    assert labels("table", ["sad", "glad", "sad", "Zest"]) == ("Zest", "glad", "sad")
 
 
 def test_every_column_goes_to_its_own_field(meld: Callable[..., Path]) -> None:
@@ -193,10 +193,10 @@ def test_every_column_goes_to_its_own_field(meld: Callable[..., Path]) -> None:
                "Emotion": " Disgust ", "StartTime": "01:02:03,5", "EndTime": "1:02:04.25"}  # fmt: skip
         write_meld_csv(raw / name, [{**row, "Utterance_ID": 10, "Speaker": "Bob", "Emotion": "FEAR"}, row,
                                     {**row, "Dialogue_ID": 7, "Speaker": "Ann"}])  # fmt: skip
-    reading = reader.read(raw, ["text"])
+    raw_corpus = reader.read(raw, ["text"])
     splits = ("train", "validation", "test")
     assert [
-        (row.utterance_id, row.dialogue_id, row.turn, row.speaker, row.split, row.label) for row in reading.rows
+        (row.utterance_id, row.dialogue_id, row.turn, row.speaker, row.split, row.label) for row in raw_corpus.rows
     ] == [
         value
         for split in splits
@@ -206,10 +206,10 @@ def test_every_column_goes_to_its_own_field(meld: Callable[..., Path]) -> None:
             (f"{split}_dia12_utt10", f"{split}_dia12", 1, 1, split, "fear"),
         )
     ]
-    assert [row.text for row in reading.rows[::3]] == ["Said in train é", "Said in dev é", "Said in test é"]
-    assert reading.speakers == ["Ann", "Ann", "Bob"] * 3
-    assert reading.stated["test_dia7_utt3"] == pytest.approx(0.75)
-    assert len(reading.stated) == 9
+    assert [row.text for row in raw_corpus.rows[::3]] == ["Said in train é", "Said in dev é", "Said in test é"]
+    assert raw_corpus.speakers == ["Ann", "Ann", "Bob"] * 3
+    assert raw_corpus.stated["test_dia7_utt3"] == pytest.approx(0.75)
+    assert len(raw_corpus.stated) == 9
 
 
 @pytest.mark.parametrize("written", ["00:16:16", "16:16,059", "00:1:16,059", "a0:16:16,059", "00:16:16,0591", ""])
@@ -226,9 +226,9 @@ def test_an_utterance_without_a_length_is_noted_and_one_without_a_time_is_not(me
     raw = meld()
     rewrite(raw, [{"Dialogue_ID": 0, "Utterance_ID": 0, "StartTime": "0:00:01,0", "EndTime": "0:00:01,0"},
                   {"Dialogue_ID": 0, "Utterance_ID": 1, "StartTime": ""}])  # fmt: skip
-    reading = reader.read(raw, ["text"])
-    assert reading.notes == ["train_sent_emo.csv, line 2: dia0_utt0 ends before it starts"]
-    assert not {"train_dia0_utt0", "train_dia0_utt1"} & set(reading.stated)
+    raw_corpus = reader.read(raw, ["text"])
+    assert raw_corpus.notes == ["train_sent_emo.csv, line 2: dia0_utt0 ends before it starts"]
+    assert not {"train_dia0_utt0", "train_dia0_utt1"} & set(raw_corpus.stated)
 
 
 def test_sound_and_picture_are_given_as_they_are_asked_for(meld: Callable[..., Path]) -> None:
@@ -252,7 +252,7 @@ def test_whatever_a_row_says_it_is_read_or_named_with_its_line(fields: dict[str,
             write_meld_csv(Path(folder) / annotations, [*rows, fields])
         try:
             assert len(reader.read(Path(folder), ["text"]).rows) == 3 * (before + 1)
-        except StageError as error:
+        except UserError as error:
             # A field may hold line breaks: the row ends on line `before + 2` or after it.
             found = re.search(r"train_sent_emo\.csv, line (\d+): ", str(error))
             assert found
@@ -274,33 +274,33 @@ def published(raw: Path, lost: tuple[int, int] | None = None) -> Path:
 
 
 def test_the_full_release_has_its_known_counts_and_dialogue_60_is_explained(tmp_path: Path) -> None:
-    reading = reader.read(published(tmp_path), ["text"])
-    assert len(reading.rows) == 13_708
-    assert len({row.dialogue_id for row in reading.rows}) == 1_432
-    assert reading.differences == []
-    assert len(reading.notes) == 1
-    assert "dialogue 60 is missing, as in every copy" in reading.notes[0]
-    assert "1,153" in reading.notes[0]
+    raw_corpus = reader.read(published(tmp_path), ["text"])
+    assert len(raw_corpus.rows) == 13_708
+    assert len({row.dialogue_id for row in raw_corpus.rows}) == 1_432
+    assert raw_corpus.differences == []
+    assert len(raw_corpus.notes) == 1
+    assert "dialogue 60 is missing, as in every copy" in raw_corpus.notes[0]
+    assert "1,153" in raw_corpus.notes[0]
 
 
 def test_a_full_release_that_lacks_something_names_the_file(tmp_path: Path) -> None:
-    reading = reader.read(published(tmp_path, lost=(700, 4)), ["text"])
-    assert reading.differences == [
+    raw_corpus = reader.read(published(tmp_path, lost=(700, 4)), ["text"])
+    assert raw_corpus.differences == [
         "train_sent_emo.csv: 9984 utterances in 1037 dialogues; the published file has 9989 in 1038 "
         "(lacking: dialogue 700)"
     ]
 
 
 def test_a_small_copy_is_not_taken_for_a_full_release(meld: Callable[..., Path]) -> None:
-    reading = reader.read(meld(), ALL)
-    assert reading.differences == reading.notes == []
+    raw_corpus = reader.read(meld(), ALL)
+    assert raw_corpus.differences == raw_corpus.notes == []
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the annotations of MELD are not part of the project")
 def test_the_published_annotations_are_the_papers_table_1() -> None:
-    reading = reader.read(SHARED / "meld_csv", ["text"])
-    assert reading.differences == []
-    counts = census(reading, [0.0] * len(reading.rows), LABELS)["splits"]
+    raw_corpus = reader.read(SHARED / "meld_csv", ["text"])
+    assert raw_corpus.differences == []
+    counts = census(raw_corpus, [0.0] * len(raw_corpus.rows), LABELS)["splits"]
     assert [counts[split]["utterances"] for split in ("train+validation", "test")] == [11_098, 2_610]
     assert [counts[split]["dialogues"] for split in ("train+validation", "test")] == [1_152, 280]  # the paper: 1,153
     assert counts["test"]["turns_a_dialogue"]["mean"] == 9.32

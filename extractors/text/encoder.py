@@ -1,0 +1,119 @@
+"""A transformers encoder with its tokenizer, which turns texts into vectors, in batches of similar length."""
+
+import pickle
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
+
+from extractors.result import ExtractorError
+from extractors.settings import TextSettings
+from extractors.text.folders import first_line, pooling_of
+
+BATCH_TOKENS = 4096
+"""Tokens per pass of the encoder, including padding; on CUDA one per MiB of GPU memory, if that is more."""
+
+
+class Encoder:
+    """Transformers encoder and its tokenizer."""
+
+    def __init__(
+        self, folder: Path, settings: TextSettings, device: torch.device, dropout: float | None = None
+    ) -> None:
+        """Load the encoder in `folder`; `dropout` replaces the encoder's own, except the attention dropout.
+
+        Raises:
+            ExtractorError: the folder has no encoder, or one that does not fit `settings`.
+        """
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # its report on unused heads looks like an error
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder)
+            for name in ("hidden_dropout_prob", "dropout"):  # BERT, RoBERTa and most others; DistilBERT
+                if dropout is not None and hasattr(config, name):
+                    setattr(config, name, dropout)
+            options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
+            self.network = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=any(folder.glob("model*.safetensors")),
+                weights_only=True,
+                **options,
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ExtractorError(f"{folder}: is no encoder that transformers can load ({first_line(error)}); "
+                                 f"text's `model` in params.yaml is {settings.model!r}") from None  # fmt: skip
+        if settings.layers == "last4" and config.num_hidden_layers < 4:
+            raise ExtractorError(f"text's `layers` in params.yaml is 'last4', but the encoder {settings.model!r} has "
+                                 f"only {config.num_hidden_layers}: use `last`")  # fmt: skip
+        self.network.eval().to(device)
+        self.folder, self.device, self.layers = folder, device, settings.layers
+        self.dim = int(config.hidden_size)
+        self.pooling = pooling_of(folder, settings)
+        self.max_tokens = _max_tokens(config, settings)
+        self.padding = config.pad_token_id or 0
+
+    def tokens(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text, including special tokens, cut to `max_tokens`."""
+        ids: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
+        return ids
+
+    def vectors(self, tokens: list[list[int]]) -> Tensor:
+        """Compute the pooled vectors of tokenised texts, float32 [texts, dim] on the device."""
+        ids = pad_sequence([torch.tensor(text) for text in tokens], batch_first=True, padding_value=self.padding)
+        mask = pad_sequence([torch.ones(len(text), dtype=torch.long) for text in tokens], batch_first=True)
+        if self.device.type == "cuda":
+            ids, mask = ids.pin_memory(), mask.pin_memory()
+        ids, mask = (part.to(self.device, non_blocking=True) for part in (ids, mask))
+        faster = torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+        with faster:
+            output = self.network(ids, attention_mask=mask, output_hidden_states=self.layers == "last4")
+        if self.layers == "last4":
+            states = torch.stack([layer.float() for layer in output.hidden_states[-4:]]).mean(0)
+        else:
+            states = output.last_hidden_state.float()
+        if self.pooling == "first":
+            return states[:, 0]
+        weight = mask.unsqueeze(-1)
+        return (states * weight).sum(1) / weight.sum(1)
+
+    @torch.inference_mode()
+    def vectors_of(self, tokens: list[list[int]]) -> np.ndarray:
+        """Compute the pooled vectors of tokenised texts without gradients, float32 [texts, dim]."""
+        return self.vectors(tokens).cpu().numpy()
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str]) -> Tensor:
+        """Compute the vectors of `texts`, float32 [texts, dim] on the CPU."""
+        return self.vectors(self.tokens(texts)).cpu()
+
+
+def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:
+    positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
+    return int(min(settings.max_tokens, positions))
+
+
+def most_tokens(device: torch.device) -> int:
+    """Number of tokens per pass on `device`."""
+    if device.type != "cuda":
+        return BATCH_TOKENS
+    return max(BATCH_TOKENS, torch.cuda.get_device_properties(device).total_memory // 2**20)
+
+
+def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]:
+    """Yield batches of positions in `lengths`, at most `most` tokens each; sorted by length to reduce padding."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > most:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch

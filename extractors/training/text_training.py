@@ -1,0 +1,263 @@
+"""Fine-tuning of a text encoder on single utterances; the epoch is chosen on validation (COSMIC's protocol).
+
+Every step draws its random numbers from (seed, step), so a run resumed from its checkpoint gives the same bytes as an
+uninterrupted one. A finished training leaves a folder that transformers can load, with `fit.json` beside the weights.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from extractors.result import ExtractorError
+from extractors.settings import FineTuningRecipe, TextSettings
+from extractors.text.encoder import Encoder, batches
+from extractors.text.folders import checksum, pooling_of
+from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.files import whole, write_whole
+from foundation.identity import code_digest
+from foundation.torch_setup import seed_of
+
+WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe"})
+"""Settings that are not in the identity: it has the encoder's checksum, the recipe's content and the texts of the fold
+instead, and fine-tuning always uses the last layer."""
+BETAS, EPSILON = (0.9, 0.98), 1e-6
+"""AdamW betas and epsilon used by COSMIC."""
+BUCKET = 16
+"""Number of steps whose utterances are sorted by length together, to reduce padding."""
+ENCODER, HEAD, FIT, STATE = "model.safetensors", "head.safetensors", "fit.json", "state.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Texts and their labels, as class numbers."""
+
+    texts: list[str]
+    labels: list[int]
+
+
+@dataclass(slots=True)
+class TextTrainingState:
+    """Progress of a training, without the states of network and optimiser."""
+
+    step: int = 0
+    best_epoch: int = 0
+    best_score: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row per epoch: epoch, loss, validation_weighted_f1."""
+    loss_sum: float = 0.0
+    finished: bool = False
+
+
+class Classifier(nn.Module):
+    """Classifier: the encoder's pooled vector, followed by a classification head like RoBERTa's."""
+
+    def __init__(self, encoder: Encoder, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder, self.network, self.classes = encoder, encoder.network, classes
+        self.head = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(encoder.dim, encoder.dim),
+            nn.Tanh(),
+            nn.Dropout(dropout),
+            nn.Linear(encoder.dim, classes),
+        ).to(encoder.device)
+
+    def forward(self, tokens: list[list[int]]) -> Tensor:
+        """Compute the logits [texts, C] of texts given as token ids."""
+        logits: Tensor = self.head(self.encoder.vectors(tokens))
+        return logits
+
+
+@torch.inference_mode()
+def probabilities(classifier: Classifier, texts: list[str]) -> Tensor:
+    """Compute the class probabilities of `texts`, float32 [texts, C], on the CPU."""
+    classifier.eval()
+    tokens = classifier.encoder.tokens(texts)
+    found = torch.empty(len(texts), classifier.classes)
+    for batch in batches([len(ids) for ids in tokens]):
+        found[batch] = classifier([tokens[place] for place in batch]).softmax(1).cpu()
+    return found
+
+
+def steps(lengths: list[int], recipe: FineTuningRecipe, epoch: int) -> Iterator[list[list[int]]]:
+    """Yield the passes of each step as lists of utterance positions, in an order drawn from (seed, epoch)."""
+    generator = torch.Generator().manual_seed(seed_of(recipe.seed, epoch))
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    a_step = recipe.batch * recipe.accumulation
+    found = []
+    for begin in range(0, len(order), BUCKET * a_step):
+        bucket = sorted(order[begin : begin + BUCKET * a_step], key=lambda place: lengths[place])
+        found += [bucket[at : at + a_step] for at in range(0, len(bucket), a_step)]
+    for number in torch.randperm(len(found), generator=generator).tolist():
+        step = found[number]
+        yield [step[at : at + recipe.batch] for at in range(0, len(step), recipe.batch)]
+
+
+def share_of_peak(step: int, total: int, recipe: FineTuningRecipe) -> float:
+    """Factor on the peak learning rate at `step` of `total`, counted from 1: linear up, then a polynomial down."""
+    rise = recipe.warmup * total
+    if step <= rise:
+        return step / rise
+    return float((1 - (step - rise) / (total - rise + 1)) ** recipe.decay)
+
+
+def identity(
+    published: Path,
+    settings: TextSettings,
+    recipe: FineTuningRecipe,
+    data: Labelled,
+    validation: Labelled,
+    classes: int,
+    device: torch.device,
+) -> dict[str, object]:
+    """Everything that determines the weights; nothing of the test split is part of it."""
+    return {
+        **settings.model_dump(exclude=set(WITHOUT)),
+        "pooling": pooling_of(published, settings),
+        "code": code_digest([Path(__file__)]),
+        "encoder": checksum(published),
+        "recipe": recipe.model_dump(),
+        "data": [asdict(data), asdict(validation)],
+        "classes": classes,
+        "libraries": [version(name) for name in ("torch", "transformers", "tokenizers")],
+        "device": device.type,
+    }
+
+
+def train(
+    published: Path,
+    settings: TextSettings,
+    recipe: FineTuningRecipe,
+    data: Labelled,
+    validation: Labelled,
+    classes: int,
+    device: torch.device,
+    folder: Path,
+    seconds_between_checkpoints: float = 300.0,
+    say: Callable[[str], None] = print,
+) -> TextTrainingState:
+    """Fine-tune the `published` encoder on `data`, and write the weights that are best on `validation` to `folder`.
+
+    Raises:
+        ExtractorError: the encoder cannot be loaded, or the loss became NaN or infinite.
+    """
+    if (folder / FIT).is_file():
+        return TextTrainingState(**json.loads((folder / FIT).read_text("utf-8")))
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed_of(recipe.seed, 0))
+    encoder = Encoder(published, settings.model_copy(update={"layers": "last"}), device, recipe.dropout)
+    classifier = Classifier(encoder, classes, recipe.dropout)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=recipe.learning_rate, betas=BETAS, eps=EPSILON,
+                                  weight_decay=recipe.weight_decay, fused=True)  # fmt: skip
+    state = TextTrainingState()
+    if stored := load_checkpoint(folder / STATE):
+        classifier.load_state_dict(stored["classifier"])
+        optimizer.load_state_dict(stored["optimizer"])
+        state = TextTrainingState(**stored["state"])
+    tokens, label = encoder.tokens(data.texts), torch.tensor(data.labels)
+    lengths, order = [len(ids) for ids in tokens], list[list[list[int]]]()
+    an_epoch = math.ceil(len(tokens) / (recipe.batch * recipe.accumulation))
+    total = an_epoch * recipe.epochs
+    if state.step:
+        say(f"going on at step {state.step} of {total}")
+    saved = time.monotonic()
+    with tqdm(total=total, initial=state.step, desc="fine-tuning", unit="step", disable=None) as progress:
+        while not state.finished:
+            epoch, place = divmod(state.step, an_epoch)
+            if not place or not order:
+                order = list(steps(lengths, recipe, epoch + 1))
+            torch.manual_seed(seed_of(recipe.seed, 7919 * (state.step + 1)))
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * share_of_peak(state.step + 1, total, recipe)
+            state.loss_sum += _step(classifier, optimizer, order[place], tokens, label)
+            state.step += 1
+            progress.update()
+            ends = place + 1 == an_epoch
+            if ends:
+                _finish_epoch(classifier, state, recipe, validation, an_epoch, folder, say)
+            if ends or time.monotonic() - saved >= seconds_between_checkpoints:
+                save_checkpoint(folder / STATE, classifier=classifier.state_dict(), optimizer=optimizer.state_dict(),
+                                state=asdict(state))  # fmt: skip
+                saved = time.monotonic()
+    copy_settings(published, folder)
+    write_whole(folder / FIT, json.dumps(asdict(state), indent=2) + "\n")
+    (folder / STATE).unlink()
+    return state
+
+
+def _step(
+    classifier: Classifier, optimizer: torch.optim.Optimizer, passes: list[list[int]], tokens: list, label: Tensor
+) -> float:
+    """Make one update with the mean loss over the utterances of all `passes`, and return this loss."""
+    classifier.train()
+    optimizer.zero_grad(set_to_none=True)
+    number, loss = sum(map(len, passes)), 0.0
+    for batch in passes:
+        logits = classifier([tokens[place] for place in batch])
+        part = F.cross_entropy(logits, label[batch].to(logits.device), reduction="sum") / number
+        part.backward()
+        loss += float(part.detach())
+    if not math.isfinite(loss):
+        raise ExtractorError("fine-tuning left the finite numbers: lower `learning_rate` of text's `recipe` in "
+                             "params.yaml")  # fmt: skip
+    optimizer.step()
+    return loss
+
+
+def _finish_epoch(
+    classifier: Classifier,
+    state: TextTrainingState,
+    recipe: FineTuningRecipe,
+    validation: Labelled,
+    an_epoch: int,
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Score the epoch on validation, save its weights if they are the best so far, and decide whether to stop."""
+    predicted = probabilities(classifier, validation.texts).argmax(1).tolist()
+    score = 100 * float(f1_score(validation.labels, predicted, average="weighted", zero_division=0))
+    epoch = len(state.history) + 1
+    state.history.append({"epoch": epoch, "loss": state.loss_sum / an_epoch, "validation_weighted_f1": score})
+    say(f"epoch {epoch} of {recipe.epochs}: loss {state.loss_sum / an_epoch:.3f}, validation weighted F1 {score:.2f}")
+    state.loss_sum = 0.0
+    if score > state.best_score:
+        state.best_score, state.best_epoch = score, epoch
+        _write(classifier.network.state_dict(), folder / ENCODER)
+        _write(classifier.head.state_dict(), folder / HEAD)
+    state.finished = epoch == recipe.epochs or epoch - state.best_epoch >= recipe.patience
+
+
+def load(folder: Path, settings: TextSettings, device: torch.device) -> Classifier:
+    """Load the encoder and the head that `train` wrote to `folder`."""
+    encoder = Encoder(folder, settings.model_copy(update={"layers": "last"}), device)
+    head = load_file(folder / HEAD)
+    classifier = Classifier(encoder, len(head["4.bias"]), 0.0)
+    classifier.head.load_state_dict(head)
+    return classifier.eval()
+
+
+def copy_settings(published: Path, folder: Path) -> None:
+    """Copy configuration, vocabulary and pooling of the `published` encoder, which fine-tuning does not change."""
+    for file in (*published.glob("*.json"), *published.glob("*.txt"), *published.glob("1_Pooling/*.json")):
+        if not file.name.endswith(".index.json"):  # the index of weights that are split into several files
+            target = folder / file.relative_to(published)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+
+
+def _write(tensors: dict[str, Tensor], file: Path) -> None:
+    with whole(file) as half:
+        # transformers requires the metadata entry `format`.
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, half, {"format": "pt"})

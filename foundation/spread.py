@@ -1,0 +1,39 @@
+"""Parallel work in processes of this machine or, with `CMATH_ENGINE=ray`, of a Ray cluster."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from foundation.errors import UserError
+from foundation.workers import TaskLost, spread_here
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+ENGINES = ("processes", "ray")
+
+
+def engine() -> str:
+    """Value of `$CMATH_ENGINE`: `processes` (of this machine, the default) or `ray`."""
+    value = os.environ.get("CMATH_ENGINE") or ENGINES[0]
+    if value not in ENGINES:
+        raise UserError(f"CMATH_ENGINE = {value!r}: must be one of {', '.join(ENGINES)}")
+    return value
+
+
+def spread(
+    work: Callable[[Item], Answer], items: Iterable[Item], prepare: Callable[..., None], *arguments: object
+) -> Iterator[tuple[Item, Answer | TaskLost]]:
+    """Yield items with their answers in any order; `prepare(*arguments)` runs once in each process.
+
+    `engine()` decides where the processes run.
+
+    Raises:
+        UserError: too many items are lost; answers that were already yielded remain valid.
+    """
+    if engine() == "ray":
+        from foundation.ray_workers import spread_over_cluster
+
+        yield from spread_over_cluster(work, iter(items), prepare, arguments)
+    else:
+        yield from spread_here(work, items, prepare, *arguments)

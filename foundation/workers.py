@@ -1,0 +1,156 @@
+"""Parallel work in processes, because decoding, openSMILE and face detection hold Python's global interpreter lock.
+
+Processes are spawned, not forked, because the threads of FFmpeg, OpenCV and torch do not survive a fork.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from foundation.errors import UserError
+from foundation.log import log
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+AHEAD = 4
+"""Items queued per worker: enough to keep it busy, few enough to limit memory."""
+MOST_TASKS_LOST = 20
+"""Largest number of lost items; with more, the machine is assumed to be the cause and the work stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLost:
+    """Result for an item whose work failed for a reason that may not occur again, such as a dead process."""
+
+    reason: str
+
+
+def number_of_workers() -> int:
+    """Value of `$CMATH_WORKERS`, or the number of cores that this process may use."""
+    value = os.environ.get("CMATH_WORKERS", "")
+    if not value:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not value.isdigit() or int(value) < 1:
+        raise UserError(f"CMATH_WORKERS = {value!r}: must be a whole number, 1 or more")
+    return int(value)
+
+
+def spread_here(
+    work: Callable[[Item], Answer], items: Iterable[Item], prepare: Callable[..., None], *arguments: object
+) -> Iterator[tuple[Item, Answer | TaskLost]]:
+    """Yield items with their answers in any order; `prepare(*arguments)` runs once in each process.
+
+    If a process dies (a decoder crash, or too little memory), the items in progress are tried again one at a time. An
+    item that kills its process again gives `TaskLost`, and the work continues with the others.
+
+    Raises:
+        UserError: too many items are lost; answers that were already yielded remain valid.
+    """
+    rest = iter(items)
+    lost, workers = 0, number_of_workers()
+    while in_hand := (yield from _in_processes(work, rest, prepare, arguments, workers, AHEAD * workers)):
+        log.warning("a worker process died; one of %d in hand is at fault: trying them one at a time", len(in_hand))
+        suspects = iter(in_hand)
+        while killer := (yield from _in_processes(work, suspects, prepare, arguments, 1, 1)):
+            lost += 1
+            if lost > MOST_TASKS_LOST:
+                raise UserError(
+                    f"worker processes died again and again, {lost} times on an item alone; what was finished is kept, "
+                    "and the same command goes on from there. Is there enough memory? CMATH_WORKERS=1 uses less. The "
+                    f"last was {killer[0]}"
+                )
+            yield killer[0], TaskLost("its worker process died twice: a crash of the decoder, or too little memory")
+
+
+def _in_processes(
+    work: Callable[[Item], Answer],
+    items: Iterator[Item],
+    prepare: Callable[..., None],
+    arguments: tuple,
+    count: int,
+    most: int,
+) -> Generator[tuple[Item, Answer | TaskLost], None, list[Item]]:
+    """Yield answers of `count` processes, with at most `most` items in progress at once.
+
+    Returns:
+        The items in progress when a process died; empty if none died.
+    """
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
+    waiting: dict[Future[Answer], Item] = {}
+    left: list[Item] = []
+    try:
+        while not left:
+            for item in islice(items, most - len(waiting)):
+                try:
+                    with _interrupts_held_back():
+                        waiting[pool.submit(_answer, work, item, prepare, arguments)] = item
+                except BrokenProcessPool:
+                    left.append(item)
+                    break
+            if not waiting:
+                break
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                item = waiting.pop(future)
+                try:
+                    answer = future.result()
+                except BrokenProcessPool:
+                    left.append(item)
+                except MemoryError:
+                    yield item, TaskLost("needs more memory than there is")
+                else:
+                    yield item, answer
+        while waiting:  # a process died: the other items in progress have failed too, or were just finished
+            for future in wait(waiting).done:
+                item = waiting.pop(future)
+                if future.exception():
+                    left.append(item)
+                else:
+                    yield item, future.result()
+        return left
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        if waiting:  # interrupted: do not wait for the items in progress, which may take minutes
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Block Ctrl-C in processes started in this block; this process receives it after the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """Make this process end when its parent is killed; its queue alone would not tell it."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_prepared: list[tuple] = []
+"""Last preparation function and arguments of this process."""
+
+
+def _answer(work: Callable[[Item], Answer], item: Item, prepare: Callable[..., None], arguments: tuple) -> Answer:
+    if _prepared != [(prepare, arguments)]:
+        prepare(*arguments)
+        _prepared[:] = [(prepare, arguments)]
+    return work(item)

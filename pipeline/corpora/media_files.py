@@ -1,0 +1,112 @@
+"""Media files of a raw corpus: each is opened once to check that it can be decoded, and hashed; results are cached."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from extractors.cache import WorkCache
+from extractors.media import MediaInfo, media_info, state
+from extractors.utterance import Utterance
+from foundation.folders import cache_folder
+from pipeline.corpora.raw_corpus import RawCorpus
+
+VERSION = 1
+"""Version of the inspection; raise it with every change of media.media_info that changes its results."""
+KEPT_TOGETHER = 256
+"""Number of clips inspected between two writes to the work cache."""
+WRONG_CUT = 20
+"""Seconds by which a clip may be longer than its utterance; some MELD clips last minutes for seconds of speech."""
+
+
+def look_at_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
+    """Add media hashes to the rows, remove media that cannot be used, and note clips that seem to be cut wrongly.
+
+    Returns:
+        Seconds of usable sound, one value per row.
+    """
+    paths = sorted({path for row in raw_corpus.rows for path in (row.audio, row.video) if path})
+    known = dict(zip(paths, inspected([raw / path for path in paths]), strict=True))
+    raw_corpus.rows = [checked(row, known) for row in raw_corpus.rows]
+    for row in raw_corpus.rows:
+        stated, lasts = raw_corpus.stated.get(row.utterance_id), seconds_of(row, known, row.audio or row.video)
+        if stated and lasts > stated + WRONG_CUT:
+            raw_corpus.notes.append(f"{row.audio or row.video}: lasts {lasts:.0f} s, the utterance {stated:.1f} s by "
+                                 "its annotation; probably cut wrong, but used as it is")  # fmt: skip
+    return [seconds_of(row, known, row.audio) for row in raw_corpus.rows]
+
+
+def seconds_of(row: Utterance, known: dict[str, tuple[str, MediaInfo]], path: str) -> float:
+    """Duration of the utterance in the file `path`: its interval, or from its start to the end of the file."""
+    if not path:
+        return 0.0
+    start, end = (row.audio_start, row.audio_end) if path == row.audio else (row.start, row.end)
+    return max(0.0, (known[path][1].seconds if end is None else end) - (start or 0.0))
+
+
+def checked(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:
+    """Add media hashes to `row` and remove unusable media; `known` has hash and inspection of each path."""
+    problems = [row.problem] if row.problem else []
+    media: dict = {}
+    for kind in ("audio", "video"):
+        path = getattr(row, kind)
+        if not path:
+            continue
+        digest, found = known[path]
+        problem = found.audio_problem if kind == "audio" else found.video_problem
+        if problem:
+            problems.append(f"{path}: {problem}")
+        media[kind] = "" if problem else path
+        media[f"{kind}_hash"] = "" if problem else digest
+    return replace(row, problem="; ".join(dict.fromkeys(problems)), **media)
+
+
+def inspected(files: list[Path]) -> Iterator[tuple[str, MediaInfo]]:
+    """Yield SHA-256 and inspection of each file; a file is opened only if it is new or was changed."""
+    cache = WorkCache(cache_folder())
+    keys = [_memory_key(file) for file in files]
+    name = cache.maker(memory_identity())
+    known = cache.get(name, keys)
+    new = {key: file for key, file in zip(keys, files, strict=True) if key not in known}
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(desc="looking at clips", total=len(new), unit="clip", disable=None) as progress,
+    ):
+        for keys_of_part in batched(new, KEPT_TOGETHER):
+            part = dict(zip(keys_of_part, pool.map(_look, (new[key] for key in keys_of_part)), strict=True))
+            cache.put(name, part)
+            known |= part
+            progress.update(len(part))
+    cache.close()
+    for key in keys:
+        digest, result = json.loads(known[key])
+        yield digest, MediaInfo(**result)
+
+
+def memory_identity() -> dict[str, object]:
+    """Identity of cached inspections (hash, and whether FFmpeg can decode the file)."""
+    return {"what": "probe", "version": VERSION, "av": version("av")}
+
+
+def batched(items: Iterable[str], number: int) -> Iterator[list[str]]:
+    """Yield lists of `number` items, as itertools.batched does from Python 3.12 on."""
+    rest = iter(items)
+    while part := list(islice(rest, number)):
+        yield part
+
+
+def _memory_key(file: Path) -> str:
+    return "|".join(map(str, (file.resolve(), *state(file))))
+
+
+def _look(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return json.dumps([digest, asdict(media_info(file))]).encode()

@@ -1,0 +1,55 @@
+"""Common parts of the corpus readers: their result type, and the reading of CSV tables."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+
+
+@dataclass(slots=True)
+class RawCorpus:
+    """Content of a raw corpus according to file names and annotations; the stage `index` then inspects the media."""
+
+    rows: list[Utterance]
+    """Utterances, one dialogue after another, each in conversation order."""
+    speakers: list[str]
+    """Name of each row's speaker, unique in the corpus."""
+    notes: list[str] = field(default_factory=list)
+    """Notes for the log and for corpus.json."""
+    differences: list[str] = field(default_factory=list)
+    """Differences between this copy and the published full release."""
+    stated: dict[str, float] = field(default_factory=dict)
+    """Annotated duration in seconds, by utterance id, for corpora with one media file per utterance."""
+
+
+def table(file: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file, each with the number of its last line; UTF-8, or cp1252 as older programs write.
+
+    Raises:
+        UserError: a required column is missing or a row is malformed; the message names file and line.
+    """
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    # Strict, because otherwise an unclosed quote would silently swallow the rows after it.
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = list(reader.fieldnames or [])
+        missing = [name for name in required if name not in header]
+        if missing:
+            raise UserError(f"{file}, line 1: no column {', '.join(missing)}; its columns are: {', '.join(header)}")
+        for values in reader:
+            if None in values:
+                raise UserError(f"{file}, line {reader.line_num}: more fields than the header has columns; a text "
+                                 "with commas must be in double quotes")  # fmt: skip
+            if None in values.values():
+                raise UserError(f"{file}, line {reader.line_num}: fewer fields than the header has columns")
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise UserError(f"{file}, line {reader.line_num}: is not a CSV row ({error})") from None

@@ -1,0 +1,22 @@
+"""Choice of the corpus reader that `index.D.reader` names."""
+
+from pathlib import Path
+
+from pipeline.corpora import iemocap, meld, table
+from pipeline.corpora.raw_corpus import RawCorpus
+from pipeline.corpora.settings import DemoSettings, IemocapSettings, MeldSettings, TableSettings
+
+
+def read(raw: Path, settings: DemoSettings | MeldSettings | IemocapSettings | TableSettings) -> RawCorpus:
+    """Read the utterances of the raw corpus in `raw`, without opening its media.
+
+    Raises:
+        UserError: the folder is not such a corpus, or has an invalid row; the message names file and line.
+    """
+    match settings:
+        case IemocapSettings():
+            return iemocap.read(raw, settings.modalities, settings.validation, settings.validation_seed)
+        case TableSettings():
+            return table.read(raw, settings.modalities)
+        case MeldSettings() | DemoSettings():  # the synthetic corpus has MELD's layout
+            return meld.read(raw, settings.modalities)

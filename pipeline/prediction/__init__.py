@@ -1,0 +1,1 @@
+"""Prediction for recordings and transcripts, and its output files and pages."""

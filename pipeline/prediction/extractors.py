@@ -1,0 +1,98 @@
+"""Extractors of a bundle, recreated from its record so that they make the same features as in training."""
+
+from pathlib import Path
+
+from extractors.audio import reduction
+from extractors.audio.extractor import AudioExtractor
+from extractors.result import Extractor, ExtractorError
+from extractors.settings import FUNCTIONALS, AudioSettings, TextSettings, VisualSettings
+from extractors.text.extractor import TextExtractor
+from extractors.visual.extractor import VisualExtractor
+from foundation.errors import UserError
+from foundation.log import log
+from pipeline.bundle import FACE_ENCODER, TEXT_ENCODERS, Bundle
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "opensmile", "librosa", "av", "opencv", "mtcnn")
+"""Libraries whose versions may change feature values."""
+
+
+def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Extractor:
+    """Make the extractor with which the bundle's features were made.
+
+    Raises:
+        UserError: its encoder is missing or a different one, or its code has another version.
+    """
+    origin = bundle.origins[modality]
+    made = {"text": _text, "audio": _audio, "visual": _visual}[modality](bundle, origin, text_encoder)
+    for name in ("version", "faces"):
+        if origin.get(name) != made.identity.get(name):
+            raise UserError(f"{bundle.folder}: its {modality} features are of version {origin.get(name)}, and this "
+                             f"project makes version {made.identity.get(name)}: train anew with `dvc repro`"
+                             )  # fmt: skip
+    others = [
+        f"{name} {origin[name]}, here {made.identity[name]}"
+        for name in LIBRARIES
+        if name in origin and origin[name] != made.identity.get(name)
+    ]
+    if others:
+        log.warning("%s: the model was trained with %s; probabilities may differ a little", modality, "; ".join(others))
+    return made
+
+
+def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
+    name = text_encoder or bundle.text_encoder
+    settings = TextSettings.model_construct(  # has no recipe, because only training needs one
+        model=name,
+        pooling=origin["pooling"],
+        layers=origin["layers"],
+        max_tokens=origin["max_tokens"],
+        finetune=bundle.fine_tuned,
+    )
+    try:
+        extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS)
+        extractor.encoder  # noqa: B018 (loaded now, so that a broken bundle is reported before work begins)
+    except ExtractorError as error:
+        if bundle.fine_tuned:
+            raise UserError(f"{bundle.folder}: its text encoder is missing or broken ({error})") from None
+        raise UserError(f"the model needs the text encoder {name!r}, which is not here: it is no folder, and cannot "
+                         f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "
+                         "--local-dir FOLDER`; then `--text-encoder FOLDER`") from None  # fmt: skip
+    if extractor.identity["encoders"] != origin["encoders"]:
+        if bundle.fine_tuned:
+            raise UserError(f"{bundle.folder / TEXT_ENCODERS}: is not what the model was trained with (its checksum "
+                             "differs); copy the bundle anew")  # fmt: skip
+        raise UserError(f"the text encoder {name!r} is another one than the model was trained with (its checksum "
+                         "differs): its features would mean nothing to the model; `--text-encoder FOLDER` names the "
+                         "right one")  # fmt: skip
+    return extractor
+
+
+def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
+    learnt = origin.get("reduction", [reduction.VERSION])[0]
+    if learnt != reduction.VERSION:
+        raise UserError(f"{bundle.folder}: its audio reduction is of version {learnt}, and this project has version "
+                         f"{reduction.VERSION}: train anew with `dvc repro`")  # fmt: skip
+    # The work cache keeps all columns; the bundle's reduction is applied later.
+    settings = {"set": origin["set"], "min_seconds": origin["min_seconds"], "reduce": "none"}
+    return AudioExtractor(AudioSettings.model_validate({**settings, "dim": FUNCTIONALS[origin["set"]]}), Path("/"))
+
+
+def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
+    weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
+    names = VisualSettings.model_fields.keys() - {"weights"}
+    # Older bundles lack these two fields; make_extractor then refuses them with a message about their version.
+    known = {"first_look": 0, "detect_every": 1, **origin}
+    settings = VisualSettings.model_validate({name: known[name] for name in names} | {"weights": weights})
+    try:
+        extractor = VisualExtractor(settings, Path("/"))
+        extractor.network  # noqa: B018 (loaded now, as above)
+    except ExtractorError:
+        raise UserError(f"{bundle.folder / FACE_ENCODER}: the face encoder is missing or broken; copy the bundle "
+                         "anew") from None  # fmt: skip
+    if extractor.identity["weights"] != origin["weights"]:
+        raise UserError(f"{bundle.folder / FACE_ENCODER}: is another face encoder than the model was trained with "
+                         "(its checksum differs); copy the bundle anew")  # fmt: skip
+    mean, std = origin.get("whitening", (0.0, 0.0))
+    if std:  # use the normalisation of the training corpus, not one of this recording
+        extractor.normalisation = (mean, std)
+    return extractor

@@ -1,0 +1,180 @@
+"""Prediction with the extractors and models of a bundle."""
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from extractors.audio import reduction
+from extractors.cache import WorkCache
+from extractors.extraction import KIND, as_features, by_key, extract
+from extractors.result import Extractor, Result
+from extractors.utterance import Utterance
+from extractors.visual.extractor import VisualExtractor
+from extractors.visual.faces import Faces
+from foundation.device import device
+from foundation.errors import UserError
+from foundation.folders import cache_folder
+from foundation.torch_setup import prepare_torch
+from model.batching import Corpus
+from model.training import predict
+from pipeline.bundle import read_bundle
+from pipeline.params import MODALITIES
+from pipeline.prediction.extractors import make_extractor
+from pipeline.prediction.gates import watch_gates
+from pipeline.prediction.recordings import Recording
+
+THUMBNAILS = 6
+
+
+@dataclass(slots=True, kw_only=True)
+class Prediction:
+    """Prediction for one utterance."""
+
+    row: Utterance
+    speaker: str
+    probabilities: np.ndarray
+    """Class probabilities [C], mean over the seeds."""
+    missing: dict[str, str]
+    """Reason for each missing modality."""
+    gates: dict[str, float] = field(default_factory=dict)
+    """Weight of each modality in Eq. 12, mean over width, seeds and the central modalities that are present; empty for
+    a model without gates."""
+    centres: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Weight of each modality in the gate of each central modality."""
+    crops: np.ndarray | None = None
+    """Some of the used faces, uint8 [faces, 64, 64]."""
+    faces: int = 0
+    """Number of all used faces."""
+
+
+class Predictor:
+    """A bundle with its encoders, loaded once and used for any number of recordings."""
+
+    def __init__(self, folder: Path, seed: int | None = None, text_encoder: str = "") -> None:
+        """Load the bundle; `seed` selects one model instead of the average, `text_encoder` a copy of the encoder.
+
+        Raises:
+            UserError: the bundle, or an encoder that it needs, is missing or a different one.
+        """
+        prepare_torch(threads=1)
+        self.bundle = read_bundle(folder)
+        seeds = self.bundle.seeds if seed is None else [seed]
+        if seeds[0] not in self.bundle.seeds:
+            raise UserError(f"--seed {seed}: {folder} has the seeds {', '.join(map(str, self.bundle.seeds))}")
+        self.seeds = seeds
+        self.networks = [self.bundle.network(number).to(device()).eval() for number in seeds]
+        self.modalities = [name for name in MODALITIES if name in self.bundle.config["dims"]]
+        self.text_encoder = text_encoder
+        self._extractors: dict[str, Extractor] = {}
+
+    def predict(self, recordings: list[Recording]) -> list[list[Prediction]]:
+        """Predict all recordings; the result has one list per recording, in conversation order.
+
+        Raises:
+            UserError: an encoder is missing, or extraction cannot go on.
+        """
+        rows = [row for recording in recordings for row in recording.rows]
+        found = [
+            Prediction(row=row, speaker=line.speaker, probabilities=np.zeros(0), missing={})
+            for recording in recordings
+            for row, line in zip(recording.rows, recording.lines, strict=True)
+        ]
+        features: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
+        for modality in self.modalities:
+            features[modality], present[modality] = self._features(modality, rows, found)
+        known = self.bundle.config["speakers"]
+        speaker = torch.tensor([min(row.speaker, known - 1) for row in rows])
+        corpus = Corpus(features, present, speaker, torch.zeros(len(rows), dtype=torch.int64), {})
+        begin = 0
+        for recording in recordings:
+            spoken = 1 + max(row.speaker for row in recording.rows)
+            if spoken > known:
+                recording.notes.append(f"{spoken} people speak, and the model knows conversations of at most {known}: "
+                                       "it takes those who come last for one")  # fmt: skip
+            parts = -(-len(recording.rows) // self.bundle.turns)
+            if parts > 1:
+                recording.notes.append(f"longer than any conversation that the model knows ({self.bundle.turns} "
+                                       f"turns): judged in {parts} parts")  # fmt: skip
+            end = begin + len(recording.rows)
+            for places in np.array_split(np.arange(begin, end), parts):
+                self._predict_part(replace_dialogue(corpus, torch.from_numpy(places)), [found[i] for i in places])
+            begin = end
+        places = np.cumsum([0, *(len(recording.rows) for recording in recordings)])
+        return [found[int(begin) : int(end)] for begin, end in pairwise(places)]
+
+    def _features(self, modality: str, rows: list[Utterance], found: list[Prediction]) -> tuple[Tensor, Tensor]:
+        """Extract standardised features [utterances, F] and their presence; record in `found` why some are missing."""
+        values = np.zeros((len(rows), self.bundle.config["dims"][modality]), np.float32)
+        there = np.zeros(len(rows), bool)
+        keys: list[str | None] = [None] * len(rows)
+        results: dict[str, Result] = {}
+        if any(getattr(row, KIND[modality]) for row in rows):
+            extractor = self._extractor(modality)
+            keys = [extractor.key(row) for row in rows]
+            results, _ = extract(extractor, by_key(keys, rows), modality)
+            made = as_features(extractor, keys, results)
+            values, there = made.values, made.present
+            if modality == "audio" and self.bundle.reduction:
+                reduced = reduction.Reduction(self.bundle.reduction)(values)
+                values = np.where(there[:, None], reduced, np.float32(0))
+            if isinstance(extractor, VisualExtractor):
+                _show_faces(extractor, keys, results, found)
+        for prediction, key, row in zip(found, keys, rows, strict=True):
+            if key is None:
+                prediction.missing[modality] = row.problem or ("no text" if modality == "text" else "no recording")
+            elif results[key].vector is None:
+                prediction.missing[modality] = results[key].reason
+        present = torch.from_numpy(there)
+        return self.bundle.scalers[modality](torch.from_numpy(values), present), present
+
+    def _extractor(self, modality: str) -> Extractor:
+        if modality not in self._extractors:
+            self._extractors[modality] = make_extractor(modality, self.bundle, self.text_encoder)
+        return self._extractors[modality]
+
+    @torch.inference_mode()
+    def _predict_part(self, corpus: Corpus, found: list[Prediction]) -> None:
+        """Predict the only dialogue of `corpus`, and store probabilities and gate weights in `found`."""
+        probabilities = []
+        gates: dict[str, list[Tensor]] = {}
+        for network in self.networks:
+            watched = watch_gates(network)
+            probabilities.append(predict(network, corpus, "test", device())[0].double().softmax(1).numpy())
+            for centre, handle, seen in watched:
+                handle.remove()
+                gates.setdefault(centre, []).append(seen[0])
+        mean = np.mean(probabilities, axis=0)
+        where = corpus.dialogues["test"][0]
+        for turn, prediction in enumerate(found):
+            prediction.probabilities = mean[turn]
+            for centre, of_seeds in gates.items():
+                weight = torch.stack(of_seeds).mean(0)[:, turn]
+                share = (weight / weight.sum()).tolist()
+                names = [centre, *(name for name in self.bundle.config["dims"] if name != centre)]
+                prediction.centres[centre] = dict(zip(names, share, strict=True))
+            there = [name for name in gates if corpus.present[name][where[turn]]] or list(gates)
+            prediction.gates = {
+                name: float(np.mean([prediction.centres[centre][name] for centre in there])) for name in gates
+            }
+
+
+def replace_dialogue(corpus: Corpus, positions: Tensor) -> Corpus:
+    return replace(corpus, dialogues={"test": [positions]})
+
+
+def _show_faces(
+    extractor: VisualExtractor, keys: list[str | None], results: dict[str, Result], found: list[Prediction]
+) -> None:
+    """Store in `found` some of the faces from which the features were made."""
+    cache = WorkCache(cache_folder())
+    for prediction, key in zip(found, keys, strict=True):
+        if key and results[key].vector is not None:
+            crops = Faces.from_bytes(cache.get(extractor.faces, [key])[key]).crops
+            places = np.linspace(0, len(crops) - 1, min(THUMBNAILS, len(crops))).round().astype(int)
+            prediction.crops, prediction.faces = crops[places], len(crops)
+    cache.close()

@@ -1,0 +1,127 @@
+"""Conversion of a recording and its transcript to utterances for the extractors, with messages about any problem."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from extractors.media import MediaInfo
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from pipeline.corpora.media_files import checked, inspected
+from pipeline.prediction.transcripts import Transcript, TranscriptLine
+
+MEDIA = (".mp4", ".avi", ".mkv", ".flv", ".mpg", ".mpeg", ".mov", ".webm", ".m4v", ".wav", ".mp3", ".flac", ".m4a",
+         ".ogg")  # fmt: skip
+"""Endings of the files that are used in a folder; a file given by name may have any ending."""
+LONGEST = 600.0
+"""Largest number of seconds read per utterance, because its sound is in memory; MELD's longest clip has 305 s."""
+SLACK = 0.5
+"""Seconds by which a subtitle may end after the recording without a note, because codecs and subtitles round."""
+
+
+@dataclass(slots=True)
+class Recording:
+    """A conversation whose emotions are to be predicted."""
+
+    name: str
+    lines: list[TranscriptLine]
+    rows: list[Utterance]
+    """One utterance per line; media are absolute paths, and `problem` says why some cannot be used."""
+    notes: list[str]
+    files: list[Path]
+    """Media files with the pictures and the sound, in order."""
+    seconds: float
+    """Total duration of `files` in seconds."""
+
+
+def read_recording(name: str, media: Path | None, transcript: Transcript, folder: Path) -> Recording:
+    """Make the utterances of a conversation; `media` is None for text only, or if a table in `folder` names the files.
+
+    Raises:
+        UserError: the recording cannot be read, or the transcript has no times for an utterance.
+    """
+    shared = str(media.resolve()) if media else ""
+    lines, notes = transcript.lines, list(transcript.notes)
+    rows = []
+    numbers: dict[str, int] = {}
+    for turn, line in enumerate(lines):
+        film = str((folder / line.file).resolve()) if line.file else shared
+        if film and not line.file and line.start is None and len(lines) > 1:
+            raise UserError(f"{media}: the transcript's {line.place} has no start: of a recording that several "
+                             "utterances share, each must say where it is")  # fmt: skip
+        end = line.end
+        if film and end is not None and end - (line.start or 0.0) > LONGEST:
+            end = (line.start or 0.0) + LONGEST
+            notes.append(f"{line.place} is longer than {LONGEST:g} s: only its beginning is looked at")
+        sound = str((folder / line.audio).resolve()) if line.audio else film
+        cut = not line.audio
+        rows.append(
+            Utterance(
+                utterance_id=f"{name}_{turn}",
+                dialogue_id=name,
+                turn=turn,
+                speaker=numbers.setdefault(line.speaker, len(numbers)),
+                split="test",
+                text=line.text,
+                label="",
+                audio=sound,
+                video=film,
+                start=line.start if film else None,
+                end=end if film else None,
+                audio_start=line.start if cut and film else None,
+                audio_end=end if cut and film else None,
+                region=line.region,
+            )
+        )
+    paths = list(dict.fromkeys(path for row in rows for path in (row.video, row.audio) if path))
+    there = [path for path in paths if Path(path).is_file()]
+    known = dict(zip(there, inspected([Path(path) for path in there]), strict=True))
+    if shared:
+        _require_readable(media, known.get(shared))
+    rows = [_usable(row, known) for row in rows]
+    outlasting = sum(
+        row.end is not None and 0 < known[row.video][1].seconds + SLACK < row.end for row in rows if row.video
+    )
+    if outlasting:
+        notes.append(f"{outlasting} utterances end after the recording does: they are judged by what there is of them")
+    for kind, what in (("audio", "sound"), ("video", "picture")):
+        if there and not any(getattr(row, kind) for row in rows):
+            notes.append(f"no {what} can be used: all utterances are judged without it")
+    files = [Path(path) for path in dict.fromkeys(row for row in (row.video for row in rows)) if path in known]
+    files = files or [Path(path) for path in there]
+    return Recording(name, lines, rows, notes, files, sum(known[str(file)][1].seconds for file in files))
+
+
+def _require_readable(media: Path | None, found: tuple[str, MediaInfo] | None) -> None:
+    if found is None:
+        raise UserError(f"{media}: no such file")
+    probe = found[1]
+    if probe.audio_problem and probe.video_problem:
+        reason = dict.fromkeys((probe.audio_problem, probe.video_problem))
+        raise UserError(f"{media}: is no recording that can be read: it {', and it '.join(reason)}; give a file with "
+                         "sound or pictures (mp4, avi, mkv, flv, mpg, wav, …)")  # fmt: skip
+
+
+def _usable(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:
+    """Remove media from `row` that do not exist, cannot be decoded or end before the utterance begins.
+
+    `problem` names files without their folders.
+    """
+    problems = []
+    for kind, start in (("audio", row.audio_start), ("video", row.start)):
+        path = getattr(row, kind)
+        if not path:
+            continue
+        ends = known[path][1].seconds if path in known else 0.0
+        if path not in known:
+            problems.append(f"{Path(path).name}: no such file")
+        elif start is not None and 0 < ends <= start:
+            problems.append(f"{Path(path).name}: begins at {start:g} s, and the recording ends at {ends:.1f} s")
+        else:
+            continue
+        row = replace(row, audio="") if kind == "audio" else replace(row, video="")
+    row = checked(row, known)
+    found = row.problem
+    for path in known:
+        found = found.replace(path, Path(path).name)
+    problems += [found] if found else []
+    return replace(row, problem="; ".join(dict.fromkeys(problems)))

@@ -1,0 +1,217 @@
+"""report.html: a self-contained page that shows a recording and its predictions.
+
+A small recording that browsers can play is embedded; a large one is linked. For formats that browsers cannot play (avi,
+flv, mpg), and for several clips of one conversation, a small copy is made.
+"""
+
+import base64
+import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import av.error
+import cv2
+import jinja2
+import numpy as np
+from av.container import InputContainer
+
+from extractors.media import RATE, MediaError, media_info, read_sound
+from pipeline.prediction.recordings import Recording
+
+EMBEDDED = 20 * 2**20
+"""Largest size in bytes of a recording that is embedded in the page."""
+PLAYED = {
+    ".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".wav": "audio/wav", ".mp3": "audio/mpeg",
+    ".flac": "audio/flac", ".m4a": "audio/mp4", ".ogg": "audio/ogg",
+}  # fmt: skip
+CODECS = {"h264", "vp8", "vp9", "av1", "aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le"}
+"""Codecs that current browsers decode."""
+HEIGHT, FPS, SAMPLES = 360, 15, 1024
+"""Limits of the copy: height in pixels, pictures per second; and samples per sound frame."""
+COLOURS = {
+    "neutral": "#999999", "surprise": "#cc79a7", "fear": "#56b4e9", "sadness": "#0072b2", "joy": "#f0e442",
+    "disgust": "#009e73", "anger": "#d55e00", "sad": "#0072b2", "happy": "#f0e442", "angry": "#d55e00",
+    "excited": "#e69f00", "frustrated": "#cc79a7",
+}  # fmt: skip
+"""Colours of Okabe and Ito, which colour-blind readers can tell apart; the label is always shown as text too."""
+OTHERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
+MODALITY_COLOURS = {"text": "#4c5f7a", "audio": "#8fa3bf", "visual": "#d6c6a5"}
+
+
+def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: Recording, file: Path) -> None:
+    """Write the page.
+
+    Args:
+        content: content of predictions.json.
+        crops: some of the used faces of each utterance, uint8 [faces, 64, 64].
+    """
+    player, places = make_player(recording, file)
+    utterances = []
+    for number, (entry, row, faces) in enumerate(zip(content["utterances"], recording.rows, crops, strict=True)):
+        begin, end = _interval(row.video or row.audio, row.start, row.end, places, number)
+        utterances.append({**entry, "begin": begin, "until": end, "strip": _strip(faces)})
+    labels = content["labels"]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # labels keep their order
+    page = environment.get_template("report.html.jinja").render(
+        content=content,
+        utterances=utterances,
+        speakers=list(dict.fromkeys(entry["speaker"] for entry in utterances)),
+        player=player,
+        length=max([*(entry["until"] for entry in utterances), player.get("seconds", 0.0)]),
+        colours={label: COLOURS.get(label, OTHERS[place % len(OTHERS)]) for place, label in enumerate(labels)},
+        modality_colours=MODALITY_COLOURS,
+    )
+    file.write_text(page, "utf-8")
+
+
+def _interval(
+    path: str, start: float | None, end: float | None, places: dict[str, tuple[float, float]], number: int
+) -> tuple[float, float]:
+    """Begin and end of an utterance on the page's time line; an utterance with text only takes one second."""
+    if path not in places:
+        return (start, end) if start is not None and end is not None else (float(number), number + 1.0)
+    offset, seconds = places[path]
+    begin = min(offset + (start or 0.0), offset + seconds)
+    return begin, max(begin + 0.05, min(offset + seconds, offset + (seconds if end is None else end)))
+
+
+def _strip(faces: np.ndarray | None) -> str:
+    """Faces side by side as a PNG data URL, or an empty string."""
+    if faces is None or not len(faces):
+        return ""
+    return _data(cv2.imencode(".png", np.hstack(list(faces)))[1].tobytes(), "image/png")
+
+
+def _data(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple[float, float]]]:
+    """Prepare what the page plays.
+
+    Returns:
+        The player (kind, source, seconds, note); and start and duration of each media file on its time line.
+    """
+    places, offset = {}, 0.0
+    for media in recording.files:
+        seconds = media_info(media).seconds
+        places[str(media)] = (offset, seconds)
+        offset += seconds
+    for row in recording.rows:  # a separate audio file has the times of its film
+        if row.video in places and row.audio:
+            places.setdefault(row.audio, places[row.video])
+    if not recording.files:
+        return {}, {}
+    first = recording.files[0]
+    copy = file.with_name("recording.mp4")
+    copy.unlink(missing_ok=True)
+    source, kind = first, PLAYED.get(first.suffix.lower(), "")
+    if len(recording.files) > 1 or not kind or not _plays(first):
+        try:
+            write_copy(recording.files, copy)
+            source, kind = copy, "video/mp4"
+        except (MediaError, av.error.FFmpegError) as error:
+            return {"note": f"The recording cannot be shown here ({error}).", "seconds": offset}, places
+    player = {"kind": kind, "seconds": offset, "note": ""}
+    if source.stat().st_size <= EMBEDDED:
+        player["source"] = _data(source.read_bytes(), kind)
+        copy.unlink(missing_ok=True)
+    else:
+        player["source"] = Path(os.path.relpath(source.resolve(), file.parent.resolve())).as_posix()
+        player["note"] = f"The recording is too large to be inside this page, which looks for it at {player['source']}."
+    return player, places
+
+
+def _plays(file: Path) -> bool:
+    with av.open(str(file), metadata_errors="replace") as container:
+        codecs = {stream.codec_context.name for stream in (*container.streams.video, *container.streams.audio)
+                  if stream.codec_context}  # fmt: skip
+    return codecs <= CODECS
+
+
+def write_copy(files: Sequence[Path], target: Path) -> None:
+    """Write the `files`, one after another, as one small mp4 (H.264, AAC); parts that cannot be decoded are left out.
+
+    Pictures and sound are written alternately, so that memory does not grow with the length.
+
+    Raises:
+        MediaError: nothing can be decoded.
+    """
+    size = _size(files)
+    with av.open(str(target), "w") as container:
+        video = None
+        if size:
+            video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "28"})
+            video.width, video.height, video.pix_fmt = *size, "yuv420p"
+            video.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream("aac", rate=RATE)
+        sound.layout = "mono"
+        offset = 0.0
+        for file in files:
+            seconds = media_info(file).seconds
+            edges = [*np.arange(0.0, seconds, 30.0).tolist(), seconds]
+            with av.open(str(file), metadata_errors="replace") as given:
+                pictures = _pictures(given, size) if size and given.streams.video else iter(())
+                ahead = next(pictures, None)
+                for begin, end in pairwise(edges):
+                    while video and ahead and ahead[0] < end:
+                        time, frame = ahead
+                        frame.pts, frame.time_base = round(1000 * (offset + time)), Fraction(1, 1000)
+                        container.mux(video.encode(frame))
+                        ahead = next(pictures, None)
+                    for piece in _sound(file, begin, end, offset):
+                        container.mux(sound.encode(piece))
+            offset += seconds
+        for stream in (video, sound):
+            if stream:
+                container.mux(stream.encode(None))
+
+
+def _size(files: Sequence[Path]) -> tuple[int, int] | None:
+    """Width and height of the copy, from the first file with pictures; both are even, as H.264 requires."""
+    for file in files:
+        with av.open(str(file), metadata_errors="replace") as container:
+            for stream in container.streams.video[:1]:
+                width, height = stream.codec_context.width, stream.codec_context.height
+                if width and height:
+                    scale = min(1.0, HEIGHT / height)
+                    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+    return None
+
+
+def _pictures(container: InputContainer, size: tuple[int, int]) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield times and pictures, at most FPS per second; a truncated file gives what can be decoded."""
+    due = 0.0
+    packets = container.demux(container.streams.video[0])
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            return
+        for frame in frames:
+            if isinstance(frame, av.VideoFrame) and frame.time is not None and frame.time >= due:
+                due = frame.time + 0.9 / FPS
+                yield frame.time, frame.reformat(size[0], size[1], format="yuv420p")
+
+
+def _sound(file: Path, begin: float, end: float, offset: float) -> Iterator[av.AudioFrame]:
+    """Yield the sound between `begin` and `end`, or silence, with times shifted by `offset`."""
+    length = round((end - begin) * RATE)
+    try:
+        heard = read_sound(file, begin, end)[:length]
+    except MediaError:
+        heard = np.zeros(0, np.float32)
+    heard = np.pad(heard, (0, length - len(heard)))
+    for at in range(0, length, SAMPLES):
+        frame = av.AudioFrame.from_ndarray(heard[None, at : at + SAMPLES], format="fltp", layout="mono")
+        frame.rate, frame.pts, frame.time_base = RATE, round((offset + begin) * RATE) + at, Fraction(1, RATE)
+        yield frame

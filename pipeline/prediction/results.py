@@ -1,0 +1,82 @@
+"""Output of predictions to files and to the terminal."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.params import MODALITIES
+from pipeline.prediction.predictor import Prediction, Predictor
+from pipeline.prediction.recordings import Recording
+from pipeline.prediction.report import write_report
+
+
+def write_results(recording: Recording, found: list[Prediction], predictor: Predictor, out: Path) -> None:
+    """Write predictions.csv, predictions.json and report.html of one recording."""
+    out.mkdir(parents=True, exist_ok=True)
+    labels = predictor.bundle.labels
+    utterances = [as_entry(prediction, labels, predictor.modalities) for prediction in found]
+    flat = [_flat(entry) for entry in utterances]
+    with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, flat[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+    content = {
+        "recording": recording.name,
+        "files": [file.name for file in recording.files],
+        "model": {"corpus": predictor.bundle.corpus, "name": predictor.bundle.model, "seeds": predictor.seeds},
+        "labels": labels,
+        "notes": recording.notes,
+        "utterances": utterances,
+    }
+    (out / "predictions.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_report(content, [prediction.crops for prediction in found], recording, out / "report.html")
+
+
+def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str]) -> dict:
+    """Convert a prediction to an entry of predictions.json."""
+    row = prediction.row
+    shares = [round(float(share), 6) for share in prediction.probabilities]
+    return {
+        "utterance_id": row.utterance_id,
+        "speaker": prediction.speaker,
+        "start": row.start,
+        "end": row.end,
+        "text": row.text,
+        "prediction": labels[int(prediction.probabilities.argmax())],
+        "probabilities": dict(zip(labels, shares, strict=True)),
+        "present": {name: name not in prediction.missing for name in modalities},
+        "missing": prediction.missing,
+        "faces": prediction.faces,
+        "gates": {name: round(share, 4) for name, share in prediction.gates.items()},
+        "centres": {
+            centre: {name: round(share, 4) for name, share in shares_of.items()}
+            for centre, shares_of in prediction.centres.items()
+        },
+    }
+
+
+def _flat(entry: dict) -> dict:
+    """Convert an entry of predictions.json to a row of predictions.csv."""
+    first = {name: entry[name] for name in ("utterance_id", "speaker", "start", "end", "text", "prediction")}
+    present = {f"has_{name}": int(there) for name, there in entry["present"].items()}
+    gates = {f"gate_{name}": share for name, share in entry["gates"].items()}
+    missing = {"missing": "; ".join(f"{name}: {reason}" for name, reason in entry["missing"].items())}
+    shares = {label: f"{share:.6f}" for label, share in entry["probabilities"].items()}
+    return first | shares | present | gates | missing
+
+
+def as_table(recording: Recording, found: list[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of the table for the terminal."""
+    width = max(len(label) for label in labels)
+    names = max(7, *(len(prediction.speaker[:16]) for prediction in found))
+    yield f"{'time':>9}  {'speaker':<{names}}  {'emotion':<{width}}  share  heard  text"
+    for prediction in found:
+        start = prediction.row.start
+        clock = "" if start is None else f"{int(start // 60):d}:{start % 60:05.2f}"
+        heard = "".join(name[0] if name not in prediction.missing else "-" for name in MODALITIES)
+        best = int(prediction.probabilities.argmax())
+        yield (f"{clock:>9}  {prediction.speaker[:16]:<{names}}  {labels[best]:<{width}}  "
+               f"{prediction.probabilities[best]:5.2f}  {heard:<5}  {prediction.row.text[:60]}")  # fmt: skip
+    for note in recording.notes:
+        yield f"note: {note}"

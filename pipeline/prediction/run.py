@@ -1,0 +1,106 @@
+"""The work of `python -m pipeline.predict`, for one recording or a folder of them."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from foundation.errors import UserError
+from foundation.log import log
+from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.recordings import MEDIA, Recording, read_recording
+from pipeline.prediction.results import as_table, write_results
+from pipeline.prediction.transcripts import SUFFIXES, Transcript, read_transcript
+
+TOGETHER = 64
+"""Smallest number of utterances extracted together, because starting worker processes takes seconds."""
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """List the media files of `folder`, sorted by name.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in MEDIA and file.is_file())
+    if not files:
+        raise UserError(f"{folder}: has no recording (a file that ends in {', '.join(MEDIA)})")
+    return files
+
+
+def transcript_of(media: Path, recogniser: str) -> tuple[Transcript, Path]:
+    """Get the transcript next to `media`, or one from the recogniser, and the folder for its relative paths."""
+    for suffix in SUFFIXES:
+        if media.with_suffix(suffix).is_file():
+            return read_transcript(media.with_suffix(suffix)), media.parent
+    if recogniser:
+        from pipeline.prediction.recogniser import recognised
+
+        return recognised(media, recogniser), media.parent
+    beside = f"{media.stem}.srt (or {', '.join(SUFFIXES[1:])})"
+    raise UserError(f"{media}: has no transcript. Give --transcript FILE, or put {beside} beside it, or give "
+                     "--recogniser, a folder with a Whisper model or its name on the hub, such as "
+                     "openai/whisper-small")  # fmt: skip
+
+
+def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
+    """Yield the recordings given on the command line; for a folder, unusable recordings are yielded as errors."""
+    if args.transcript:
+        file = args.transcript
+        if args.recording and args.recording.is_dir():
+            raise UserError(f"{args.recording}: is a folder; each of its recordings needs a transcript of its own "
+                             "beside it, without --transcript")  # fmt: skip
+        name = (args.recording or file).stem
+        yield read_recording(name, args.recording, read_transcript(file), file.parent)
+    elif args.recording is None:
+        raise UserError("nothing to judge: give a recording, or --transcript FILE, or both (`--help` has examples)")
+    elif args.recording.is_dir():
+        files = recordings_in(args.recording)
+        stems = [file.stem for file in files]
+        for file in files:
+            try:
+                name = file.name if stems.count(file.stem) > 1 else file.stem
+                yield read_recording(name, file, *transcript_of(file, args.recogniser))
+            except UserError as error:
+                yield error
+    else:
+        if not args.recording.is_file():
+            raise UserError(f"{args.recording}: no such file or folder")
+        yield read_recording(args.recording.stem, args.recording, *transcript_of(args.recording, args.recogniser))
+
+
+def grouped(recordings: Iterator[Recording | UserError]) -> Iterator[list[Recording | UserError]]:
+    """Yield the recordings in groups of at least TOGETHER utterances."""
+    group: list[Recording | UserError] = []
+    for recording in recordings:
+        group.append(recording)
+        if sum(len(one.rows) for one in group if isinstance(one, Recording)) >= TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def run(args: argparse.Namespace) -> None:
+    began = time.monotonic()
+    predictor = Predictor(args.model, args.seed, args.text_encoder)
+    seconds, failed = 0.0, []
+    many = args.recording is not None and args.recording.is_dir()
+    for group in grouped(read_all(args)):
+        failed += [str(error) for error in group if isinstance(error, UserError)]
+        recordings = [one for one in group if isinstance(one, Recording)]
+        for recording, found in zip(recordings, predictor.predict(recordings) if recordings else [], strict=True):
+            base = args.out or Path("predictions") / (args.recording.resolve().name if many else recording.name)
+            out = base / recording.name if many else base
+            write_results(recording, found, predictor, out)
+            print("\n".join([*([f"\n{recording.name}"] if many else []),
+                             *as_table(recording, found, predictor.bundle.labels)]))  # fmt: skip
+            log.info("%s: %d utterances; look at %s", out, len(found), out / "report.html")
+            seconds += recording.seconds
+    took = time.monotonic() - began
+    if seconds:
+        log.info("%.1f s of recording in %.1f s: real-time factor %.2f", seconds, took, took / seconds)
+    for error in failed:
+        log.error("not judged: %s", error)
+    if failed:
+        raise UserError(f"{len(failed)} recordings could not be judged; their reasons stand above")

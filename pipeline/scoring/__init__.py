@@ -1,0 +1,1 @@
+"""Scores of predictions, tables and pictures of them, and comparisons."""

@@ -1,0 +1,107 @@
+"""Is A better than B? Comparison of two sets of predictions of the same utterances."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import ttest_ind, ttest_rel
+
+from foundation.errors import UserError
+from pipeline.scoring.scores import confusion, resampled_f1, weighted_f1
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Content of predictions.csv: utterances in order, their labels, and the predictions of each seed."""
+
+    utterances: list[str]
+    labels: list[str]
+    by_seed: dict[int, list[str]]
+
+
+def load(name: str, corpus: str | None) -> Predictions:
+    """Load the predictions of a result folder, or of an experiment, branch or commit.
+
+    Raises:
+        UserError: there are none, or the file is not one that `evaluate` writes.
+    """
+    folder = Path(name)
+    if (folder / "predictions.csv").is_file():
+        text = (folder / "predictions.csv").read_text(encoding="utf-8")
+    elif corpus:
+        import dvc.api  # takes half a second, and is needed only for an experiment
+        from dvc.exceptions import DvcException
+
+        try:
+            text = dvc.api.read(f"results/{corpus}/predictions.csv", rev=name)
+        except (DvcException, OSError) as error:
+            raise UserError(f"{name}: neither a folder with predictions.csv nor an experiment or commit that has "
+                             f"results/{corpus}/predictions.csv ({error})") from None  # fmt: skip
+    else:
+        raise UserError(f"{name}: has no predictions.csv; to name an experiment, say which corpus: --corpus")
+    return _parsed(text, name)
+
+
+def _parsed(text: str, name: str) -> Predictions:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if not rows or not {"utterance_id", "seed", "label", "prediction"} <= set(rows[0]):
+        raise UserError(f"{name}: its predictions.csv is not one that `evaluate` writes")
+    by_seed: dict[int, list[str]] = {}
+    for row in rows:
+        by_seed.setdefault(int(row["seed"]), []).append(row["prediction"])
+    first = [row for row in rows if row["seed"] == rows[0]["seed"]]
+    return Predictions([row["utterance_id"] for row in first], [row["label"] for row in first], by_seed)
+
+
+def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | None]:
+    """Compute the difference A - B of weighted F1 in points, with tests and a bootstrap interval.
+
+    Raises:
+        UserError: A and B have different utterances or labels.
+    """
+    if a.utterances != b.utterances or a.labels != b.labels:
+        raise UserError("A and B are predictions of different utterances or labels: there is nothing to compare")
+    names = sorted(
+        {*a.labels, *(predicted for seeds in (a, b) for part in seeds.by_seed.values() for predicted in part)}
+    )
+    number = {name: place for place, name in enumerate(names)}
+    label = np.array([number[name] for name in a.labels])
+    predictions = [[np.array([number[name] for name in part]) for part in p.by_seed.values()] for p in (a, b)]
+    scores = [[weighted_f1(confusion(label, predicted, len(names))) for predicted in part] for part in predictions]
+    paired = list(a.by_seed) == list(b.by_seed)
+    enough = min(map(len, scores)) > 1
+    test = (ttest_rel if paired else ttest_ind)(*scores) if enough else None
+    drawn = resampled_f1(label, predictions[0], len(names)) - resampled_f1(label, predictions[1], len(names))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    return {
+        "a": round(float(np.mean(scores[0])), 2),
+        "b": round(float(np.mean(scores[1])), 2),
+        "difference": round(float(np.mean(scores[0]) - np.mean(scores[1])), 2),
+        "seeds_a": len(scores[0]),
+        "seeds_b": len(scores[1]),
+        "paired_seeds": paired,
+        "p_seeds": None if test is None or np.isnan(test.pvalue) else round(float(test.pvalue), 4),
+        "low": round(float(low), 2),
+        "high": round(float(high), 2),
+        "p_utterances": round(float(min(1.0, max(2 * tail, 1 / len(drawn)))), 4),
+        "utterances": len(label),
+    }
+
+
+def in_words(found: dict) -> Iterator[str]:
+    """Format the comparison as sentences."""
+    direction = "better" if found["difference"] > 0 else "worse" if found["difference"] < 0 else "the same"
+    yield f"A {found['a']:.2f}, B {found['b']:.2f} weighted F1 on {found['utterances']} utterances of test."
+    yield f"A is {abs(found['difference']):.2f} points {direction}." if found["difference"] else "They are the same."
+    if found["p_seeds"] is None:
+        yield "Over the seeds nothing can be said: each side needs two or more that differ."
+    else:
+        kind = "paired t-test" if found["paired_seeds"] else "t-test of unlike seeds"
+        yield f"Over {found['seeds_a']} and {found['seeds_b']} seeds: p = {found['p_seeds']:.4f} ({kind})."
+    sure = "leaves out" if found["low"] > 0 or found["high"] < 0 else "includes"
+    yield (f"Over the utterances: 95 % of the resampled differences lie between {found['low']:.2f} and "
+           f"{found['high']:.2f}, which {sure} zero; p = {found['p_utterances']:.4f} (paired bootstrap).")  # fmt: skip

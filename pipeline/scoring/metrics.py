@@ -1,0 +1,151 @@
+"""Scores on the test split: all numbers of scores.json and metrics.json."""
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from extractors.utterance import Utterance
+from foundation.device import device
+from foundation.errors import UserError
+from model.batching import Corpus
+from model.interface import ErcModel
+from model.training import predict
+from pipeline.scoring.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Predictions of one seed's model on the test split, utterances in the order of `positions`."""
+
+    seed: int
+    probabilities: np.ndarray
+    """Class probabilities [utterances, C]."""
+    representations: np.ndarray
+    """Fused representations H'_x [utterances, d]."""
+    predictions: np.ndarray
+    """Predictions of the model of every epoch, int [epochs, utterances]."""
+
+
+def compared(scores: dict) -> dict[str, float]:
+    """Select the few `scores` for comparing experiments; DVC shows each of them as a column or a line."""
+    of_test = ("weighted_f1", "weighted_f1_std", "accuracy", "accuracy_std")
+    return {
+        **{name: scores[name] for name in of_test},
+        "validation_weighted_f1": scores["validation"]["weighted_f1"],
+    }
+
+
+def said_of_test(model: ErcModel, predictions: np.ndarray, seed: int, corpus: Corpus) -> Seed:
+    """Predict test with a trained `model`; `predictions` is as in `Seed`."""
+    logits, representations = predict(model, corpus, "test", device())
+    return Seed(seed, logits.double().softmax(1).numpy(), representations.numpy(), predictions)
+
+
+def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:
+    """Compute the scores on test in percent; see the docstring of pipeline/evaluate.py.
+
+    Args:
+        rows: test utterances, in the order of the seeds' predictions.
+        train: labels of the training split, for the majority-class baseline.
+    """
+    label = np.array([names.index(row.label) for row in rows])
+    predictions = [seed.probabilities.argmax(1) for seed in seeds]
+    counts = [confusion(label, predicted, len(names)) for predicted in predictions]
+    by_seed = {
+        "accuracy": [accuracy(part) for part in counts],
+        "weighted_f1": [weighted_f1(part) for part in counts],
+        "oracle_weighted_f1": [
+            max(weighted_f1(confusion(label, epoch, len(names))) for epoch in seed.predictions) for seed in seeds
+        ],
+    }
+    found: dict = {}
+    for key, values in by_seed.items():
+        found[key], found[f"{key}_std"] = _rounded(np.mean(values)), _rounded(_deviation(values))
+    low, high = np.percentile(resampled_f1(label, predictions, len(names)), [2.5, 97.5])
+    found["weighted_f1_low"], found["weighted_f1_high"] = _rounded(low), _rounded(high)
+    f1 = [class_f1(part) for part in counts]
+    found["f1"] = {name: _rounded(value) for name, value in zip(names, np.mean(f1, axis=0), strict=True)}
+    found["f1_std"] = {name: _rounded(_deviation(values)) for name, values in zip(names, np.transpose(f1), strict=True)}
+    found["calibration_error"] = _rounded(np.mean([calibration_error(label, seed.probabilities) for seed in seeds]))
+    constant = np.full_like(label, names.index(Counter(train).most_common(1)[0][0]))
+    always = confusion(label, constant, len(names))
+    found["majority"] = {"accuracy": _rounded(accuracy(always)), "weighted_f1": _rounded(weighted_f1(always))}
+    found["seeds"], found["utterances"] = len(seeds), len(label)
+    return found
+
+
+def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...]) -> dict:
+    """Scores of the fine-tuned text encoder alone, under `text_encoder`; empty if it is used as published.
+
+    Raises:
+        UserError: the file of the encoder's predictions is missing.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            shares = {line.pop("utterance_id"): line for line in csv.DictReader(stream)}
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; `dvc repro` makes it") from None
+    if not shares:
+        return {}
+    counts = {}
+    for split in ("validation", "test"):
+        judged = [row for row in rows if row.split == split]
+        predicted = np.array([np.argmax([float(shares[row.utterance_id][name]) for name in names]) for row in judged])
+        counts[split] = confusion(np.array([names.index(row.label) for row in judged]), predicted, len(names))
+    found = {
+        "accuracy": _rounded(accuracy(counts["test"])),
+        "weighted_f1": _rounded(weighted_f1(counts["test"])),
+        "validation_weighted_f1": _rounded(weighted_f1(counts["validation"])),
+    }
+    return {"text_encoder": found}
+
+
+def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names: tuple[str, ...]) -> dict:
+    """Weighted F1 (mean over the seeds) and number of utterances of each group, sorted by name."""
+    label, member = np.array([names.index(row.label) for row in rows]), np.array(groups)
+    found = {}
+    for group in sorted(set(groups)):
+        part = member == group
+        counts = [confusion(label[part], seed.probabilities.argmax(1)[part], len(names)) for seed in seeds]
+        mean = _rounded(np.mean([weighted_f1(of_seed) for of_seed in counts]))
+        found[group] = {"weighted_f1": mean, "utterances": int(part.sum())}
+    return found
+
+
+def modality_groups(corpus: Corpus, where: torch.Tensor) -> list[str]:
+    """Name of the modalities that each utterance has, such as `text+audio`."""
+    there = {name: present[where].tolist() for name, present in corpus.present.items()}
+    return ["+".join(name for name in there if there[name][place]) or "none" for place in range(len(where))]
+
+
+def validation_scores(history: Path) -> dict[str, float]:
+    """Weighted F1 on validation at the chosen epochs; a parameter search may use it."""
+    best: dict[str, float] = {}
+    with history.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            best[row["seed"]] = max(best.get(row["seed"], 0.0), float(row["validation_weighted_f1"]))
+    values = list(best.values())
+    return {"weighted_f1": _rounded(np.mean(values)), "weighted_f1_std": _rounded(_deviation(values))}
+
+
+def shares_present(rows: list[Utterance], corpus: Corpus) -> dict[str, float]:
+    """Percentage of the index's texts, sounds and videos that have features (not silent, and with a face)."""
+    kinds = {"text": "text", "audio": "audio", "visual": "video"}
+    found = {}
+    for modality, present in corpus.present.items():
+        media = sum(bool(getattr(row, kinds[modality])) for row in rows)
+        found[modality] = _rounded(100 * int(present.sum()) / media)
+    return found
+
+
+def _deviation(values: list[float] | np.ndarray) -> float:
+    """Sample standard deviation over seeds; 0 for a single one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _rounded(value: float | np.floating) -> float:
+    return round(float(value), 2)

@@ -1,0 +1,47 @@
+"""CSV tables of predictions, class scores and confusions."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from extractors.utterance import Utterance
+from pipeline.scoring.metrics import Seed, _rounded
+from pipeline.scoring.scores import confusion
+
+
+def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str, ...], file: Path) -> None:
+    """Write one row per test utterance and seed: label, prediction, and the probability of each class."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["utterance_id", "seed", "label", "prediction", *names])
+        for seed in seeds:
+            for row, probabilities in zip(rows, seed.probabilities, strict=True):
+                predicted = names[int(probabilities.argmax())]
+                shares = (f"{share:.6f}" for share in probabilities)
+                writer.writerow([row.utterance_id, seed.seed, row.label, predicted, *shares])
+
+
+def write_class_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
+    """Write F1 of each class and its standard deviation over the seeds, for `dvc plots`."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["class", "f1", "f1_std"])
+        writer.writerows([name, scores["f1"][name], scores["f1_std"][name]] for name in names)
+
+
+def write_confusion(label: np.ndarray, predictions: list[np.ndarray], names: tuple[str, ...], file: Path) -> None:
+    """Write one row per pair of classes, including pairs that never occur.
+
+    A row has the percentage of the labelled class with this prediction, and the number of utterances, both as means
+    over `predictions` (one per seed).
+    """
+    counts = np.mean([confusion(label, predicted, len(names)) for predicted in predictions], axis=0)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["label", "prediction", "share", "utterances"])
+        for row, annotated in enumerate(names):
+            for column, predicted in enumerate(names):
+                values = _rounded(shares[row, column]), _rounded(counts[row, column])
+                writer.writerow([annotated, predicted, *values])

@@ -1,0 +1,1 @@
+"""Trainings: their data, their store, and several seeds in parallel."""

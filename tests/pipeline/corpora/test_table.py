@@ -1,0 +1,252 @@
+"""A corpus of one's own: the example of docs/custom.md from table to scores, and what is said of a wrong row."""
+
+import argparse
+import csv
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.io import wavfile
+
+from extractors.features import Features, write_features
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from pipeline import evaluate, finetune_text, index, train
+from pipeline.corpora.index_file import read_index
+from pipeline.corpora.table import OPTIONAL, REQUIRED, read
+from pipeline.params import Params, load_params
+from tests.conftest import write_clip
+
+PROJECT = Path(__file__).parents[3]
+ALL = ["text", "audio", "visual"]
+COLUMNS = ["dialogue", "turn", "speaker", "text", "label", "split", "audio", "video", "start", "end"]
+
+
+def write(folder: Path, *rows: str, header: str = "dialogue,speaker,text,label,split") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "utterances.csv").write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    return folder
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """The folder of docs/custom.md, media included."""
+    found = re.search(r"```csv\n(.*?)```", (PROJECT / "docs" / "custom.md").read_text("utf-8"), re.DOTALL)
+    assert found
+    folder = tmp_path / "my folder"
+    folder.mkdir()
+    (folder / "utterances.csv").write_text(found[1], "utf-8")
+    for name in ("call1", "call2"):
+        (folder / "calls").mkdir(exist_ok=True)
+        tone = 0.3 * np.sin(np.arange(24_000) / 12)
+        wavfile.write(folder / "calls" / f"{name}.wav", 16_000, tone.astype(np.float32))
+    write_clip(folder / "visits" / "visit1.mp4", seconds=1.5)
+    return folder
+
+
+def params(raw: Path) -> Params:
+    loaded = load_params(PROJECT / "params.yaml").model_dump()
+    loaded["datasets"] = ["custom"]
+    loaded["index"]["custom"]["raw"] = str(raw)
+    loaded["model"] |= {"dim": 20, "heads": 2}
+    loaded["train"]["custom"] |= {"epochs": 1, "seeds": [0]}
+    return Params.model_validate(loaded)
+
+
+def test_the_documented_columns_are_those_that_are_read() -> None:
+    text = (PROJECT / "docs" / "custom.md").read_text("utf-8")
+    told = {kind: set() for kind in ("needed", "optional")}
+    for names, kind in re.findall(r"^\| (`.*?) \| (needed|optional) \|", text, re.MULTILINE):
+        told[kind] |= set(re.findall(r"`(\w+)`", names))
+    assert told == {"needed": set(REQUIRED), "optional": set(OPTIONAL)}
+
+
+def test_the_documented_example_goes_from_table_to_scores(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings, stage = params(example), argparse.Namespace(corpus="custom")
+    index.run(stage, settings)
+    rows = read_index(Path("data/custom/index.csv"))
+    assert [row.utterance_id for row in rows][:3] == ["call1_0", "call1_1", "call1_2"]
+    assert [row.speaker for row in rows] == [0, 1, 0, 0, 1, 0, 1]
+    assert all(row.problem == "" and row.audio_hash for row in rows)
+    assert [(row.audio_start, row.audio_end, row.video) for row in rows[:2]] == [(0.0, 0.4, ""), (0.4, 1.0, "")]
+    assert (rows[-1].start, rows[-1].end, rows[-1].audio_start) == (0.6, 1.2, 0.6)
+    counts = json.loads(Path("results/custom/corpus.json").read_text())["splits"]["all"]
+    assert counts["labels"] == {"annoyed": 3, "calm": 4}
+    assert counts["speakers"] == 4
+    assert counts["seconds_of_audio"] == pytest.approx(1.4 + 1.0 + 1.2)
+
+    draw = np.random.default_rng(0)
+    for modality in ALL:
+        values = draw.normal(size=(len(rows), 6)).astype(np.float32)
+        write_features(
+            Features(values, np.ones(len(rows), bool), {"weights": "random"}),
+            Path(f"data/custom/features/{modality}.safetensors"),
+        )
+    finetune_text.run(stage, settings)
+    train.run(stage, settings)
+    evaluate.run(stage, settings)
+    assert set(json.loads(Path("results/custom/scores.json").read_text())["f1"]) == {"annoyed", "calm"}
+    with Path("results/custom/predictions.csv").open() as stream:
+        predictions = list(csv.DictReader(stream))
+    assert list(predictions[0]) == ["utterance_id", "seed", "label", "prediction", "annoyed", "calm"]
+    assert [row["utterance_id"] for row in predictions] == ["visit1_0", "visit1_1"]
+
+
+def test_dialogues_are_ordered_by_turn_or_else_by_line(tmp_path: Path) -> None:
+    lines = ["b,7,Ann,second,sad,train", "a,0,Ann,other,sad,train", "b,3,Bob,first,sad,train"]
+    rows = read(write(tmp_path, *lines, header="dialogue,turn,speaker,text,label,split"), ALL).rows
+    assert [(row.text, row.turn, row.speaker) for row in rows] == [("first", 0, 0), ("second", 1, 1), ("other", 0, 0)]
+    rows = read(write(tmp_path, "b,Ann,one,sad,train", "a,Ann,other,sad,train", "b,Bob,two,sad,train"), ALL).rows
+    assert [(row.utterance_id, row.text) for row in rows] == [("b_0", "one"), ("b_1", "two"), ("a_0", "other")]
+
+
+def test_sound_beside_a_video_is_whole_and_elsewhere_cut(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.avi"):
+        (tmp_path / name).touch()
+    header = "dialogue,speaker,label,split,audio,video,start,end"
+    lines = ["a,Ann,sad,train,a.wav,a.avi,1,2", "a,Ann,sad,train,a.wav,,1,2", "a,Ann,sad,train,a.avi,a.avi,1,2"]
+    rows = read(write(tmp_path, *lines, header=header), ALL).rows
+    assert [(row.audio_start, row.audio_end) for row in rows] == [(None, None), (1, 2), (1, 2)]
+    assert [(row.start, row.end) for row in rows] == [(1, 2)] * 3
+
+
+def test_absent_media_are_problems_and_absent_columns_are_not(tmp_path: Path) -> None:
+    header = "dialogue,speaker,label,split,audio,video"
+    (row,) = read(write(tmp_path, "a,Ann,sad,train,a.wav,a.mp4", header=header), ALL).rows
+    assert (row.audio, row.video, row.problem) == ("", "", "a.wav: no such file; a.mp4: no such file")
+    (row,) = read(write(tmp_path, "a,Ann,sad,train,a.wav,a.mp4", header=header), ["text"]).rows
+    assert (row.audio, row.video, row.problem) == ("", "", "")
+    (row,) = read(write(tmp_path, "a,Ann,sad,train", header="dialogue,speaker,label,split"), ALL).rows
+    assert (row.text, row.problem) == ("", "")
+
+
+def test_words_for_validation_and_both_encodings_are_understood(tmp_path: Path) -> None:
+    lines = ["a,Ann,café,sad,train", "b,Ann,café,sad,dev", "c,Ann,café,sad,Val", "d,Ann,café,sad,validation"]
+    write(tmp_path, *lines)
+    rows = read(tmp_path, ALL).rows
+    assert [row.split for row in rows] == ["train"] + ["validation"] * 3
+    file = tmp_path / "utterances.csv"
+    for encoding in ("utf-8-sig", "cp1252"):
+        file.write_bytes("\r\n".join(["dialogue,speaker,text,label,split", *lines]).encode(encoding))
+        assert read(tmp_path, ALL).rows == rows
+
+
+def test_every_column_goes_to_its_own_field(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.mp4"):
+        (tmp_path / name).touch()
+    lines = [" d ,7, Ann , e\u0301  and\tmore , Sad ,TEST, a.wav , b.mp4 ,1.5,2.25", "d,-2,Bob,x,sad,test,,,,",
+             "e,1,Ann,x,Sad,test,,b.mp4,,4"]  # fmt: skip
+    raw_corpus = read(write(tmp_path, *lines, header=",".join(COLUMNS)), ALL)
+    usual = {"dialogue_id": "d", "split": "test", "audio_start": None, "audio_end": None}
+    assert raw_corpus.rows == [
+        Utterance(utterance_id="d_-2", turn=0, speaker=0, text="x", label="sad", **usual),
+        Utterance(utterance_id="d_7", turn=1, speaker=1, text="é and more", label="Sad", audio="a.wav", video="b.mp4",
+                  start=1.5, end=2.25, **usual),
+        Utterance(utterance_id="e_1", turn=0, speaker=0, text="x", label="Sad", video="b.mp4", end=4.0,
+                  **{**usual, "dialogue_id": "e"}),
+    ]  # fmt: skip
+    assert raw_corpus.speakers == ["Bob", "Ann", "Ann"]
+    audio, visual = (read(tmp_path, [modality]).rows[1] for modality in ("audio", "visual"))
+    assert (audio.audio, audio.video, visual.audio, visual.video) == ("a.wav", "", "", "b.mp4")
+
+
+def test_an_interval_may_begin_at_zero_and_must_end_after_it(tmp_path: Path) -> None:
+    header = "dialogue,speaker,label,split,start,end"
+    (row,) = read(write(tmp_path, "a,Ann,sad,train,0,0.5", header=header), ALL).rows
+    assert (row.start, row.end) == (0.0, 0.5)
+    for line, said in (("a,Ann,sad,train,,0", "end = 0: must be after start = 0"),
+                       ("a,Ann,sad,train,2,2", "end = 2: must be after start = 2"),
+                       ("a,Ann,sad,train,inf,", "start = 'inf': must be a number of seconds")):  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            read(write(tmp_path, line, header=header), ALL)
+
+
+def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "a,Ann,Hm.,sad,train,x.mp4", header="dialogue,speaker,text,label,split,vidoe")
+    assert read(tmp_path, ALL).notes == ["utterances.csv: the column 'vidoe' is none that is read"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,x,Ann,Hm.,sad,train,,,,", "turn = 'x': must be a whole number"),
+        ("a,0,Ann,Hm.,sad,train,,,,", "a second turn 0 of dialogue 'a' (the first: line 2)"),
+        ("a,1,Ann,Hm.,sad,test,,,,", "dialogue 'a' is in train by line 2, and in test here"),
+        (",1,Ann,Hm.,sad,train,,,,", "dialogue is empty"),
+        ("a,1,,Hm.,sad,train,,,,", "speaker is empty"),
+        ("a,1,Ann,Hm.,,train,,,,", "label is empty"),
+        ("a,1,Ann,Hm.,seed,train,,,,", "label = 'seed': is a column of predictions.csv"),
+        ("a,1,Ann,Hm.,sad,tran,,,,", "split = 'tran': must be train, validation (or dev, val) or test"),
+        ("a,1,Ann,Hm.,sad,train,,,soon,", "start = 'soon': must be a number of seconds"),
+        ("a,1,Ann,Hm.,sad,train,,,-1,", "start = '-1': must be a number of seconds"),
+        ("a,1,Ann,Hm.,sad,train,,,,nan", "end = 'nan': must be a number of seconds"),
+        ("a,1,Ann,Hm.,sad,train,,,5,2", "end = 2: must be after start = 5"),
+        ("a,1,Ann,Hm., then,sad,train,,,,", "more fields than the header has columns"),
+        ("a,1,Ann,Hm.,sad", "fewer fields than the header has columns"),
+        ("b,0,Ann,Hm.,glad,test,,,,", "label = 'glad': no utterance of train has it, so that nothing can learn it"),
+    ],
+)
+def test_a_wrong_row_is_named_by_file_and_line(tmp_path: Path, row: str, said: str) -> None:
+    write(tmp_path, "a,0,Ann,Well.,sad,train,,,,", row, header=",".join(COLUMNS))
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, ALL)
+    assert str(caught.value).startswith(f"{tmp_path / 'utterances.csv'}, line 3: {said}")
+
+
+def test_no_table_no_column_and_no_test_split_are_met_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"utterances\.csv: no such file; the key `raw` .* must name the folder",
+    ):
+        read(tmp_path, ALL)
+    write(tmp_path / "semicolons", "a;Ann", header="dialogue;speaker")
+    with pytest.raises(UserError, match=r"line 1: no column dialogue, .*its columns are: dialogue;speaker"):
+        read(tmp_path / "semicolons", ALL)
+    monkeypatch.chdir(tmp_path)
+    raw = write(tmp_path / "raw", "a,Ann,Hm.,sad,train", "b,Ann,Hm.,sad,dev")
+    with pytest.raises(UserError, match="the split test is empty"):
+        index.run(argparse.Namespace(corpus="custom"), params(raw))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), min_size=10, max_size=10))
+def test_whatever_a_row_says_it_is_read_or_named_with_its_line(fields: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "utterances.csv"
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerows([COLUMNS, ["a", 0, "Ann", "", "sad", "train", "", "", "", ""], fields])
+        try:
+            assert len(read(Path(folder), ["text"]).rows) == 2
+        except UserError as error:
+            found = re.match(rf"{re.escape(str(file))}, line (\d+): ", str(error))
+            assert found
+            assert int(found[1]) >= 3
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["Ann", "Bob"]), st.sampled_from(["sad", "glad"])), min_size=1
+)
+
+
+@given(ROWS)
+def test_a_right_table_comes_back_row_by_row(rows: list[tuple[str, str, str]]) -> None:
+    with TemporaryDirectory() as folder:
+        write(
+            Path(folder),
+            *(f"{dialogue},{speaker},{place},{label},train" for place, (dialogue, speaker, label) in enumerate(rows)),
+        )
+        raw_corpus = read(Path(folder), ALL)
+        found = {int(row.text): (row.dialogue_id, speaker, row.label)
+                 for row, speaker in zip(raw_corpus.rows, raw_corpus.speakers, strict=True)}  # fmt: skip
+        assert found == dict(enumerate(rows))
+        for dialogue in "abc":
+            places = [int(row.text) for row in raw_corpus.rows if row.dialogue_id == dialogue]
+            assert places == sorted(places)

@@ -1,0 +1,305 @@
+"""Prediction: the probabilities of the pipeline itself, a bundle that travels, and words for what is wrong."""
+
+import csv
+import json
+import shutil
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from pipeline import evaluate, extract, finetune_text, train
+from pipeline.corpora.index_file import read_index
+from pipeline.params import load_params
+from pipeline.predict import arguments
+from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.recordings import read_recording
+from pipeline.prediction.run import run
+from pipeline.prediction.transcripts import read_transcript
+from pipeline.stage import command
+from tests.conftest import write_clip
+from tests.pipeline.small import write_params, write_text_corpus
+from tests.pipeline.trained import train_small
+
+pytestmark = pytest.mark.slow
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+CHAT = "Ann: What a wonderful day!\nBob: No. It is not.\nAnn: Oh.\n"
+
+
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few clips, starting a process costs more than it saves."""
+    monkeypatch.setenv("CMATH_WORKERS", "1")
+
+
+def predict(*given: object) -> None:
+    run(arguments().parse_args([str(value) for value in given]))
+
+
+def clip_table(rows: list[Utterance], raw: Path, file: Path) -> Path:
+    """A transcript that names the files of each utterance of one dialogue."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file", "audio", "start", "end", "region", "speaker", "text"])
+        for row in rows:
+            own = str(raw / row.audio) if row.audio and row.audio != row.video else ""
+            writer.writerow([raw / row.video, own, row.start, row.end, row.region, f"P{row.speaker}", row.text])
+    return file
+
+
+def compare_with_evaluate(project: Path, corpus: str, raw: Path, folder: Path) -> None:
+    """Predict each test dialogue from its raw clips, with an empty work cache, against predictions.csv."""
+    rows = [row for row in read_index(project / "data" / corpus / "index.csv") if row.split == "test"]
+    with (project / "results" / corpus / "predictions.csv").open() as stream:
+        expected = {(line["utterance_id"], int(line["seed"])): line for line in csv.DictReader(stream)}
+    by_seed = {seed: Predictor(project / "models" / corpus, seed) for seed in (0, 1)}
+    average = Predictor(project / "models" / corpus)
+    for dialogue in dict.fromkeys(row.dialogue_id for row in rows):
+        part = [row for row in rows if row.dialogue_id == dialogue]
+        table = clip_table(part, raw, folder / f"{dialogue}.csv")
+        recording = read_recording(dialogue, None, read_transcript(table), folder)
+        labels = average.bundle.labels
+        shares = {
+            seed: np.array([[float(expected[row.utterance_id, seed][label]) for label in labels] for row in part])
+            for seed in by_seed
+        }
+        for seed, predictor in by_seed.items():
+            (found,) = predictor.predict([recording])
+            np.testing.assert_allclose([one.probabilities for one in found], shares[seed], atol=1e-4)
+        (found,) = average.predict([recording])
+        np.testing.assert_allclose([one.probabilities for one in found], (shares[0] + shares[1]) / 2, atol=1e-4)
+        assert not np.allclose(shares[0], shares[1], atol=1e-3)
+
+
+def test_a_test_dialogue_gets_the_probabilities_of_evaluate(trained: Path, tmp_path: Path) -> None:
+    compare_with_evaluate(trained, "demo", trained.parent / "raw", tmp_path)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the development data")
+def test_parity_holds_for_clips_of_meld(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for annotations, clips in (("train_sent_emo.csv", "train_splits"), ("dev_sent_emo.csv", "dev_splits_complete"),
+                               ("test_sent_emo.csv", "output_repeated_splits_test")):  # fmt: skip
+        with (SHARED / "meld_mini" / annotations).open(encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        turns = [sum(row["Dialogue_ID"] == one["Dialogue_ID"] for one in rows) for row in rows]
+        first = next(row["Dialogue_ID"] for row, number in zip(rows, turns, strict=True) if 4 <= number <= 8)
+        (raw / clips).mkdir(parents=True)
+        with (raw / annotations).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(row for row in rows if row["Dialogue_ID"] == first)
+        for clip in (SHARED / "meld_mini" / clips).glob(f"dia{first}_*.mp4"):
+            shutil.copy(clip, raw / clips / clip.name)
+    project = train_small(tmp_path / "project", "meld", raw)
+    compare_with_evaluate(project, "meld", raw, tmp_path)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the development data")
+def test_parity_holds_for_halves_of_iemocaps_films(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for session in (1, 4, 5):
+        source = SHARED / "iemocap_mini" / f"Session{session}"
+        transcription = min((source / "dialog/transcriptions").glob("Ses*.txt"), key=lambda file: file.stat().st_size)
+        name = transcription.stem
+        for file in (transcription, source / f"dialog/EmoEvaluation/{name}.txt", source / f"dialog/avi/DivX/{name}.avi",
+                     *(source / f"sentences/wav/{name}").glob("Ses*.wav")):  # fmt: skip
+            target = raw / file.relative_to(SHARED / "iemocap_mini")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+
+    def change(content: dict) -> None:
+        content["index"]["iemocap"]["validation"] = "session4"
+        content["visual"]["iemocap"]["fps"] = 0.5
+
+    project = train_small(tmp_path / "project", "iemocap", raw, change)
+    compare_with_evaluate(project, "iemocap", raw, tmp_path)
+
+
+def test_a_bundle_alone_judges_text_anywhere(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "models/demo/bundle", tmp_path / "carried")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("chat.txt").write_text(CHAT)
+    predict("--transcript", "chat.txt", "--model", tmp_path / "carried")
+    said = capsys.readouterr().out
+    assert "t--" in said
+    assert "What a wonderful day!" in said
+    content = json.loads(Path("predictions/chat/predictions.json").read_text())
+    assert [one["speaker"] for one in content["utterances"]] == ["Ann", "Bob", "Ann"]
+    for one in content["utterances"]:
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert one["prediction"] == max(one["probabilities"], key=one["probabilities"].get)
+        assert one["present"] == {"text": True, "audio": False, "visual": False}
+        assert one["missing"] == {"audio": "no recording", "visual": "no recording"}
+        assert one["gates"] == {"text": 1.0, "audio": 0.0, "visual": 0.0}
+    with Path("predictions/chat/predictions.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert [line["prediction"] for line in lines] == [one["prediction"] for one in content["utterances"]]
+    assert list(lines[0])[6:13] == content["labels"]
+    first = Path("predictions/chat/report.html").read_bytes()
+    predict("--transcript", "chat.txt", "--model", tmp_path / "carried")
+    assert Path("predictions/chat/report.html").read_bytes() == first
+
+
+def test_a_bundle_has_nothing_of_the_training_data(trained: Path) -> None:
+    rows = read_index(trained / "data/demo/index.csv")
+    bundle = trained / "models/demo/bundle"
+    for file in (file for file in bundle.rglob("*") if file.is_file()):
+        content = file.read_bytes()
+        for row in rows:
+            for trace in (row.text, row.utterance_id, row.dialogue_id, row.audio_hash, row.video, str(trained)):
+                assert not trace or trace.encode() not in content
+
+
+def test_films_in_a_folder_are_judged_one_by_one_and_the_broken_one_is_named(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "two"):
+        write_clip(tmp_path / f"films/{name}.mkv", 2.0, sound=name == "one")
+        (tmp_path / f"films/{name}.srt").write_text(
+            "1\n00:00:00,000 --> 00:00:01,000\nAnn: Hello.\n\n2\n00:00:01,000 --> 00:00:02,000\nBob: Go away!\n"
+        )
+    (tmp_path / "films/broken.mp4").write_text("no film")
+    shutil.copy(tmp_path / "films/one.srt", tmp_path / "films/broken.srt")
+    (tmp_path / "films/untold.wav").touch()
+    with pytest.raises(UserError, match="2 recordings could not be judged"):
+        predict(tmp_path / "films", "--model", trained / "models/demo", "--out", tmp_path / "out")
+    assert "broken.mp4: is no recording that can be read: it cannot be opened" in caplog.text
+    assert "untold.wav: has no transcript. Give --transcript FILE" in caplog.text
+    one, two = (json.loads((tmp_path / f"out/{name}/predictions.json").read_text()) for name in ("one", "two"))
+    assert [utterance["missing"] for utterance in one["utterances"]] == [{"visual": "no face"}] * 2
+    assert two["utterances"][0]["missing"]["audio"] == "two.mkv: has no audio stream"
+    assert any("no sound can be used" in note for note in two["notes"])
+
+
+@pytest.fixture
+def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Makes a copy of the bundle with changes in bundle.json."""
+
+    def make(**changes: object) -> Path:
+        folder = tmp_path / "bundle"
+        shutil.copytree(trained / "models/demo/bundle", folder, dirs_exist_ok=True)
+        content = json.loads((folder / "bundle.json").read_text())
+        for name, value in changes.items():
+            place = content
+            *way, last = name.split("__")
+            for step in way:
+                place = place[step]
+            place[last] = value
+        (folder / "bundle.json").write_text(json.dumps(content))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 1"),
+        ({"origins__text__encoders": ["0" * 64]}, "is another one than the model was trained with"),
+        ({"origins__text__version": 0}, "its text features are of version 0"),
+        ({"text_encoder": "some/encoder"}, "needs the text encoder 'some/encoder', which is not here"),
+        ({"config__dim": 40}, "does not fit this version of the model 'cmath'"),
+        ({"seeds": [0, 1, 2]}, "seed2.safetensors: no such file: the bundle is not whole"),
+    ],
+)
+def test_another_bundle_is_refused_in_words(
+    carried: Callable[..., Path], tmp_path: Path, changes: dict, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _no_network)
+    (tmp_path / "chat.txt").write_text(CHAT)
+    with pytest.raises(UserError, match=words.replace("(", r"\(")):
+        predict("--transcript", tmp_path / "chat.txt", "--model", carried(**changes), "--out", tmp_path / "out")
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise OSError("no network")
+
+
+def test_a_copy_of_the_text_encoder_can_lie_anywhere(carried: Callable[..., Path], tmp_path: Path) -> None:
+    from extractors.text.folders import encoder_folder
+
+    (tmp_path / "chat.txt").write_text(CHAT)
+    predict("--transcript", tmp_path / "chat.txt", "--model", carried(text_encoder="some/encoder"),
+            "--text-encoder", encoder_folder("minilm"), "--out", tmp_path / "out")  # fmt: skip
+    assert (tmp_path / "out/predictions.csv").is_file()
+
+
+def test_what_is_no_model_and_what_cannot_be_judged_is_said(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text(CHAT)
+    model = trained / "models/demo"
+    with pytest.raises(UserError, match=r"it is no trained model. `dvc repro` trains one"):
+        predict("--transcript", tmp_path / "chat.txt", "--model", tmp_path)
+    with pytest.raises(UserError, match=r"nothing to judge: give a recording, or --transcript FILE"):
+        predict("--model", model)
+    with pytest.raises(UserError, match=r"--seed 7: .* has the seeds 0, 1"):
+        predict("--transcript", tmp_path / "chat.txt", "--model", model, "--seed", 7)
+    with pytest.raises(UserError, match="no such file or folder"):
+        predict(tmp_path / "none.mp4", "--model", model)
+    with pytest.raises(UserError, match="has no recording"):
+        predict(tmp_path, "--model", model)
+    write_clip(tmp_path / "film.mp4")
+    with pytest.raises(UserError, match=r"has no transcript. Give --transcript FILE, or put film.srt .* beside it"):
+        predict(tmp_path / "film.mp4", "--model", model)
+    with pytest.raises(UserError, match="is no speech recogniser that transformers can load"):
+        predict(tmp_path / "film.mp4", "--model", model, "--recogniser", tmp_path)
+    with pytest.raises(SystemExit, match=r"error: .*nothing to judge"):
+        command(lambda: predict("--model", model))
+
+
+def test_more_speakers_and_turns_than_the_model_knows_are_judged_with_a_note(trained: Path, tmp_path: Path) -> None:
+    chat = tmp_path / "chat.txt"
+    chat.write_text("".join(f"P{'abcdefgh'[turn]}: Well, number {turn}.\n" for turn in range(8)))
+    predictor = Predictor(trained / "models/demo")
+    recording = read_recording("chat", None, read_transcript(chat), tmp_path)
+    (found,) = predictor.predict([recording])
+    assert len(found) == 8
+    assert all(one.probabilities.sum() == pytest.approx(1) for one in found)
+    assert any("8 people speak" in note for note in recording.notes)
+    assert any("judged in 2 parts" in note for note in recording.notes)
+
+
+def test_a_fine_tuned_encoder_travels_in_the_bundle(
+    tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = write_text_corpus(tmp_path / "data/meld/index.csv")
+    write_params(tmp_path / "params.yaml", tiny_roberta, crossfit=2)
+    params = load_params()
+    small = {"model": params.model.model_copy(update={"dim": 20, "heads": 2})}
+    short = params.train["meld"].model_copy(update={"epochs": 1, "seeds": [0, 1]})
+    params = params.model_copy(update=small | {"train": {**params.train, "meld": short}})
+    stage = Namespace(corpus="meld")
+    finetune_text.run(stage, params)
+    for modality in ("text", "audio", "visual"):
+        extract.run(extract.arguments().parse_args(["meld", modality]), params)
+    train.run(stage, params)
+    evaluate.run(stage, params)
+    with Path("results/meld/predictions.csv").open() as stream:
+        expected = [line for line in csv.DictReader(stream) if line["utterance_id"].startswith("test0_")]
+    shutil.move(tmp_path / "models/meld/bundle", tmp_path / "carried")
+    shutil.rmtree(tmp_path / "data")
+    card = json.loads((tmp_path / "carried/encoders/text/encoder.json").read_text())
+    assert card == {"fine_tuned": True, "encoders": [{}, {}], "folds": {}}
+    with (tmp_path / "chat.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["speaker", "text", "file"])
+        writer.writerows([f"P{row.speaker}", row.text, "-.mp4"] for row in rows if row.dialogue_id == "test0")
+    recording = read_recording("chat", None, read_transcript(tmp_path / "chat.csv"), tmp_path)
+    for seed in (0, 1):
+        predictor = Predictor(tmp_path / "carried", seed)
+        (found,) = predictor.predict([recording])
+        shares = [[float(line[label]) for label in predictor.bundle.labels] for line in expected
+                  if line["seed"] == str(seed)]  # fmt: skip
+        np.testing.assert_allclose([one.probabilities for one in found], shares, atol=1e-4)
+    shutil.rmtree(tmp_path / "carried/encoders/text/1")
+    with pytest.raises(UserError, match="encoders/text: is not what the model was trained with"):
+        Predictor(tmp_path / "carried").predict([recording])

@@ -1,0 +1,87 @@
+"""Recordings against their transcripts: what is missing is marked, what makes no sense is refused in words."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import UserError
+from pipeline.prediction import recordings
+from pipeline.prediction.recordings import Recording, read_recording
+from pipeline.prediction.transcripts import read_transcript
+from tests.conftest import write_clip
+
+TABLE = "start,end,text,speaker\n0,0.5,Hi.,Ann\n0.5,1,Yes?,Bob\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Recording]:
+    def make(media: Path | None, table: str = TABLE) -> Recording:
+        (tmp_path / "talk.csv").write_text(table)
+        return read_recording("talk", media, read_transcript(tmp_path / "talk.csv"), tmp_path)
+
+    return make
+
+
+def test_an_utterance_is_an_interval_of_the_recording(read: Callable[..., Recording], tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "talk.mp4", 1.0)
+    found = read(film)
+    assert [(row.start, row.end, row.audio_start, row.audio_end) for row in found.rows] == [(0, 0.5) * 2, (0.5, 1) * 2]
+    assert {row.audio for row in found.rows} == {row.video for row in found.rows} == {str(film.resolve())}
+    assert [row.speaker for row in found.rows] == [0, 1]
+    assert not any(row.problem for row in found.rows)
+    assert found.notes == []
+    assert found.seconds == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("kind", "what", "modality"), [("sound", "sound", "audio"), ("picture", "picture", "video")])
+def test_a_film_without_sound_or_picture_is_marked(
+    read: Callable[..., Recording], tmp_path: Path, kind: str, what: str, modality: str
+) -> None:
+    found = read(write_clip(tmp_path / "talk.mp4", 1.0, **{kind: False}))
+    assert [getattr(row, modality) for row in found.rows] == ["", ""]
+    assert found.rows[0].problem == f"talk.mp4: has no {modality} stream"
+    assert f"no {what} can be used: all utterances are judged without it" in found.notes
+
+
+def test_times_past_the_end_are_marked(read: Callable[..., Recording], tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "talk.mp4", 1.0)
+    found = read(film, "start,end,text\n0.2,9,Hi.\n5,6,Yes?\n")
+    assert [bool(row.video) for row in found.rows] == [True, False]
+    assert found.rows[1].problem.startswith("talk.mp4: begins at 5 s, and the recording ends at 1.")
+    assert any("1 utterances end after the recording does" in note for note in found.notes)
+
+
+def test_what_is_no_recording_is_refused(read: Callable[..., Recording], tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_text("This is no film.")
+    with pytest.raises(UserError, match=r"broken\.mp4: is no recording that can be read: it cannot be opened"):
+        read(tmp_path / "broken.mp4")
+    with pytest.raises(UserError, match=r"none\.mp4: no such file"):
+        read(tmp_path / "none.mp4")
+
+
+def test_of_a_shared_recording_each_utterance_says_where_it_is(read: Callable[..., Recording], tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "talk.mp4", 1.0)
+    with pytest.raises(UserError, match="line 2 has no start"):
+        read(film, "text\nHi.\nYes?\n")
+    (only,) = read(film, "text\nHi.\n").rows
+    assert (only.start, only.end, only.video) == (None, None, str(film.resolve()))
+
+
+def test_files_of_utterances_count_from_the_table_and_absent_ones_are_marked(
+    read: Callable[..., Recording], tmp_path: Path
+) -> None:
+    write_clip(tmp_path / "clips/one.mp4", 0.6)
+    found = read(None, "file,text\nclips/one.mp4,Hi.\nclips/two.mp4,Yes?\n,Hm.\n")
+    assert [bool(row.video) for row in found.rows] == [True, False, False]
+    assert [row.problem for row in found.rows] == ["", "two.mp4: no such file", ""]
+    assert [file.name for file in found.files] == ["one.mp4"]
+
+
+def test_an_utterance_of_hours_is_cut(
+    read: Callable[..., Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "LONGEST", 0.4)
+    found = read(write_clip(tmp_path / "talk.mp4", 1.0), "start,end,text\n0.1,0.9,Hi.\n")
+    assert found.rows[0].end == pytest.approx(0.5)
+    assert "only its beginning is looked at" in found.notes[-1]
