@@ -1,0 +1,123 @@
+"""Encoders in `gpu_check`: vectors of texts and faces on the card and on the CPU, and how the encoders are trained."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from extractors.settings import FacePhase, FaceTrainingSettings, FineTuningRecipe, TextSettings
+from extractors.text.folders import encoder_folder
+from pipeline.gpu.rows import CPU, Meter, Row, difference, interrupt, kill, same
+from pipeline.params import Params
+
+EPOCHS = 2
+LINES = ["Oh, that's wonderful news!", "No.", "I can't believe you ate the whole cake, again, without telling anyone."]
+RECIPE = FineTuningRecipe(learning_rate=1e-3, warmup=0.1, decay=1.0, epochs=EPOCHS, patience=EPOCHS, batch=4,
+                accumulation=2, dropout=0.1, weight_decay=0.01, seed=0)  # fmt: skip
+
+
+def write_roberta(folder: Path, dropout: float) -> Path:
+    """A folder like roberta-large's, with a small random encoder."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+    folder.mkdir()
+    bpe = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    bpe.train_from_iterator(LINES * 3, vocab_size=300, show_progress=False, special_tokens=special)
+    bpe.save_model(str(folder))
+    RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = RobertaConfig(vocab_size=bpe.get_vocab_size(), hidden_size=128, num_hidden_layers=4, num_attention_heads=4,
+                           intermediate_size=256, max_position_embeddings=66, hidden_dropout_prob=dropout,
+                           attention_probs_dropout_prob=dropout)  # fmt: skip
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def spoken(number: int, seed: int) -> tuple[list[str], list[int]]:
+    """Texts whose words tell which of two kinds they are."""
+    draw = np.random.default_rng(seed)
+    kinds = draw.integers(2, size=number).tolist()
+    return [" ".join(draw.choice(list(("abc", "xyz")[kind]), draw.integers(2, 30))) for kind in kinds], kinds
+
+
+def check_text(model: str, row: Row, settings: TextSettings, device: torch.device) -> None:
+    from extractors.text.encoder import Encoder
+
+    with TemporaryDirectory() as folder:
+        where = write_roberta(Path(folder) / "roberta", 0.1) if model == "roberta" else encoder_folder(model)
+        encoder, texts = Encoder(where, settings, device), LINES + spoken(29, 0)[0]
+        expected = Encoder(where, settings, CPU).encode(texts)
+        found = encoder.encode(texts)
+        row.difference, row.repeats = difference(found, expected), same(found, encoder.encode(texts))
+        Meter(row, device).whole(lambda: encoder.encode(texts))
+
+
+def check_text_training(row: Row, settings: TextSettings, device: torch.device) -> None:
+    from extractors.training.text_training import STATE, Labelled, train
+
+    data, validation = Labelled(*spoken(40, 1)), Labelled(*spoken(20, 2))
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+
+        def trained(name: str, dropout: float, on: torch.device, say: Callable[[str], None] = lambda _: None) -> Any:
+            published = root / f"dropout {dropout}"
+            recipe = RECIPE.model_copy(update={"dropout": dropout})
+            train(published if published.exists() else write_roberta(published, dropout), settings, recipe, data,
+                  validation, 2, on, root / name, 0.0, say)  # fmt: skip
+            return {file.name: file.read_bytes() for file in sorted((root / name).iterdir()) if file.is_file()}
+
+        losses = [json.loads(trained(on.type + " still", 0.0, on)["fit.json"])["history"] for on in (CPU, device)]
+        expected, found = (torch.tensor([row["loss"] for row in history]) for history in losses)
+        row.difference = difference(found, expected)
+        once = trained("once", 0.1, device)
+        interrupt(lambda: trained("killed", 0.1, device, kill(EPOCHS)), root / "killed" / STATE)
+        row.resumes = same(once, trained("killed", 0.1, device))
+        row.repeats = row.resumes or same(once, trained("twice", 0.1, device))
+
+
+def check_face(row: Row, params: Params, device: torch.device) -> None:
+    from extractors.visual.face_encoder import FaceEncoder, load
+
+    trained = load(Path(params.visual["meld"].weights))
+    crops = np.random.default_rng(0).integers(256, size=(16, 1, 64, 64), dtype=np.uint8)
+
+    def vectors(on: torch.device) -> Callable[[], Tensor]:
+        network = FaceEncoder(trained.weights).to(on).to(memory_format=torch.channels_last)
+        return lambda: network.of_grey(trained.mean, trained.std, crops).cpu()
+
+    encode = vectors(device)
+    found, expected = encode(), vectors(CPU)()
+    row.difference, row.repeats = difference(found, expected), same(found, encode())
+    Meter(row, device).whole(encode)
+
+
+def check_face_training(row: Row, device: torch.device) -> None:
+    from extractors.training.face_training import train
+
+    draw = torch.Generator().manual_seed(0)
+    faces, targets = torch.randn(20, 1, 48, 48, generator=draw), torch.eye(7)[torch.arange(20) % 7]
+    recipe = FaceTrainingSettings(datasets=[], data="-", labels="fer2013", held_out=0.1,
+                    phases=[FacePhase(edge=16, epochs=1), FacePhase(edge=24, epochs=EPOCHS - 1)], batch=8,
+                    learning_rate=0.01, weight_decay=0.0005,
+                    label_smoothing=0.1, rotation=15.0, scale=0.15, shift=0.08, erase=0.25, seed=0)  # fmt: skip
+    with TemporaryDirectory() as folder:
+
+        def trained(name: str, on: torch.device, say: Callable[[str], None] = lambda _: None) -> Any:
+            state = train(
+                faces[:16], targets[:16], (faces[16:], targets[16:]), recipe, on, Path(folder) / name, 0.0, say
+            )
+            return [state.history, state.best]
+
+        expected, once = trained("cpu", CPU), trained("once", device)
+        found, wanted = (torch.tensor([row["loss"] for row in history]) for history, _ in (once, expected))
+        row.difference = difference(found, wanted)
+        interrupt(lambda: trained("killed", device, kill(EPOCHS)), Path(folder) / "killed")
+        row.resumes = same(once, trained("killed", device))
+        row.repeats = row.resumes or same(once, trained("twice", device))
