@@ -105,7 +105,7 @@ def test_a_killed_fine_tuning_ends_with_the_same_bytes(
     monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
     write_text_corpus(tmp_path / "data/meld/index.csv")
     write_params(tmp_path / "params.yaml", tiny_roberta, crossfit=2, epochs=5, patience=5)
-    output, cache = tmp_path / "data/meld/encoder", tmp_path / "cache/finetune_text"
+    output, cache = tmp_path / "data/meld/encoder", tmp_path / "cache/trainings"
     assert command(tmp_path, "pipeline.finetune_text", "meld").wait() == 0
     whole = {file.relative_to(output): file.read_bytes() for file in output.rglob("*") if file.is_file()}
     shutil.rmtree(output)
