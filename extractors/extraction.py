@@ -102,7 +102,7 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioSettings) 
     fitted = [place for place, row in enumerate(rows) if row.split == "train" and features.present[place]]
     labels, before = [rows[place].label for place in fitted], features.values.shape[1]
     if len(fitted) < 2:
-        log.warning("audio: not reduced, for only %d utterances of train have sound", len(fitted))
+        log.warning("audio: not reduced, because only %d utterances of train have sound", len(fitted))
         return features
     if settings.reduce == "svm" and len(set(labels)) < 2:
         raise UserError(f"audio's `reduce` in params.yaml is 'svm', but train knows only the label {labels[0]}: "
@@ -114,7 +114,9 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioSettings) 
     log.info("audio: %d columns reduced to %d by %s, fitted on %d utterances of train",
              before, values.shape[1], settings.reduce, len(fitted))  # fmt: skip
     if values.shape[1] < settings.dim:
-        log.warning("audio: not the %d that params.yaml asks for, for train has no more utterances", settings.dim)
+        log.warning(
+            "audio: fewer than the %d columns of params.yaml, because train has too few utterances", settings.dim
+        )
     identity = {**features.identity, "reduction": [reduction.VERSION, settings.reduce, values.shape[1], before]}
     identity["sklearn"] = version("scikit-learn")
     return Features(values, features.present, identity, learnt.tensors)

@@ -58,7 +58,7 @@ def spread_here(
     rest = iter(items)
     lost, workers = 0, number_of_workers()
     while in_hand := (yield from _in_processes(work, rest, prepare, arguments, workers, AHEAD * workers)):
-        log.warning("a worker process died; one of %d in hand is at fault: trying them one at a time", len(in_hand))
+        log.warning("a worker process died; trying the %d items that it may have had one at a time", len(in_hand))
         suspects = iter(in_hand)
         while killer := (yield from _in_processes(work, suspects, prepare, arguments, 1, 1)):
             lost += 1

@@ -146,7 +146,9 @@ def fit(
                 if not state.best:
                     raise DivergenceError(f"seed {seed}: the loss is not finite in the first epoch: {losses}; lower "
                                           "train's learning_rate")  # fmt: skip
-                log.warning("seed %d: the loss left the finite numbers in epoch %d: stopped there", seed, state.epoch)
+                log.warning(
+                    "seed %d: the loss became infinite or NaN in epoch %d; training stopped there", seed, state.epoch
+                )
                 state.epoch = settings.epochs  # a resumed run must not train this epoch again
                 break
             score = weighted_f1(validation, predict(kept, corpus, "validation", device)[0].argmax(1))

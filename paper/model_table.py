@@ -18,7 +18,7 @@ REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params
 LEGEND = (
     "Epoch, learning rate and dropout of each model are chosen on validation, by the same search for all. *oracle*: "
     "weighted F1, had the epoch been chosen on test. *reimplementation*: made from a publication without public code. "
-    "*constant*: always the most frequent class of train."
+    "*majority*: the majority-class baseline, always the most frequent class of train."
 )
 
 

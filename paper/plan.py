@@ -84,7 +84,7 @@ def in_words(plans: list[Plan]) -> str:
     if not left:
         return said
     if not known:
-        return f"{said}; how long the others take is told after the first"
+        return f"{said}; no time estimate until one training has finished"
     usual = float(np.mean(known))
     seconds = sum(plan.epochs_left * (plan.seconds_an_epoch or usual) for plan in plans)
     others = "the last one takes" if left == 1 else f"the other {left} take"

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     write_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], order, results / "confusion.csv")
     model = read_bundle(Path("models") / name).model
     draw_tsne(seeds[0].representations, label, order, results / "tsne.png", f"{name}, {model}:")
-    log.info("%s: a map of the utterances of test, which `dvc plots` does not show", results / "tsne.png")
+    log.info("%s: t-SNE of the test utterances (no part of `dvc plots`)", results / "tsne.png")
     log.info("%s test, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f "
              "(majority-class baseline: %.2f and %.2f)",
              name, len(seeds), scores["accuracy"], scores["accuracy_std"], scores["weighted_f1"],

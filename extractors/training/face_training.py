@@ -106,7 +106,7 @@ def train(
         network.load_state_dict(stored["network"])
         optimizer.load_state_dict(stored["optimizer"])
         state = FaceTrainingState(**stored["state"])
-        say(f"going on at step {state.step} of {steps * len(edges)}")
+        say(f"resuming at step {state.step} of {steps * len(edges)}")
     # bfloat16 needs no loss scaling, so CPU and GPU use the same code; batch-norm statistics stay float32.
     autocast = torch.autocast(device.type, torch.bfloat16)
     saved = time.monotonic()

@@ -171,7 +171,7 @@ def train(
     an_epoch = math.ceil(len(tokens) / (recipe.batch * recipe.accumulation))
     total = an_epoch * recipe.epochs
     if state.step:
-        say(f"going on at step {state.step} of {total}")
+        say(f"resuming at step {state.step} of {total}")
     saved = time.monotonic()
     with tqdm(total=total, initial=state.step, desc="fine-tuning", unit="step", disable=None) as progress:
         while not state.finished:
@@ -210,8 +210,8 @@ def _step(
         part.backward()
         loss += float(part.detach())
     if not math.isfinite(loss):
-        raise ExtractorError("fine-tuning left the finite numbers: lower `learning_rate` of text's `recipe` in "
-                             "params.yaml")  # fmt: skip
+        raise ExtractorError("the loss of fine-tuning became infinite or NaN: lower `learning_rate` of text's `recipe` "
+                             "in params.yaml")  # fmt: skip
     optimizer.step()
     return loss
 

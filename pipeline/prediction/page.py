@@ -56,7 +56,7 @@ def predict(predictor: Predictor, recogniser: str, recording: str | None, transc
         UserError: prediction is not possible.
     """
     if not recording and not transcript:
-        raise UserError("nothing to judge: choose a recording, a transcript, or both")
+        raise UserError("nothing to predict: choose a recording, a transcript, or both")
     name = Path(recording or transcript or "").stem
     out = OUT / name
     out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
                 answer.append(_box("error", "#b00020", str(error)))
             except Exception:
                 log.exception("the page could not judge a recording")
-                answer.append(_box("error", "#b00020", "something went wrong that is no fault of yours; the terminal "
+                answer.append(_box("error", "#b00020", "an internal error, which is not your fault; the terminal "
                                    "that runs this page has the details"))  # fmt: skip
 
         notes = Notes(told)

@@ -82,7 +82,9 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
         row.end is not None and 0 < known[row.video][1].seconds + SLACK < row.end for row in rows if row.video
     )
     if outlasting:
-        notes.append(f"{outlasting} utterances end after the recording does: they are judged by what there is of them")
+        notes.append(
+            f"{outlasting} utterances end after the recording does: only the part inside the recording is used"
+        )
     for kind, what in (("audio", "sound"), ("video", "picture")):
         if there and not any(getattr(row, kind) for row in rows):
             notes.append(f"no {what} can be used: all utterances are judged without it")

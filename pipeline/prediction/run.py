@@ -53,7 +53,7 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
         name = (args.recording or file).stem
         yield read_recording(name, args.recording, read_transcript(file), file.parent)
     elif args.recording is None:
-        raise UserError("nothing to judge: give a recording, or --transcript FILE, or both (`--help` has examples)")
+        raise UserError("nothing to predict: give a recording, or --transcript FILE, or both (`--help` has examples)")
     elif args.recording.is_dir():
         files = recordings_in(args.recording)
         stems = [file.stem for file in files]
@@ -101,6 +101,6 @@ def run(args: argparse.Namespace) -> None:
     if seconds:
         log.info("%.1f s of recording in %.1f s: real-time factor %.2f", seconds, took, took / seconds)
     for error in failed:
-        log.error("not judged: %s", error)
+        log.error("no prediction: %s", error)
     if failed:
-        raise UserError(f"{len(failed)} recordings could not be judged; their reasons stand above")
+        raise UserError(f"{len(failed)} recordings failed; the reasons stand above")

@@ -98,9 +98,9 @@ def in_words(found: dict) -> Iterator[str]:
     yield f"A {found['a']:.2f}, B {found['b']:.2f} weighted F1 on {found['utterances']} utterances of test."
     yield f"A is {abs(found['difference']):.2f} points {direction}." if found["difference"] else "They are the same."
     if found["p_seeds"] is None:
-        yield "Over the seeds nothing can be said: each side needs two or more that differ."
+        yield "No t-test over the seeds: each side needs two or more seeds with different scores."
     else:
-        kind = "paired t-test" if found["paired_seeds"] else "t-test of unlike seeds"
+        kind = "paired t-test" if found["paired_seeds"] else "unpaired t-test"
         yield f"Over {found['seeds_a']} and {found['seeds_b']} seeds: p = {found['p_seeds']:.4f} ({kind})."
     sure = "leaves out" if found["low"] > 0 or found["high"] < 0 else "includes"
     yield (f"Over the utterances: 95 % of the resampled differences lie between {found['low']:.2f} and "

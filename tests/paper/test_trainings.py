@@ -127,7 +127,7 @@ def test_the_search_takes_the_best_point_the_first_of_equal_ones_and_none_that_f
 def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan.main()
     said = capsys.readouterr().out
-    assert "meld: 28 trainings, 0 of them done; how long the others take is told after the first" in said
+    assert "meld: 28 trainings, 0 of them done; no time estimate until one training has finished" in said
     run("multidag")
     plan.main()
     said = capsys.readouterr().out.splitlines()

@@ -170,7 +170,7 @@ def test_films_in_a_folder_are_judged_one_by_one_and_the_broken_one_is_named(
     (tmp_path / "films/broken.mp4").write_text("no film")
     shutil.copy(tmp_path / "films/one.srt", tmp_path / "films/broken.srt")
     (tmp_path / "films/untold.wav").touch()
-    with pytest.raises(UserError, match="2 recordings could not be judged"):
+    with pytest.raises(UserError, match="2 recordings failed"):
         predict(tmp_path / "films", "--model", trained / "models/demo", "--out", tmp_path / "out")
     assert "broken.mp4: is no recording that can be read: it cannot be opened" in caplog.text
     assert "untold.wav: has no transcript. Give --transcript FILE" in caplog.text
@@ -238,7 +238,7 @@ def test_what_is_no_model_and_what_cannot_be_judged_is_said(trained: Path, tmp_p
     model = trained / "models/demo"
     with pytest.raises(UserError, match=r"it is no trained model. `dvc repro` trains one"):
         predict("--transcript", tmp_path / "chat.txt", "--model", tmp_path)
-    with pytest.raises(UserError, match=r"nothing to judge: give a recording, or --transcript FILE"):
+    with pytest.raises(UserError, match=r"nothing to predict: give a recording, or --transcript FILE"):
         predict("--model", model)
     with pytest.raises(UserError, match=r"--seed 7: .* has the seeds 0, 1"):
         predict("--transcript", tmp_path / "chat.txt", "--model", model, "--seed", 7)
@@ -251,7 +251,7 @@ def test_what_is_no_model_and_what_cannot_be_judged_is_said(trained: Path, tmp_p
         predict(tmp_path / "film.mp4", "--model", model)
     with pytest.raises(UserError, match="is no speech recogniser that transformers can load"):
         predict(tmp_path / "film.mp4", "--model", model, "--recogniser", tmp_path)
-    with pytest.raises(SystemExit, match=r"error: .*nothing to judge"):
+    with pytest.raises(SystemExit, match=r"error: .*nothing to predict"):
         command(lambda: predict("--model", model))
 
 

@@ -190,7 +190,7 @@ def test_a_difference_is_said_as_a_person_would(
     assert list(in_words(found)) == [
         "A 60.00, B 58.50 weighted F1 on 7 utterances of test.",
         said,
-        "Over 2 and 3 seeds: p = 0.0400 (t-test of unlike seeds).",
+        "Over 2 and 3 seeds: p = 0.0400 (unpaired t-test).",
         f"Over the utterances: 95 % of the resampled differences lie between {low:.2f} and {high:.2f}, which {sure} "
         "zero; p = 0.0300 (paired bootstrap).",
     ]
