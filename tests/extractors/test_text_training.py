@@ -17,7 +17,7 @@ from extractors.text.extractor import TextExtractor
 from extractors.text.folders import encoder_folder, own_pooling
 from extractors.training.text_training import (
     Labelled,
-    State,
+    TextTrainingState,
     copy_settings,
     load,
     probabilities,
@@ -41,7 +41,7 @@ def lines(number: int, seed: int) -> Labelled:
     return Labelled([" ".join(draw.choice(list(("abc", "xyz")[kind]), draw.integers(2, 9))) for kind in labels], labels)
 
 
-def trained(folder: Path, model: Path, said: list[str] | None = None, **changes: object) -> State:
+def trained(folder: Path, model: Path, said: list[str] | None = None, **changes: object) -> TextTrainingState:
     chosen = recipe(**changes)
     say = (said if said is not None else []).append
     return train(model, text_settings(model), chosen, lines(40, 0), lines(20, 1), 2, CPU, folder, say=say)

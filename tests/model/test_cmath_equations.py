@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -449,6 +449,7 @@ def test_table_4_without_distillation_terms(ablate: str, gone: set[str]) -> None
 
 
 @pytest.mark.slow
+@settings(max_examples=15)
 @given(
     st.lists(st.integers(1, 6), min_size=2, max_size=4),
     st.sampled_from([1, 3]),

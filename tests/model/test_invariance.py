@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.batching import collate
@@ -24,6 +24,7 @@ def model(**changes: object) -> Cmath:
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("ablate", ["none", "mr", "cma_t", "hd"])
+@settings(max_examples=15)
 @given(lengths=LENGTHS, seed=st.integers(0, 100))
 def test_a_dialogue_is_the_same_alone_and_in_any_company(
     lengths: list[int], seed: int, kernel: int, ablate: str
@@ -40,6 +41,7 @@ def test_a_dialogue_is_the_same_alone_and_in_any_company(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
+@settings(max_examples=15)
 @given(lengths=LENGTHS, turns=st.integers(1, 9), kernel=st.sampled_from([1, 3]))
 def test_padding_reaches_no_logit_and_no_loss(lengths: list[int], turns: int, kernel: int, reduction: str) -> None:
     corpus, network = random_corpus(lengths), model(kernel=kernel, reduction=reduction)

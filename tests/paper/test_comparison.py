@@ -80,7 +80,7 @@ def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
                            "1.2 M", ""]  # fmt: skip
     assert rows[3][:3] == ["majority-class baseline", "30.00", "20.00"]
     assert all(len(row) == len(head) for row in rows)
-    assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and deviation of 2 seeds."
+    assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and standard deviation of 2 seeds."
 
 
 def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Path) -> None:
