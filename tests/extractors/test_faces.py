@@ -254,6 +254,7 @@ def test_untrained_weights_are_the_same_every_time_and_leave_the_random_state_al
     assert all(torch.equal(a, b) for a, b in zip(one.values(), two.values(), strict=True))
 
 
+@pytest.mark.slow
 def test_the_encoder_of_features_gives_what_the_trained_network_gives(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = denseface.DenseFace(2)

@@ -27,6 +27,8 @@ from extractors.training.text_training import (
 )
 from tests.extractors.encoders import RECIPE, text_settings, write_roberta
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

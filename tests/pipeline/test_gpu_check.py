@@ -17,6 +17,8 @@ from pipeline.gpu.rows import Row, interrupt, kill, same
 from pipeline.gpu_check import ALLOWED, COLUMNS, QUICK, main
 from tests.model.networks import SMALL
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 
 
