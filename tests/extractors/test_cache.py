@@ -66,12 +66,13 @@ def test_a_shard_sees_what_was_there_before_and_others_see_what_it_adds(tmp_path
     assert shards[1].known(one, "abcd") == {"a"}  # what was there when it was opened
     late = ShardCache(tmp_path, "1-of-2")
     assert late.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
-    shards[1].maker({"modality": "two"})
+    shards[1].put(shards[1].maker({"modality": "two"}), {"e": b"5"})
     for shard in (*shards, late):
         shard.close()
     after = WorkCache(tmp_path)
     assert after.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
     assert after.get("other", "b") == {"b": b"333"}
+    assert {made.identity.get("modality") for made in after.contents()} == {"one", "two", None}
 
 
 def test_a_log_that_breaks_off_gives_its_whole_records_and_goes_on_being_read(tmp_path: Path) -> None:

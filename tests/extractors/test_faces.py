@@ -334,3 +334,12 @@ def test_a_real_face_is_followed_to_where_a_search_finds_it(name: str) -> None:
 def test_mpeg1_decodes_and_has_a_face() -> None:
     faces = faces_in(frames(CLIPS / "bbaf2n.mpg", 3), detector("mtcnn", 40), 0.1)
     assert 0 < faces.frames == len(faces.crops)
+
+
+def test_overlap_is_the_intersection_over_the_union_wherever_the_boxes_lie() -> None:
+    # Left, top, width, height; 4 x 10 of 20 x 10 and 14 x 30 pixels are shared.
+    one, other = (100, 3, 20, 10), (116, 3, 14, 30)
+    assert overlap(one, other) == overlap(other, one) == pytest.approx(40 / (200 + 420 - 40))
+    below = (7, 52, 9, 40), (7, 80, 9, 20)  # 9 x 12
+    assert overlap(*below) == pytest.approx(108 / (360 + 180 - 108))
+    assert overlap((0, 0, 5, 5), (100, 0, 5, 5)) == overlap((0, 0, 5, 5), (0, 100, 5, 5)) == 0

@@ -236,6 +236,15 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
     assert read_index(tmp_path / "index.csv") == [row]
 
 
+def test_a_picture_without_sound_is_looked_at_too() -> None:
+    row = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="train", text="", label="joy",
+                    video="v.mp4")  # fmt: skip
+    found = media_files.checked(row, {"v.mp4": ("hash", MediaInfo("no sound", "", 1.0))})
+    assert (found.video, found.video_hash, found.problem) == ("v.mp4", "hash", "")
+    broken = media_files.checked(row, {"v.mp4": ("hash", MediaInfo("no sound", "is broken", 1.0))})
+    assert (broken.video, broken.video_hash, broken.problem) == ("", "", "v.mp4: is broken")
+
+
 def test_seconds_are_of_the_sounds_own_interval() -> None:
     row = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="",
                     audio="a.wav", video="v.mp4", start=1.0, end=9.0, audio_start=2.0, audio_end=5.0)  # fmt: skip

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from pipeline import compare as comparing
+from pipeline.scoring import comparison
 from pipeline.scoring.comparison import Predictions, compare, in_words, load
 from pipeline.scoring.lengths import length_groups
 from pipeline.scoring.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
@@ -212,6 +213,14 @@ def test_over_the_utterances_both_runs_and_all_seeds_get_the_same_draw() -> None
     assert same == pytest.approx(0.4**5 * 7.59375)
     for one in (found, reverse):
         assert one["p_utterances"] == pytest.approx(2 * same, abs=0.03)
+
+
+def test_the_interval_holds_95_percent_of_the_resampled_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A's scores in 2001 draws are 0, 0.1, ... 200, B's are 0: a fortieth of the differences is below 5, one above 195.
+    scores = iter([np.arange(2001) / 10, np.zeros(2001)])
+    monkeypatch.setattr(comparison, "resampled_f1", lambda *_: next(scores))
+    found = compare(run_of("bbabb"), run_of("bbabb"))
+    assert (found["low"], found["high"]) == (5.0, 195.0)
 
 
 def test_the_smallest_and_the_largest_p_value_of_the_bootstrap() -> None:
