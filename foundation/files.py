@@ -1,9 +1,16 @@
 """Atomic file writes: after a kill, or on a full disk, the earlier file is still complete."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+
+HALVES = ".*.half*"
+"""Pattern of the temporary files, for code that copies a whole folder."""
+ABANDONED_SECONDS = 3600.0
+"""A temporary file that was not written to for so long belongs to a process that was killed."""
 
 
 @contextmanager
@@ -13,12 +20,23 @@ def whole(file: Path) -> Iterator[Path]:
     Several processes may do this at the same time; the file of the last one stays.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(file)
     half = file.with_name(f".{file.stem}.{os.getpid()}.half{file.suffix}")
     try:
         yield half
         half.replace(file)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _remove_leftovers(file: Path) -> None:
+    """Remove temporary files of `file` that a killed process has left behind."""
+    for half in file.parent.glob(f".{escape(file.stem)}.*.half{escape(file.suffix)}"):
+        try:
+            if time.time() - half.stat().st_mtime > ABANDONED_SECONDS:
+                half.unlink()
+        except FileNotFoundError:  # another process has just renamed or removed it
+            continue
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -4,7 +4,6 @@ Test labels are never used. The test predictions of every epoch are stored witho
 report how much choosing the epoch on test would inflate the score.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,12 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.log import log
 from foundation.torch_setup import seed_of
 from model.batching import Corpus, collate, in_order, shuffled
 from model.interface import ErcModel
 from model.settings import TrainingSettings
-
-log = logging.getLogger("cmath")
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from extractors.settings import FineTuningRecipe, TextSettings
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import HALVES
 from foundation.log import log
 from foundation.trainings import ABOUT, folder_of, write_about
 
@@ -54,7 +55,7 @@ def finetune(
             text_training.train(published, settings, recipe, data, chosen_on, len(order), device(), work,
                                 CHECKPOINT_SECONDS, log.info)
         )  # fmt: skip
-        shutil.copytree(work, folder / str(number), ignore=shutil.ignore_patterns(text_training.FIT, ABOUT))
+        shutil.copytree(work, folder / str(number), ignore=shutil.ignore_patterns(text_training.FIT, ABOUT, HALVES))
         classifier = text_training.load(folder / str(number), settings, device())
         shares += text_training.probabilities(classifier, [row.text for row in judged]) / settings.crossfit
     for number, fit in enumerate(fits):
