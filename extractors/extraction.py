@@ -106,7 +106,7 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioSettings) 
         return features
     if settings.reduce == "svm" and len(set(labels)) < 2:
         raise UserError(f"audio's `reduce` in params.yaml is 'svm', but train knows only the label {labels[0]}: "
-                         "use pca or none")  # fmt: skip
+                        "use pca or none")  # fmt: skip
     cache = WorkCache(cache_folder())
     learnt = reduction.learnt(features.values[fitted], labels, settings, cache)
     cache.close()

@@ -62,7 +62,7 @@ def spread_over_cluster(
                     raise error.as_instanceof_cause() from None
                 except ray.exceptions.RayError as error:
                     raise UserError(f"Ray: {str(error).strip().splitlines()[0]}; what was finished is kept, and "
-                                         "the same command goes on") from None  # fmt: skip
+                                    "the same command goes on") from None  # fmt: skip
                 else:
                     yield item, found
     finally:
@@ -77,7 +77,7 @@ def _ray() -> Any:
         import ray.exceptions
     except ImportError:
         raise UserError("the engine is ray, but Ray is not installed: `pip install -r requirements-ray.txt -c "
-                             "requirements-lock.txt` on every machine of the cluster") from None  # fmt: skip
+                        "requirements-lock.txt` on every machine of the cluster") from None  # fmt: skip
     if not ray.is_initialized():
         project = Path(__file__).parents[1]
         code = [str(project / name) for name in ("extractors", "foundation")]
@@ -85,7 +85,7 @@ def _ray() -> Any:
             ray.init(runtime_env={"py_modules": code}, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster can be reached at RAY_ADDRESS = "
-                                 f"{os.environ.get('RAY_ADDRESS', '')!r} ({error})") from None  # fmt: skip
+                            f"{os.environ.get('RAY_ADDRESS', '')!r} ({error})") from None  # fmt: skip
         nodes = [node for node in ray.nodes() if node["Alive"]]
         log.info("Ray: %d machines, %d CPUs", len(nodes), ray.cluster_resources().get("CPU", 0))
     return ray
@@ -111,7 +111,7 @@ def _answer(order: tuple[Callable[[Item], Answer], Callable[..., None], tuple, d
         differ = [f"{name} {has}, not {versions[name]}" for name, has in _versions().items() if has != versions[name]]
         if differ:
             raise UserError(f"Ray: the machine {os.uname().nodename} has {'; '.join(differ)}: install the "
-                                 "project's requirements there")  # fmt: skip
+                            "project's requirements there")  # fmt: skip
         prepare(*arguments)
         _prepared[:] = [prepare, arguments]
     return work(item)

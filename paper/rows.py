@@ -45,7 +45,7 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
     params = jobs[0].params
     if any(fit.score is None for fit in fits):
         raise UserError(f"{params.model.name} on {trainings.name}: at the chosen point the loss of a seed is not "
-                         "finite; lower report.search.learning_rate in paper/params.yaml")  # fmt: skip
+                        "finite; lower report.search.learning_rate in paper/params.yaml")  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_history([row for fit in fits for row in fit.history], folder / "history.csv")
     corpus = trainings.corpus(params)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     best = chosen(scores)
     if best is None:
         raise UserError(f"paper/params.yaml: report.search.learning_rate = {report.search.learning_rate}: with none "
-                         f"of them is the loss of {model} finite; try lower ones")  # fmt: skip
+                        f"of them is the loss of {model} finite; try lower ones")  # fmt: skip
     write_search(args.corpus, model, scores, best, report, folder / "search.csv")
     jobs = reported_jobs(params, args.corpus, model, report, best)
     fits = [trained(trainings, job, model, left) for job in jobs]

@@ -76,7 +76,7 @@ class Bundle:
             network.load_state_dict(weights)
         except (RuntimeError, TypeError, KeyError) as error:
             raise UserError(f"{file}: does not fit this version of the model {self.model!r} "
-                             f"({str(error).splitlines()[0]}); train anew with `dvc repro`") from None  # fmt: skip
+                            f"({str(error).splitlines()[0]}); train anew with `dvc repro`") from None  # fmt: skip
         return network
 
 
@@ -146,12 +146,12 @@ def read_bundle(folder: Path) -> Bundle:
         written = content.pop("format")
     except FileNotFoundError:
         raise UserError(f"{folder}: has no {NAME}/{FILE}: it is no trained model. `dvc repro` trains one, and writes "
-                         "models/demo (or the name of your corpus)") from None  # fmt: skip
+                        "models/demo (or the name of your corpus)") from None  # fmt: skip
     except (ValueError, KeyError, AttributeError, OSError) as error:
         raise UserError(f"{file}: cannot be read as a bundle ({error}); copy the folder anew") from None
     if written != FORMAT:
         raise UserError(f"{file}: is a bundle of format {written}, and this version of the project reads format "
-                         f"{FORMAT}: use the version that wrote it, or train anew with `dvc repro`")  # fmt: skip
+                        f"{FORMAT}: use the version that wrote it, or train anew with `dvc repro`")  # fmt: skip
     statistics = _read(place / STATISTICS)
     try:
         scalers = {

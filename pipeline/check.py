@@ -79,11 +79,11 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
             require_text_encoder(text.model)
         if visual.weights != "random" and not (root() / visual.weights).is_file():
             raise UserError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "
-                             "`git restore extractors/visual/weights` brings back the weights that come with the "
-                             "project, and `random` needs none")  # fmt: skip
+                            "`git restore extractors/visual/weights` brings back the weights that come with the "
+                            "project, and `random` needs none")  # fmt: skip
     if params.face.datasets and not (root() / params.face.data).expanduser().is_dir():
         raise UserError(f"params.yaml: face.data = {params.face.data!r}: there is no such folder; set it to the "
-                         "folder of FER-2013, or face.datasets to []: docs/faces.md")  # fmt: skip
+                        "folder of FER-2013, or face.datasets to []: docs/faces.md")  # fmt: skip
 
 
 def is_made(locked: dict[str, dict], stage: str, key: str, settings: Settings) -> bool:

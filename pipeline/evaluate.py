@@ -87,7 +87,7 @@ def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}
     if bundle.config["dims"] != dims:
         raise UserError(f"{folder}: was trained on features of widths {bundle.config['dims']}, not {dims}; "
-                         "`dvc repro` trains anew")  # fmt: skip
+                        "`dvc repro` trains anew")  # fmt: skip
     predictions = load_file(folder / TEST_PREDICTIONS)[f"seed{seed}"].long().numpy()
     return said_of_test(bundle.network(seed).to(device()), predictions, seed, corpus)
 

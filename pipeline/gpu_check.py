@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device(chosen.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("torch sees no CUDA device: `nvidia-smi` says whether the driver does, and which CUDA it can; "
-                         f"this torch, {torch.__version__}, needs CUDA {torch.version.cuda}")  # fmt: skip
+                        f"this torch, {torch.__version__}, needs CUDA {torch.version.cuda}")  # fmt: skip
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)
     prepare_torch(threads=1)

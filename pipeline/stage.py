@@ -24,9 +24,9 @@ def require_raw_folder(corpus: str, params: Params) -> Path:
     if not folder.is_dir():
         if params.index[corpus].reader == "demo":
             raise UserError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); "
-                             f"`python -m pipeline.raw {corpus}` makes the synthetic corpus there")  # fmt: skip
+                            f"`python -m pipeline.raw {corpus}` makes the synthetic corpus there")  # fmt: skip
         raise UserError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); set it to the folder "
-                         f"of the raw corpus, e.g. `dvc exp run -S {key}=/corpora/{Path(value).name}`")  # fmt: skip
+                        f"of the raw corpus, e.g. `dvc exp run -S {key}=/corpora/{Path(value).name}`")  # fmt: skip
     return folder
 
 

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     for seed, done in fits.items():
         if not done.history:
             raise UserError(f"params.yaml: train.{corpus_name}.learning_rate = {settings.learning_rate}: the loss of "
-                             f"seed {seed} is not finite in the first epoch; try a lower one")  # fmt: skip
+                            f"seed {seed} is not finite in the first epoch; try a lower one")  # fmt: skip
         log.info("seed %d: best of %d epochs is %d, validation weighted F1 %.2f",
                  seed, len(done.history), done.best_epoch, done.score)  # fmt: skip
     bundle = make_bundle(corpus_name, params, corpus, scalers, config, order)

@@ -41,7 +41,7 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
         file = _find(raw, annotations)
         if file is None:
             raise UserError(f"{raw}: neither it nor a folder in it has {annotations}; the key `raw` of this corpus "
-                             "in params.yaml must name the folder that MELD.Raw unpacks to")  # fmt: skip
+                            "in params.yaml must name the folder that MELD.Raw unpacks to")  # fmt: skip
         clips = _clips(_find(raw, folder)) if set(modalities) & {"audio", "visual"} else {}
         _split(result, raw, split, file, clips, modalities)
         unused = [path.relative_to(raw) for path in clips.values()]
@@ -136,7 +136,7 @@ def _dialogues(file: Path) -> dict[int, dict[int, tuple[int, dict[str, str]]]]:
             dialogue, utterance = int(values["Dialogue_ID"]), int(values["Utterance_ID"])
         except ValueError:
             raise UserError(f"{file}, line {line}: Dialogue_ID and Utterance_ID must be whole numbers, not "
-                             f"{values['Dialogue_ID']!r} and {values['Utterance_ID']!r}") from None  # fmt: skip
+                            f"{values['Dialogue_ID']!r} and {values['Utterance_ID']!r}") from None  # fmt: skip
         if utterance in found.setdefault(dialogue, {}):
             raise UserError(f"{file}, line {line}: a second row for dialogue {dialogue}, utterance {utterance}")
         if values["Emotion"].strip().lower() not in LABELS:

@@ -47,7 +47,7 @@ def table(file: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, 
         for values in reader:
             if None in values:
                 raise UserError(f"{file}, line {reader.line_num}: more fields than the header has columns; a text "
-                                 "with commas must be in double quotes")  # fmt: skip
+                                "with commas must be in double quotes")  # fmt: skip
             if None in values.values():
                 raise UserError(f"{file}, line {reader.line_num}: fewer fields than the header has columns")
             yield reader.line_num, values

@@ -27,8 +27,8 @@ def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Ext
     for name in ("version", "faces"):
         if origin.get(name) != made.identity.get(name):
             raise UserError(f"{bundle.folder}: its {modality} features are of version {origin.get(name)}, and this "
-                             f"project makes version {made.identity.get(name)}: train anew with `dvc repro`"
-                             )  # fmt: skip
+                            f"project makes version {made.identity.get(name)}: train anew with `dvc repro`"
+                            )  # fmt: skip
     others = [
         f"{name} {origin[name]}, here {made.identity[name]}"
         for name in LIBRARIES
@@ -55,15 +55,15 @@ def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
         if bundle.fine_tuned:
             raise UserError(f"{bundle.folder}: its text encoder is missing or broken ({error})") from None
         raise UserError(f"the model needs the text encoder {name!r}, which is not here: it is no folder, and cannot "
-                         f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "
-                         "--local-dir FOLDER`; then `--text-encoder FOLDER`") from None  # fmt: skip
+                        f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "
+                        "--local-dir FOLDER`; then `--text-encoder FOLDER`") from None  # fmt: skip
     if extractor.identity["encoders"] != origin["encoders"]:
         if bundle.fine_tuned:
             raise UserError(f"{bundle.folder / TEXT_ENCODERS}: is not what the model was trained with (its checksum "
-                             "differs); copy the bundle anew")  # fmt: skip
+                            "differs); copy the bundle anew")  # fmt: skip
         raise UserError(f"the text encoder {name!r} is another one than the model was trained with (its checksum "
-                         "differs): its features would mean nothing to the model; `--text-encoder FOLDER` names the "
-                         "right one")  # fmt: skip
+                        "differs): its features would mean nothing to the model; `--text-encoder FOLDER` names the "
+                        "right one")  # fmt: skip
     return extractor
 
 
@@ -71,7 +71,7 @@ def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
     learnt = origin.get("reduction", [reduction.VERSION])[0]
     if learnt != reduction.VERSION:
         raise UserError(f"{bundle.folder}: its audio reduction is of version {learnt}, and this project has version "
-                         f"{reduction.VERSION}: train anew with `dvc repro`")  # fmt: skip
+                        f"{reduction.VERSION}: train anew with `dvc repro`")  # fmt: skip
     # The work cache keeps all columns; the bundle's reduction is applied later.
     settings = {"set": origin["set"], "min_seconds": origin["min_seconds"], "reduce": "none"}
     return AudioExtractor(AudioSettings.model_validate({**settings, "dim": FUNCTIONALS[origin["set"]]}), Path("/"))
@@ -88,10 +88,10 @@ def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
         extractor.network  # noqa: B018 (loaded now, as above)
     except ExtractorError:
         raise UserError(f"{bundle.folder / FACE_ENCODER}: the face encoder is missing or broken; copy the bundle "
-                         "anew") from None  # fmt: skip
+                        "anew") from None  # fmt: skip
     if extractor.identity["weights"] != origin["weights"]:
         raise UserError(f"{bundle.folder / FACE_ENCODER}: is another face encoder than the model was trained with "
-                         "(its checksum differs); copy the bundle anew")  # fmt: skip
+                        "(its checksum differs); copy the bundle anew")  # fmt: skip
     mean, std = origin.get("whitening", (0.0, 0.0))
     if std:  # use the normalisation of the training corpus, not one of this recording
         extractor.normalisation = (mean, std)

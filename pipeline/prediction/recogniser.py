@@ -32,8 +32,8 @@ def recognised(media: Path, name: str) -> Transcript:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"--recogniser {name}: is no speech recogniser that transformers can load ({reason}). Give a "
-                         "folder with a Whisper model (on a machine with a network: `hf download openai/whisper-small "
-                         "--local-dir FOLDER`), or --transcript FILE") from None  # fmt: skip
+                        "folder with a Whisper model (on a machine with a network: `hf download openai/whisper-small "
+                        "--local-dir FOLDER`), or --transcript FILE") from None  # fmt: skip
     found = media_info(media)
     if found.audio_problem:
         raise UserError(f"{media}: there is nothing to recognise: it {found.audio_problem}; give --transcript FILE")

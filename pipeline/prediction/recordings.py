@@ -47,7 +47,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
         film = str((folder / line.file).resolve()) if line.file else shared
         if film and not line.file and line.start is None and len(lines) > 1:
             raise UserError(f"{media}: the transcript's {line.place} has no start: of a recording that several "
-                             "utterances share, each must say where it is")  # fmt: skip
+                            "utterances share, each must say where it is")  # fmt: skip
         end = line.end
         if film and end is not None and end - (line.start or 0.0) > LONGEST:
             end = (line.start or 0.0) + LONGEST
@@ -100,7 +100,7 @@ def _require_readable(media: Path | None, found: tuple[str, MediaInfo] | None) -
     if probe.audio_problem and probe.video_problem:
         reason = dict.fromkeys((probe.audio_problem, probe.video_problem))
         raise UserError(f"{media}: is no recording that can be read: it {', and it '.join(reason)}; give a file with "
-                         "sound or pictures (mp4, avi, mkv, flv, mpg, wav, …)")  # fmt: skip
+                        "sound or pictures (mp4, avi, mkv, flv, mpg, wav, …)")  # fmt: skip
 
 
 def _usable(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:

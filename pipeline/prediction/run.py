@@ -39,8 +39,8 @@ def transcript_of(media: Path, recogniser: str) -> tuple[Transcript, Path]:
         return recognised(media, recogniser), media.parent
     beside = f"{media.stem}.srt (or {', '.join(SUFFIXES[1:])})"
     raise UserError(f"{media}: has no transcript. Give --transcript FILE, or put {beside} beside it, or give "
-                     "--recogniser, a folder with a Whisper model or its name on the hub, such as "
-                     "openai/whisper-small")  # fmt: skip
+                    "--recogniser, a folder with a Whisper model or its name on the hub, such as "
+                    "openai/whisper-small")  # fmt: skip
 
 
 def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
@@ -49,7 +49,7 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
         file = args.transcript
         if args.recording and args.recording.is_dir():
             raise UserError(f"{args.recording}: is a folder; each of its recordings needs a transcript of its own "
-                             "beside it, without --transcript")  # fmt: skip
+                            "beside it, without --transcript")  # fmt: skip
         name = (args.recording or file).stem
         yield read_recording(name, args.recording, read_transcript(file), file.parent)
     elif args.recording is None:

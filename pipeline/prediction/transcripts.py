@@ -116,7 +116,7 @@ def _subtitles(file: Path) -> list[TranscriptLine]:
     for number, line in enumerate(text.split("\n"), 1):
         if "-->" in line and not TIMES.fullmatch(line):
             raise UserError(f"{file}, line {number}: {line.strip()!r} is no pair of times; SRT has them as "
-                             "00:00:01,000 --> 00:00:02,500")  # fmt: skip
+                            "00:00:01,000 --> 00:00:02,500")  # fmt: skip
     if not text.strip():
         return []
     try:

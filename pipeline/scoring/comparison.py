@@ -39,7 +39,7 @@ def load(name: str, corpus: str | None) -> Predictions:
             text = dvc.api.read(f"results/{corpus}/predictions.csv", rev=name)
         except (DvcException, OSError) as error:
             raise UserError(f"{name}: neither a folder with predictions.csv nor an experiment or commit that has "
-                             f"results/{corpus}/predictions.csv ({error})") from None  # fmt: skip
+                            f"results/{corpus}/predictions.csv ({error})") from None  # fmt: skip
     else:
         raise UserError(f"{name}: has no predictions.csv; to name an experiment, say which corpus: --corpus")
     return _parsed(text, name)

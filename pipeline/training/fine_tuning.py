@@ -44,7 +44,7 @@ def finetune(
         data, chosen_on = training_data(train, validation, order, folds, number)
         if not data.texts or not chosen_on.texts:
             raise UserError("text's `finetune` in params.yaml is true, but there is no text to train on, or none to "
-                             "choose the epoch on; set it to false")  # fmt: skip
+                            "choose the epoch on; set it to false")  # fmt: skip
         log.info("text: encoder %d of %d, %s, on %d utterances, on %s",
                  number + 1, settings.crossfit, settings.model, len(data.texts), device())  # fmt: skip
         published = encoder_folder(settings.model)
