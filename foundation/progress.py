@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 QUIET_SECONDS = 60.0
+"""Seconds between two progress lines if the output is not a terminal."""
 
 
 class Progress(tqdm):

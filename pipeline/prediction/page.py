@@ -90,7 +90,7 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
             except UserError as error:
                 answer.append(_box("error", "#b00020", str(error)))
             except Exception:
-                log.exception("the page could not judge a recording")
+                log.exception("the page could not predict a recording")
                 answer.append(_box("error", "#b00020", "an internal error, which is not your fault; the terminal "
                                    "that runs this page has the details"))  # fmt: skip
 
@@ -115,7 +115,7 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
             recording = gr.File(label="Recording (video or sound)", file_types=list(MEDIA), elem_id="recording")
             transcript = gr.File(label="Transcript (srt, vtt, csv or txt)", file_types=list(SUFFIXES),
                                  elem_id="transcript")  # fmt: skip
-        button = gr.Button("Predict", variant="primary", elem_id="judge")
+        button = gr.Button("Predict", variant="primary", elem_id="predict")
         report = gr.HTML(elem_id="answer")
         button.click(work, [recording, transcript], report, concurrency_limit=1, api_visibility="private")
     return blocks

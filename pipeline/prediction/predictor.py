@@ -99,7 +99,7 @@ class Predictor:
             parts = -(-len(recording.rows) // self.bundle.turns)
             if parts > 1:
                 recording.notes.append(f"longer than any conversation that the model knows ({self.bundle.turns} "
-                                       f"turns): judged in {parts} parts")  # fmt: skip
+                                       f"turns): predicted in {parts} parts")  # fmt: skip
             end = begin + len(recording.rows)
             for places in np.array_split(np.arange(begin, end), parts):
                 self._predict_part(replace_dialogue(corpus, torch.from_numpy(places)), [found[i] for i in places])

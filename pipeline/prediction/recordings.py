@@ -87,7 +87,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
         )
     for kind, what in (("audio", "sound"), ("video", "picture")):
         if there and not any(getattr(row, kind) for row in rows):
-            notes.append(f"no {what} can be used: all utterances are judged without it")
+            notes.append(f"no {what} can be used: all utterances are predicted without it")
     files = [Path(path) for path in dict.fromkeys(row for row in (row.video for row in rows)) if path in known]
     files = files or [Path(path) for path in there]
     return Recording(name, lines, rows, notes, files, sum(known[str(file)][1].seconds for file in files))

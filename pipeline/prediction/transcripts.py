@@ -92,8 +92,8 @@ def _put_in_order(transcript: Transcript) -> None:
         overlapping += (line.start or 0.0) < latest - 1e-6
         latest = max(latest, line.end or math.inf)
     if overlapping:
-        transcript.notes.append(f"{overlapping} utterances begin before another has ended: each is judged by the sound "
-                                "and picture of its own interval, other voices included")  # fmt: skip
+        transcript.notes.append(f"{overlapping} utterances begin before another has ended: each is predicted from the "
+                                "sound and picture of its own interval, other voices included")  # fmt: skip
 
 
 def _name_speakers(transcript: Transcript) -> None:

@@ -93,9 +93,9 @@ def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...
         return {}
     counts = {}
     for split in ("validation", "test"):
-        judged = [row for row in rows if row.split == split]
-        predicted = np.array([np.argmax([float(shares[row.utterance_id][name]) for name in names]) for row in judged])
-        counts[split] = confusion(np.array([names.index(row.label) for row in judged]), predicted, len(names))
+        part = [row for row in rows if row.split == split]
+        predicted = np.array([np.argmax([float(shares[row.utterance_id][name]) for name in names]) for row in part])
+        counts[split] = confusion(np.array([names.index(row.label) for row in part]), predicted, len(names))
     found = {
         "accuracy": _rounded(accuracy(counts["test"])),
         "weighted_f1": _rounded(weighted_f1(counts["test"])),

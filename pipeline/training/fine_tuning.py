@@ -36,9 +36,9 @@ def finetune(
     from foundation.torch_setup import prepare_torch
 
     prepare_torch()
-    train, validation, judged = parts_of(rows)
+    train, validation, held_out = parts_of(rows)
     folds = folds_of(train, settings.crossfit, recipe.seed)
-    shares = torch.zeros(len(judged), len(order))
+    shares = torch.zeros(len(held_out), len(order))
     fits = []
     for number in range(settings.crossfit):
         data, chosen_on = training_data(train, validation, order, folds, number)
@@ -57,12 +57,12 @@ def finetune(
         )  # fmt: skip
         shutil.copytree(work, folder / str(number), ignore=shutil.ignore_patterns(text_training.FIT, ABOUT, HALVES))
         classifier = text_training.load(folder / str(number), settings, device())
-        shares += text_training.probabilities(classifier, [row.text for row in judged]) / settings.crossfit
+        shares += text_training.probabilities(classifier, [row.text for row in held_out]) / settings.crossfit
     for number, fit in enumerate(fits):
         log.info("text: encoder %d of %d: best of %d epochs is %d, validation weighted F1 %.2f",
                  number + 1, len(fits), len(fit.history), fit.best_epoch, fit.best_score)  # fmt: skip
     write_card({"fine_tuned": True, "encoders": [asdict(fit) for fit in fits], "folds": folds}, folder)
-    write_text_predictions(judged, shares.tolist(), order, folder)
+    write_text_predictions(held_out, shares.tolist(), order, folder)
 
 
 def parts_of(rows: list[Utterance]) -> tuple[list[Utterance], list[Utterance], list[Utterance]]:

@@ -16,6 +16,7 @@ from foundation.device import device
 from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
+from foundation.progress import QUIET_SECONDS
 from foundation.torch_setup import prepare_torch
 from foundation.workers import TaskLost, number_of_workers, spread_here
 from model.batching import Corpus
@@ -27,8 +28,6 @@ from pipeline.training.history import write_history
 from pipeline.training.loading import load_corpus
 from pipeline.training.store import Trained, found, model_config, trained
 
-QUIET_SECONDS = 60.0
-"""Seconds between two progress lines if the output is not a terminal."""
 RUNNING = "seed{}.running.json"
 """File in the folder of the trainings: the history so far of a seed that trains in another process."""
 

@@ -299,7 +299,7 @@ def test_weights_come_back_from_a_small_file_and_foreign_ones_are_refused(tmp_pa
         face_encoder.load(tmp_path / "gone.safetensors")
 
 
-def test_whitening_is_mean_and_deviation_of_counted_levels() -> None:
+def test_normalisation_is_mean_and_standard_deviation_of_counted_levels() -> None:
     pixels = np.random.default_rng(0).normal(120, 30, 5000).clip(0, 255).astype(np.uint8)
     assert grey_levels(np.bincount(pixels, minlength=256)) == pytest.approx((pixels.mean(), pixels.std()))
     assert grey_levels(np.bincount([7, 7], minlength=256)) == (7, 0)

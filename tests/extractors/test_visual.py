@@ -84,7 +84,7 @@ def test_faces_are_found_once_however_they_are_encoded(found: list[str], tmp_pat
     assert found == ["0", "1", "2"] * 2
 
 
-def test_faces_of_train_alone_decide_the_whitening(found: list[str], tmp_path: Path) -> None:
+def test_faces_of_train_alone_decide_the_normalisation(found: list[str], tmp_path: Path) -> None:
     of_one, _ = extracted(SETTINGS, WorkCache(tmp_path / "a"), rows("test", "train", "test"))
     of_two, _ = extracted(SETTINGS, WorkCache(tmp_path / "b"), rows("test", "train", "train"))
     pixels = np.random.default_rng(1).integers(0, 80, (1, 64, 64))
@@ -93,7 +93,7 @@ def test_faces_of_train_alone_decide_the_whitening(found: list[str], tmp_path: P
     assert of_two.normalisation[0] > of_one.normalisation[0]
 
 
-def test_without_faces_in_train_the_weights_own_whitening_serves(found: list[str], tmp_path: Path) -> None:
+def test_without_faces_in_train_the_weights_own_normalisation_serves(found: list[str], tmp_path: Path) -> None:
     extractor, _ = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "test"))
     weights = denseface.untrained()
     assert extractor.normalisation == (weights.mean, weights.std)
@@ -103,7 +103,7 @@ def test_without_faces_in_train_the_weights_own_whitening_serves(found: list[str
     assert other.normalisation == (101.5, 47.25)
 
 
-def test_the_encoder_sees_whitened_faces() -> None:
+def test_the_encoder_sees_normalised_faces() -> None:
     extractor = VisualExtractor(SETTINGS, Path("raw"))
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
     extractor.normalisation = (100.0, 50.0)
@@ -222,7 +222,7 @@ def test_a_film_that_was_changed_since_the_index_was_made_is_refused(looking: Lo
         looking.crops()
 
 
-def test_a_clip_that_is_lost_is_no_part_of_the_whitening_and_is_tried_again(
+def test_a_clip_that_is_lost_is_no_part_of_the_normalisation_and_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     level = Faces(np.full((2, 64, 64), 7, np.uint8), 2)
@@ -250,7 +250,7 @@ def test_pooling() -> None:
     np.testing.assert_allclose(pooled(values, "mean_std"), [2, 2, 1, 2])
 
 
-def test_faces_of_one_grey_level_are_whitened_without_a_division_by_zero(
+def test_faces_of_one_grey_level_are_normalised_without_a_division_by_zero(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     level = Faces(np.full((2, 64, 64), 7, np.uint8), 2)

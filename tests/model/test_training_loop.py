@@ -126,11 +126,11 @@ def answers(corpus: Corpus, split: str, weight: Tensor) -> tuple[np.ndarray, np.
 
 
 def f1(label: np.ndarray, predicted: np.ndarray) -> float:
-    """F1 of each class, 2 hits / (annotated + guessed), weighted by how often it is annotated; percent."""
+    """F1 of each class, 2 hits / (annotated + predicted), weighted by how often it is annotated; percent."""
     total = 0.0
     for c in range(CLASSES):
-        hits, annotated, guessed = ((label == c) & (predicted == c)).sum(), (label == c).sum(), (predicted == c).sum()
-        total += annotated * 2 * hits / max(annotated + guessed, 1)
+        hits, annotated, said = ((label == c) & (predicted == c)).sum(), (label == c).sum(), (predicted == c).sum()
+        total += annotated * 2 * hits / max(annotated + said, 1)
     return float(100 * total / len(label))
 
 
@@ -194,7 +194,7 @@ def test_the_example_tells_a_right_choice_of_the_epoch_from_wrong_ones() -> None
 def test_the_validation_score_is_the_weighted_f1_in_percent() -> None:
     label, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 0])
     found = weighted_f1(torch.from_numpy(label), torch.from_numpy(predicted))
-    # By hand: class 0 has 2 hits of 3 annotated and 4 guessed, class 1 has 1 of 2 and 2, class 2 none of 1 and 0.
+    # By hand: class 0 has 2 hits of 3 annotated and 4 predicted, class 1 has 1 of 2 and 2, class 2 none of 1 and 0.
     assert found == pytest.approx(100 * (3 * 4 / 7 + 2 * 2 / 4 + 0) / 6) == f1(label, predicted)
 
 

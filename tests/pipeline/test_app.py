@@ -53,7 +53,7 @@ def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words
         page.locator("#recording").get_by_text("talk").first.wait_for()
         page.locator("#transcript input[type=file]").set_input_files(tmp_path / "talk.csv")
         page.locator("#transcript").get_by_text("talk").first.wait_for()
-        page.locator("#judge").click()
+        page.locator("#predict").click()
         page.locator("#progress").wait_for()
         report = page.frame_locator("#report")
         report.locator("#timeline .lane button").first.wait_for()
@@ -65,7 +65,7 @@ def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words
         page.locator("#recording").get_by_text("broken").first.wait_for()
         page.locator("#transcript input[type=file]").set_input_files(tmp_path / "talk.csv")
         page.locator("#transcript").get_by_text("talk").first.wait_for()
-        page.locator("#judge").click()
+        page.locator("#predict").click()
         page.locator("#error").wait_for()
         assert "broken.mp4: is no recording that can be read" in page.locator("#error").inner_text()
     elsewhere = [one for one in asked if not one.startswith((address, "data:", "blob:"))]

@@ -260,7 +260,9 @@ def test_each_phase_trains_at_its_own_edge_and_is_judged_at_the_extractors(
     assert set(judged_at) == {(64, 64)}
 
 
-def test_faces_are_whitened_by_those_alone_that_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_are_normalised_by_those_alone_that_are_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class EnoughError(Exception):
         pass
 

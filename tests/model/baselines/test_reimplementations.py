@@ -1,4 +1,4 @@
-"""The models that no public code defines: what our reading of them promises."""
+"""The models that no public code defines: what our interpretation of them promises."""
 
 from dataclasses import replace
 

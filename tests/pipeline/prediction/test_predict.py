@@ -264,7 +264,7 @@ def test_more_speakers_and_turns_than_the_model_knows_are_judged_with_a_note(tra
     assert len(found) == 8
     assert all(one.probabilities.sum() == pytest.approx(1) for one in found)
     assert any("8 people speak" in note for note in recording.notes)
-    assert any("judged in 2 parts" in note for note in recording.notes)
+    assert any("predicted in 2 parts" in note for note in recording.notes)
 
 
 def test_a_fine_tuned_encoder_travels_in_the_bundle(

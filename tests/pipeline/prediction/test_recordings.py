@@ -41,7 +41,7 @@ def test_a_film_without_sound_or_picture_is_marked(
     found = read(write_clip(tmp_path / "talk.mp4", 1.0, **{kind: False}))
     assert [getattr(row, modality) for row in found.rows] == ["", ""]
     assert found.rows[0].problem == f"talk.mp4: has no {modality} stream"
-    assert f"no {what} can be used: all utterances are judged without it" in found.notes
+    assert f"no {what} can be used: all utterances are predicted without it" in found.notes
 
 
 def test_times_past_the_end_are_marked(read: Callable[..., Recording], tmp_path: Path) -> None:

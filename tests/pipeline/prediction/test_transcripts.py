@@ -64,8 +64,8 @@ def test_vtt_has_voices_and_overlaps_are_noted(tmp_path: Path) -> None:
     found = read(tmp_path, ".vtt", VTT)
     assert essence(found) == [("Ann Lee", "How are you & her?", 1.0, 2.5), ("Bob", "Fine.", 2.25, 4.0)]
     assert found.notes == [
-        "1 utterances begin before another has ended: each is judged by the sound and picture of its own interval, "
-        "other voices included"
+        "1 utterances begin before another has ended: each is predicted from the sound and picture of its own "
+        "interval, other voices included"
     ]
 
 
