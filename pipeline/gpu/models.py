@@ -19,9 +19,10 @@ from model.interface import ErcModel
 from model.registry import make_model
 from model.settings import TrainingSettings
 from model.training import fit, predict
+from pipeline.corpora.labels import MELD
 from pipeline.gpu.rows import CPU, TIMED, WARM, KilledError, Meter, Row, difference, interrupt, kill, same
 from pipeline.params import Params
-from pipeline.training.store import class_weights_of
+from pipeline.training.store import class_weights_of, model_config
 
 DIMS = {"text": 1024, "audio": 300, "visual": 342}
 CLASSES, SPEAKERS = 7, 3
@@ -63,13 +64,11 @@ def corpus_of(lengths: dict[str, list[int]]) -> Corpus:
     return Corpus(features, present, torch.randint(SPEAKERS, (total,), generator=draw), label, parts)
 
 
-def configuration(params: Params, name: str) -> dict[str, Any]:
-    """Of the model `name`, by params.yaml; MultiDAG has seen the whole training split after two epochs."""
-    form = {"dims": DIMS, "speakers": SPEAKERS, "classes": CLASSES}
-    if name == "cmath":
-        weights = {"gamma1": params.train["meld"].gamma1, "gamma2": params.train["meld"].gamma2}
-        return form | weights | params.model.model_dump(exclude={"name", "modalities"})
-    return form | params.baselines[name].model_dump() | ({"buckets": EPOCHS} if name == "multidag" else {})
+def configuration(params: Params, name: str, corpus: Corpus) -> dict[str, Any]:
+    """Configuration of the model `name` by params.yaml; MultiDAG's curriculum is cut to the epochs of the check."""
+    chosen = params.model_copy(update={"model": params.model.model_copy(update={"name": name})})
+    config = model_config(chosen, "meld", corpus, MELD)
+    return config | ({"buckets": EPOCHS} if name == "multidag" else {})
 
 
 def without_dropout(model: ErcModel) -> ErcModel:
@@ -82,7 +81,7 @@ def without_dropout(model: ErcModel) -> ErcModel:
 
 
 class Models:
-    """The check of models: the CPU's numbers are computed once a model."""
+    """The checks of the models. The CPU's numbers are computed once for each model."""
 
     def __init__(self, params: Params, device: torch.device) -> None:
         self.params, self.device = params, device
@@ -90,9 +89,8 @@ class Models:
         self._expected: dict[str, Tensor] = {}
 
     def check(self, row: Row) -> None:
-        make = partial(make_model, row.what, configuration(self.params, row.what))
-        meld = self.params.train["meld"].model_copy(update={"precision": row.precision, "epochs": EPOCHS})
-        settings = meld
+        make = partial(make_model, row.what, configuration(self.params, row.what, self.small))
+        settings = self.params.train["meld"].model_copy(update={"precision": row.precision, "epochs": EPOCHS})
         if row.what not in self._expected:
             threads = torch.get_num_threads()
             if self.device != CPU:  # to wait less; its last bits do not matter
@@ -110,16 +108,12 @@ class Models:
         self, make: Callable[[], ErcModel], settings: TrainingSettings, device: torch.device, killed: bool = False
     ) -> dict[str, Any]:
         """The checkpoint of a finished training, which was killed before the last epoch's checkpoint was written."""
+        weights = self._weights(settings)
         with TemporaryDirectory() as folder:
             file = Path(folder) / "seed0.pt"
             if killed:
-                interrupt(
-                    lambda: fit(
-                        make, self.small, settings, self._weights(settings), 0, device, file, 0.0, kill(EPOCHS)
-                    ),
-                    file,
-                )
-            fit(make, self.small, settings, self._weights(settings), 0, device, file, 1e9, lambda _: None)
+                interrupt(lambda: fit(make, self.small, settings, weights, 0, device, file, 0.0, kill(EPOCHS)), file)
+            fit(make, self.small, settings, weights, 0, device, file, 1e9, lambda _: None)
             stored: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
             return stored
 

@@ -1,4 +1,4 @@
-"""A row of the table that `gpu_check` prints, and what fills it: times, memory, launches, and what a kill leaves."""
+"""A row of the table that `gpu_check` prints, and the measurements in it."""
 
 import gc
 import io
@@ -19,12 +19,12 @@ from extractors.text.folders import first_line
 
 CPU = torch.device("cpu")
 WARM, TIMED = 3, 10
-"""Steps before the clock starts, and those that it times; one more has its kernels counted."""
+"""Steps before the timing, and timed steps; the kernels of one more step are counted."""
 
 
 @dataclass(slots=True)
 class Row:
-    """What was found of one model or encoder in one precision; None where there is nothing to be found."""
+    """Results for one model or encoder in one precision; None if a result does not apply."""
 
     what: str
     precision: str
@@ -36,9 +36,9 @@ class Row:
     megabytes: float | None = None
     kernels: int | None = None
     copies: int | None = None
-    """Between the card and the machine's memory, or inside the card, in such a step."""
+    """Copies between the card and the machine's memory, or inside the card, in one step."""
     skipped: int = 0
-    """Steps that float16's scaler left out, and the CPU took, so that the difference says nothing."""
+    """Steps that float16's scaler skipped. The CPU did them, so the difference is not judged."""
     warnings: list[str] = field(default_factory=list)
     error: str = ""
 
@@ -49,11 +49,11 @@ class Row:
 
 
 class KilledError(Exception):
-    """What ends a training on purpose."""
+    """Raised to end a training on purpose."""
 
 
 def kill(after: int) -> Callable[[object], None]:
-    """A function that ends the training which tells it of an epoch for the time `after`."""
+    """Make a function that ends a training when it is called for the `after`-th time, after that many epochs."""
     told = []
 
     def tell(news: object) -> None:
@@ -65,7 +65,7 @@ def kill(after: int) -> Callable[[object], None]:
 
 
 def interrupt(training: Callable[[], object], checkpoint: Path) -> None:
-    """Begin a `training` that ends before its time, and see that it leaves something to go on from."""
+    """Run a `training` that is killed on the way, and check that it leaves a checkpoint."""
     with suppress(KilledError):
         training()
     if not checkpoint.is_file():
@@ -88,7 +88,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 class Meter:
-    """Puts time, memory and launches of what a card does between two calls into a row."""
+    """Measures time, memory and kernel launches between two calls, and writes them into a row."""
 
     def __init__(self, row: Row, device: torch.device) -> None:
         self.row, self.cuda, self.since = row, device.type == "cuda", 0.0
@@ -125,7 +125,7 @@ class Meter:
         self.row.kernels = len(names) - self.row.copies or None
 
     def whole(self, work: Callable[[], object]) -> None:
-        """All that is to be known of `work`; on a CPU, for which a pass is long, from few of them."""
+        """Measure `work`: time, memory and launches. A CPU is slow, so it is measured on fewer passes."""
         for _ in range(WARM if self.cuda else 1):
             work()
         times = TIMED if self.cuda else 2
@@ -143,7 +143,7 @@ class Meter:
 
 
 def filled(row: Row, check: Callable[[Row], None]) -> Row:
-    """`row` with what `check` found, or with why it could not."""
+    """Run `check` on `row`; an error becomes the row's remark."""
     if torch.cuda.is_initialized():
         gc.collect()  # the row before must not count as this one's memory
     with warnings.catch_warnings(record=True) as told, redirect_stderr(io.StringIO()):  # without bars of progress

@@ -31,7 +31,7 @@ def table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     monkeypatch.setattr(models, "TIMED", 2)
     monkeypatch.setattr(models, "LENGTHS", {"train": [2, 1, 3, 2, 1, 2], "validation": [2, 3], "test": [2]})
     monkeypatch.setattr(models, "TURNS", {"train": [10] * 24, "validation": [1], "test": [1]})
-    monkeypatch.setattr(models, "configuration", lambda _, name: form | SMALL[name])
+    monkeypatch.setattr(models, "configuration", lambda _, name, __: form | SMALL[name])
 
     def run() -> tuple:
         code = 0
