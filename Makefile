@@ -40,7 +40,7 @@ bench: $(VENV)/ready ## time training steps, extraction and seeds side by side a
 	$(BIN)/python -m bench.seeds
 
 MODEL ?= models/demo
-app: $(VENV)/ready-app ## serve a local page that judges a recording by MODEL (models/demo); `make repro` trains it first
+app: $(VENV)/ready-app ## serve a local page that gives the emotions of a recording, by MODEL (models/demo); `make repro` trains it first
 	$(BIN)/python -m pipeline.app --model $(MODEL)
 
 environment: $(VENV)/ready ## only make the virtual environment in .venv

@@ -38,7 +38,7 @@ class Row:
     copies: int | None = None
     """Copies between the card and the machine's memory, or inside the card, in one step."""
     skipped: int = 0
-    """Steps that float16's scaler skipped. The CPU did them, so the difference is not judged."""
+    """Steps that float16's scaler skipped. The CPU did them, so the difference counts for nothing."""
     warnings: list[str] = field(default_factory=list)
     error: str = ""
 
