@@ -127,7 +127,7 @@ def main() -> None:
             )
             others = Counter(status for status in found.values() if status not in NOTICED | {"survived", "no tests"})
             if others:
-                print(f"{name}: not judged: {dict(others)}", file=sys.stderr)
+                print(f"{name}: without a verdict: {dict(others)}", file=sys.stderr)
             survivors += [mutmut(work, "show", fault) for fault, status in found.items() if status not in NOTICED]
     print("\n".join(["", "What survived:", "", *survivors]))
 

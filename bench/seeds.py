@@ -1,6 +1,6 @@
 """Seeds side by side, a process and a thread each, against one after the other with all threads of torch.
 
-    python -m bench.seeds           a few minutes
+    python -m bench.seeds           about a quarter of an hour
 
 Each way is timed on an idle machine and beside a process that keeps one core busy, in one run. The corpora are random
 numbers in the shapes of the synthetic corpus, of a small corpus with three modalities, and of MELD's text; the models

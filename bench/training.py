@@ -24,6 +24,7 @@ from model.batching import Batch
 from model.interface import ErcModel
 from model.registry import MODELS, make_model
 from pipeline.params import load_params
+from pipeline.training.store import NOT_OF_MODEL
 
 DIALOGUES, TURNS, DIMS, DIM = 16, 110, {"text": 1024, "audio": 1582, "visual": 342}, 500
 FORM = {"dims": DIMS, "speakers": 2, "classes": 6}
@@ -78,7 +79,10 @@ def parameters(model: ErcModel) -> float:
 
 
 def time_cmath(batch: Batch) -> None:
-    model = make_model("cmath", {**FORM, "dim": DIM, "heads": 10, "feature_dropout": 0.3})
+    params = load_params()
+    weights = {"gamma1": params.train["iemocap"].gamma1, "gamma2": params.train["iemocap"].gamma2}
+    settings = params.model.model_dump(exclude=set(NOT_OF_MODEL)) | {"dim": DIM, "heads": 10, "feature_dropout": 0.3}
+    model = make_model("cmath", {**FORM, **settings, **weights})
     step = training_step(model, batch)
     with FlopCounterMode(display=False) as counter:
         step()

@@ -352,7 +352,7 @@ def text_encoder(one: Comparison) -> Section:
     ]  # fmt: skip
     seen = [
         f"Fine-tuning the encoder on train changes CMATH by {in_words(against['frozen'])}.",
-        "CMATH with all its modalities less the fine-tuned encoder alone, which judges an utterance at a time: "
+        "CMATH with all its modalities less the fine-tuned encoder alone, which sees one utterance at a time: "
         f"{lone['difference']:+.2f} points (95 % of the resampled differences: {lone['low']:.2f} to "
         f"{lone['high']:.2f}; p = {lone['p_utterances_holm']:.4f} over utterances). The encoder is one "
         "training, so that nothing can be said over seeds.",

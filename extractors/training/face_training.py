@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
+from transformers.optimization import get_cosine_schedule_with_warmup
 
 from extractors.settings import FaceTrainingSettings
 from extractors.visual.denseface import DenseFace
 from extractors.visual.faces import EDGE
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.torch_setup import seed_of
+
+RISE = 0.2
+"""Fraction of all steps in which the learning rate rises to its peak."""
 
 
 @dataclass(slots=True)
@@ -101,24 +105,23 @@ def train(
                                 weight_decay=recipe.weight_decay)  # fmt: skip
     steps = len(faces) // recipe.batch
     edges = [phase.edge for phase in recipe.phases for _ in range(phase.epochs)]
-    state = FaceTrainingState()
+    total, state = steps * len(edges), FaceTrainingState()
     if stored := load_checkpoint(checkpoint):
         network.load_state_dict(stored["network"])
         optimizer.load_state_dict(stored["optimizer"])
         state = FaceTrainingState(**stored["state"])
-        say(f"resuming at step {state.step} of {steps * len(edges)}")
+        say(f"resuming at step {state.step} of {total}")
+    schedule = get_cosine_schedule_with_warmup(optimizer, round(RISE * total), total, last_epoch=state.step - 1)
     # bfloat16 needs no loss scaling, so CPU and GPU use the same code; batch-norm statistics stay float32.
     autocast = torch.autocast(device.type, torch.bfloat16)
     saved = time.monotonic()
-    with tqdm(total=steps * len(edges), initial=state.step, unit="step", disable=None) as progress:
-        while state.step < steps * len(edges):
+    with tqdm(total=total, initial=state.step, unit="step", disable=None) as progress:
+        while state.step < total:
             epoch, place = divmod(state.step, steps)
             torch.manual_seed(seed_of(recipe.seed, epoch))
             order = torch.randperm(len(faces))
             torch.manual_seed(seed_of(recipe.seed, 7919 * (state.step + 1)))
             chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * _one_cycle((state.step + 1) / (steps * len(edges)))
             network.train()
             seen = augmented(faces[chosen], edges[epoch], recipe).to(device)
             with autocast:
@@ -127,6 +130,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+            schedule.step()
             state.step += 1
             state.loss_sum += float(loss.detach())
             progress.update()
@@ -147,8 +151,3 @@ def train(
                                 state={name: getattr(state, name) for name in state.__dataclass_fields__})  # fmt: skip
                 saved = time.monotonic()
     return state
-
-
-def _one_cycle(done: float, rise: float = 0.2) -> float:
-    """Factor on the peak learning rate after the fraction `done` of all steps: linear up, then a half cosine down."""
-    return done / rise if done < rise else 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))

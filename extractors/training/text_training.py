@@ -19,6 +19,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
+from transformers.optimization import get_polynomial_decay_schedule_with_warmup
 
 from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe, TextSettings
@@ -105,14 +106,6 @@ def steps(lengths: list[int], recipe: FineTuningRecipe, epoch: int) -> Iterator[
         yield [step[at : at + recipe.batch] for at in range(0, len(step), recipe.batch)]
 
 
-def share_of_peak(step: int, total: int, recipe: FineTuningRecipe) -> float:
-    """Factor on the peak learning rate at `step` of `total`, counted from 1: linear up, then a polynomial down."""
-    rise = recipe.warmup * total
-    if step <= rise:
-        return step / rise
-    return float((1 - (step - rise) / (total - rise + 1)) ** recipe.decay)
-
-
 def identity(
     published: Path,
     settings: TextSettings,
@@ -170,6 +163,9 @@ def train(
     lengths, order = [len(ids) for ids in tokens], list[list[list[int]]]()
     an_epoch = math.ceil(len(tokens) / (recipe.batch * recipe.accumulation))
     total = an_epoch * recipe.epochs
+    rise = min(round(recipe.warmup * total), total - 1)
+    schedule = get_polynomial_decay_schedule_with_warmup(optimizer, rise, total, lr_end=0.0, power=recipe.decay,
+                                                         last_epoch=state.step - 1)  # fmt: skip
     if state.step:
         say(f"resuming at step {state.step} of {total}")
     saved = time.monotonic()
@@ -179,9 +175,8 @@ def train(
             if not place or not order:
                 order = list(steps(lengths, recipe, epoch + 1))
             torch.manual_seed(seed_of(recipe.seed, 7919 * (state.step + 1)))
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * share_of_peak(state.step + 1, total, recipe)
             state.loss_sum += _step(classifier, optimizer, order[place], tokens, label)
+            schedule.step()
             state.step += 1
             progress.update()
             ends = place + 1 == an_epoch

@@ -21,7 +21,6 @@ from extractors.training.text_training import (
     copy_settings,
     load,
     probabilities,
-    share_of_peak,
     steps,
     train,
 )
@@ -63,14 +62,34 @@ def test_an_epochs_steps_take_each_utterance_once_with_its_like() -> None:
     assert epoch != list(steps(lengths, recipe(batch=8, accumulation=4, seed=1), 1))
 
 
-def test_the_rate_rises_on_a_line_and_falls_on_a_polynomial() -> None:
-    rates = [share_of_peak(step, 100, recipe(warmup=0.1)) for step in range(1, 101)]
-    assert rates[:10] == pytest.approx(np.linspace(0.1, 1, 10))
-    assert np.diff(rates[9:]) == pytest.approx(-1 / 91)
-    assert 0 < rates[-1] < 0.02
-    squared = [share_of_peak(step, 100, recipe(warmup=0.1, decay=2.0)) for step in range(1, 101)]
-    assert squared[10:] == pytest.approx(np.square(rates[10:]))
-    assert all(0 < share_of_peak(step, 2, recipe(warmup=warmup)) <= 1 for step in (1, 2) for warmup in (0.0, 1.0))
+def test_the_rate_rises_on_a_line_and_falls_on_a_polynomial_also_after_a_kill(
+    tiny_roberta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watched(optimizer: torch.optim.AdamW) -> None:
+        if len(rates) == 7:
+            monkeypatch.setattr(torch.optim.AdamW, "step", resumed)
+            raise KeyboardInterrupt
+        resumed(optimizer)
+
+    def resumed(optimizer: torch.optim.AdamW) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        step(optimizer)
+
+    changes = {"warmup": 0.4, "decay": 2.0, "epochs": 2, "patience": 2}  # 10 steps of 8 utterances
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_roberta, text_settings(tiny_roberta), recipe(**changes), lines(40, 0), lines(20, 1), 2, CPU,
+              tmp_path / "fit", seconds_between_checkpoints=0.0, say=lambda _: None)  # fmt: skip
+    trained(tmp_path / "fit", tiny_roberta, **changes)
+    shares = [0, 1 / 4, 2 / 4, 3 / 4, 1, 25 / 36, 16 / 36, 9 / 36, 4 / 36, 1 / 36]
+    assert rates == pytest.approx(1e-3 * np.array(shares))
+
+
+def test_a_warmup_over_all_steps_is_no_division_by_zero(tiny_roberta: Path, tmp_path: Path) -> None:
+    assert trained(tmp_path / "fit", tiny_roberta, warmup=1.0, epochs=1).history[0]["loss"] > 0
 
 
 def test_passes_that_are_accumulated_are_one_large_batch(tmp_path: Path) -> None:

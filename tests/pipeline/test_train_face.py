@@ -238,18 +238,18 @@ def test_the_rate_rises_to_its_peak_in_a_fifth_of_the_steps_and_falls_to_nothing
                         lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))  # fmt: skip
     trained_on_noise(tmp_path, batch=2)
     assert len(rates) == 8
-    assert rates[0] == pytest.approx(0.05 * 0.125 / 0.2)  # an eighth of the steps is done
-    assert rates[1:] == pytest.approx(0.025 * (1 + np.cos(np.pi * (np.arange(2, 9) / 8 - 0.2) / 0.8)))
+    assert rates[:3] == pytest.approx([0, 0.025, 0.05])  # a fifth of 8 steps are 2
+    assert rates[2:] == pytest.approx(0.025 * (1 + np.cos(np.pi * np.arange(6) / 6)))
 
 
-def test_each_phase_trains_at_its_own_edge_and_is_judged_at_the_extractors(
+def test_each_phase_trains_at_its_own_edge_and_is_scored_at_the_extractors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained_at, judged_at = [], []
+    trained_at, scored_at = [], []
     forward = DenseFace.forward
 
     def watched(network: DenseFace, faces: torch.Tensor) -> torch.Tensor:
-        (trained_at if network.training else judged_at).append(tuple(faces.shape[-2:]))
+        (trained_at if network.training else scored_at).append(tuple(faces.shape[-2:]))
         return forward(network, faces)
 
     monkeypatch.setattr(DenseFace, "forward", watched)
@@ -257,7 +257,7 @@ def test_each_phase_trains_at_its_own_edge_and_is_judged_at_the_extractors(
     train(faces, targets, (faces[:4], targets[:4]), changed(STILL, phases=[(16, 1), (24, 2)], batch=6), CPU,
           tmp_path / "c", say=lambda _: None)  # fmt: skip
     assert trained_at == [(16, 16)] * 2 + [(24, 24)] * 4
-    assert set(judged_at) == {(64, 64)}
+    assert set(scored_at) == {(64, 64)}
 
 
 def test_faces_are_normalised_by_those_alone_that_are_trained_on(

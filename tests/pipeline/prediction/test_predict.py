@@ -121,7 +121,7 @@ def test_parity_holds_for_halves_of_iemocaps_films(tmp_path: Path) -> None:
     compare_with_evaluate(project, "iemocap", raw, tmp_path)
 
 
-def test_a_bundle_alone_judges_text_anywhere(
+def test_a_bundle_alone_predicts_text_anywhere(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(trained / "models/demo/bundle", tmp_path / "carried")
@@ -159,7 +159,7 @@ def test_a_bundle_has_nothing_of_the_training_data(trained: Path) -> None:
                 assert not trace or trace.encode() not in content
 
 
-def test_films_in_a_folder_are_judged_one_by_one_and_the_broken_one_is_named(
+def test_films_in_a_folder_are_predicted_one_by_one_and_the_broken_one_is_named(
     trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("one", "two"):
@@ -233,7 +233,7 @@ def test_a_copy_of_the_text_encoder_can_lie_anywhere(carried: Callable[..., Path
     assert (tmp_path / "out/predictions.csv").is_file()
 
 
-def test_what_is_no_model_and_what_cannot_be_judged_is_said(trained: Path, tmp_path: Path) -> None:
+def test_what_is_no_model_and_what_cannot_be_predicted_is_said(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "chat.txt").write_text(CHAT)
     model = trained / "models/demo"
     with pytest.raises(UserError, match=r"it is no trained model. `dvc repro` trains one"):
@@ -255,7 +255,7 @@ def test_what_is_no_model_and_what_cannot_be_judged_is_said(trained: Path, tmp_p
         command(lambda: predict("--model", model))
 
 
-def test_more_speakers_and_turns_than_the_model_knows_are_judged_with_a_note(trained: Path, tmp_path: Path) -> None:
+def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(trained: Path, tmp_path: Path) -> None:
     chat = tmp_path / "chat.txt"
     chat.write_text("".join(f"P{'abcdefgh'[turn]}: Well, number {turn}.\n" for turn in range(8)))
     predictor = Predictor(trained / "models/demo")

@@ -1,0 +1,39 @@
+"""What `make bench` runs goes through, on small shapes: its figures are only as good as its last run."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from bench import seeds, training
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """The number of threads that the tests after this one expect."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_steps_of_cmath_and_of_baselines_are_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training, "DIALOGUES", 2)
+    monkeypatch.setattr(training, "TURNS", 3)
+    monkeypatch.setattr(training, "DIM", 20)
+    monkeypatch.setattr("sys.argv", ["bench.training", "--models", "cmath", "scmm"])
+    training.main()
+    said = capsys.readouterr().out
+    assert "CMATH, 2 x 3 turns, width 20" in said
+    assert float(re.search(r"^  ratio +([0-9.]+)$", said, re.MULTILINE)[1]) >= 0
+    assert re.search(r"^scmm +[0-9.]+ +[0-9.]+ s   -$", said, re.MULTILINE)
+
+
+def test_a_seed_trains_for_the_epochs_of_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[int] = []
+    fit = seeds.fit
+    monkeypatch.setattr(seeds, "fit", lambda *given, **named: epochs.append(len(fit(*given, **named).history)))
+    seeds.train(seeds.Shape("tiny", "meld", (("text", 4),), dialogues=3, turns=2, epochs=2), seed=0)
+    assert epochs == [2]
