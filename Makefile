@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 # Stages run as `python -m …`: with the environment's programs first, DVC finds the right one.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
-# A test process a core; the tests of one file stay together, for they share what is slow to make.
-PARALLEL := -n auto --dist loadfile
+# A test process a core. The tests of one file stay together, for they share what is slow to make; files start in the order of
+# tests/conftest.py, or the longest would start last and run alone.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'

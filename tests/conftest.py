@@ -1,9 +1,12 @@
 """Media and corpora made on the spot: the tests need neither data nor network."""
 
-import pipeline  # noqa: F401, I001 (first, for it sets the arithmetic, which numpy reads when it is imported)
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # with a test process a core, two threads each would wait for one another
+
+import pipeline  # noqa: F401, I001 (before numpy, which reads the arithmetic that it sets)
 
 import csv
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -24,8 +27,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow files first: with a process a core, none of them is then left to run alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Slow files first, and of them those named in LONGEST: none is then left to run alone at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.name not in LONGEST))
+
+
+LONGEST = ("test_repro.py", "test_resume.py", "test_demo.py", "test_train_face.py")
+"""Files that take minutes."""
 
 
 MELD_COLUMNS = [
