@@ -1,7 +1,8 @@
 """Reader of MELD.Raw: three CSV files and a folder of clips per split, as unpacked or with all in one folder.
 
 It handles the irregularities of the release: two encodings, two time formats, gaps in Utterance_ID, corrected versions
-of test clips, clips without a row, rows without a clip, an utterance that ends before it starts, AppleDouble files.
+of test clips, clips without a row, rows without a clip, an utterance that ends before it starts, AppleDouble files; and
+texts that lost their apostrophes, as those of several copies did.
 """
 
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from pipeline.corpora.labels import MELD as LABELS
+from pipeline.corpora.lost_characters import notes_on, repaired
 from pipeline.corpora.raw_corpus import RawCorpus, table
 
 FILES = {  # split: annotations, folder of clips
@@ -24,6 +26,9 @@ CLIP = re.compile(r"(?P<corrected>final_videos_test)?(?P<key>dia\d+_utt\d+)\.mp4
 TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})[,.]([0-9]{1,3})")
 KNOWN = {"train": (9989, range(1039)), "validation": (1109, range(114)), "test": (2610, range(280))}
 """Number of utterances, and dialogue numbers, of each published file (except dialogue NEVER_PUBLISHED of train)."""
+APOSTROPHES = {"train": 5737, "validation": 644, "test": 1554}
+"""Number of apostrophes (APOSTROPHE) in the texts of each published file, after repair."""
+APOSTROPHE = re.compile("['‘’]")
 NEVER_PUBLISHED = 60
 """Dialogue number of train that has no row in any published copy."""
 NAMED = 10
@@ -69,6 +74,11 @@ def _compare_with_release(result: RawCorpus, raw: Path) -> None:
                 f"{file.relative_to(raw)}: {len(part)} utterances in {len(found)} dialogues; the published file has "
                 f"{utterances} in {len(published)}" + (f" (lacking: dialogue {lacking})" if lacking else "")
             )
+        elif (written := sum(len(APOSTROPHE.findall(row.text)) for row in part)) < APOSTROPHES[split]:
+            result.differences.append(
+                f"{file.relative_to(raw)}: {written} apostrophes in its texts; those of the published file have "
+                f"{APOSTROPHES[split]}: the others are lost, or were written as another character"
+            )
         if split == "train" and NEVER_PUBLISHED not in found:
             result.notes.append(
                 f"{file.relative_to(raw)}: dialogue {NEVER_PUBLISHED} is missing, as in every copy; counts of 1,153 "
@@ -99,13 +109,15 @@ def _split(
 ) -> None:
     """Add one split; used clips are removed from `clips`, so that only clips without a row remain."""
     media = set(modalities) & {"audio", "visual"}
+    written: list[tuple[int, str, str]] = []
     for dialogue, utterances in sorted(_dialogues(file).items()):
         numbers: dict[str, int] = {}
         for turn, (utterance, (line, values)) in enumerate(sorted(utterances.items())):
             key = f"dia{dialogue}_utt{utterance}"
             clip = clips.pop(key, None)
             path = clip.relative_to(raw).as_posix() if clip else ""
-            speaker = values["Speaker"].strip()
+            speaker, text = repaired(values["Speaker"]).strip(), repaired(values["Utterance"])
+            written.append((line, f"{values['Speaker'].strip()}: {values['Utterance']}", f"{speaker}: {text}"))
             result.speakers.append(speaker)
             result.rows.append(
                 Utterance(
@@ -114,7 +126,7 @@ def _split(
                     turn=turn,
                     speaker=numbers.setdefault(speaker, len(numbers)),
                     split=split,
-                    text=" ".join(unicodedata.normalize("NFC", values["Utterance"]).split()),
+                    text=" ".join(unicodedata.normalize("NFC", text).split()),
                     label=values["Emotion"].strip().lower(),
                     audio=path if "audio" in media else "",
                     video=path if "visual" in media else "",
@@ -126,6 +138,7 @@ def _split(
                 result.stated[f"{split}_{key}"] = end - start
             elif start is not None and end is not None:
                 result.notes.append(f"{file.relative_to(raw)}, line {line}: {key} ends before it starts")
+    result.notes += notes_on(file.relative_to(raw).as_posix(), sorted(written))
 
 
 def _dialogues(file: Path) -> dict[int, dict[int, tuple[int, dict[str, str]]]]:

@@ -267,6 +267,7 @@ def published(raw: Path, lost: tuple[int, int] | None = None) -> Path:
         dialogues = [number for number in numbers if split != "train" or number != reader.NEVER_PUBLISHED]
         rows: list[dict[str, object]] = [{"Dialogue_ID": d, "Utterance_ID": 0} for d in dialogues]
         rows += [{"Dialogue_ID": 1, "Utterance_ID": u} for u in range(1, utterances - len(dialogues) + 1)]
+        rows[0]["Utterance"] = "’" * reader.APOSTROPHES[split]
         if split == "train" and lost:
             rows = [row for row in rows if row["Dialogue_ID"] != lost[0]][: -lost[1]]
         write_meld_csv(raw / annotations, rows)
@@ -288,6 +289,16 @@ def test_a_full_release_that_lacks_something_names_the_file(tmp_path: Path) -> N
     assert raw_corpus.differences == [
         "train_sent_emo.csv: 9984 utterances in 1037 dialogues; the published file has 9989 in 1038 "
         "(lacking: dialogue 700)"
+    ]
+
+
+def test_a_full_release_without_its_apostrophes_is_not_taken_for_the_published_one(tmp_path: Path) -> None:
+    raw = published(tmp_path)
+    file = raw / "test_sent_emo.csv"
+    file.write_text(file.read_text("utf-8").replace("’’", "’"), "utf-8")
+    assert reader.read(raw, ["text"]).differences == [
+        "test_sent_emo.csv: 777 apostrophes in its texts; those of the published file have 1554: the others are lost, "
+        "or were written as another character"
     ]
 
 
