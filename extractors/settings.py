@@ -33,8 +33,9 @@ class TextSettings(Settings):
 
     model: Annotated[str, Field(min_length=1)] = "roberta-large"
     """Encoder: `minilm`, a folder with a transformers encoder, or the name of one on the Hugging Face hub."""
-    pooling: Literal["auto", "first", "mean"] = "auto"
-    """Pooling of the token vectors: as the encoder was trained, the first token, or the mean."""
+    pooling: Literal["auto", "first", "last", "mean", "weighted_mean", "mean_sqrt_len", "max"] = "auto"
+    """Pooling of the token vectors: as the encoder was trained, one token, the mean, the mean with weights 1, 2, 3, …
+    from the first token on, the sum divided by the square root of their number, or the maximum of each column."""
     layers: Literal["last", "last4"] = "last"
     """Layers whose token vectors are used: the last one, or the mean of the last four."""
     max_tokens: Annotated[int, Field(ge=8)] = 512

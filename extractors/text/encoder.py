@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig,
 
 from extractors.result import ExtractorError
 from extractors.settings import TextSettings
-from extractors.text.folders import first_line, pooling_of
+from extractors.text.folders import first_line
+from extractors.text.pooling import REMEDY, is_encoder_decoder, pooling_of
 
 BATCH_TOKENS = 4096
 """Tokens per pass of the encoder, including padding; on CUDA one per MiB of GPU memory, if that is more."""
@@ -38,6 +40,8 @@ class Encoder:
             for name in ("hidden_dropout_prob", "dropout"):  # BERT, RoBERTa and most others; DistilBERT
                 if dropout is not None and hasattr(config, name):
                     setattr(config, name, dropout)
+            if hasattr(config, "use_cache"):
+                config.use_cache = False  # what a causal network keeps for the next token is not needed
             options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
             self.network = AutoModel.from_pretrained(
                 folder,
@@ -47,18 +51,28 @@ class Encoder:
                 weights_only=True,
                 **options,
             )
-        except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+            self.dim = int(config.hidden_size)
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
             raise ExtractorError(f"{folder}: is no encoder that transformers can load ({first_line(error)}); "
                                  f"text's `model` in params.yaml is {settings.model!r}") from None  # fmt: skip
         if settings.layers == "last4" and config.num_hidden_layers < 4:
             raise ExtractorError(f"text's `layers` in params.yaml is 'last4', but the encoder {settings.model!r} has "
                                  f"only {config.num_hidden_layers}: use `last`")  # fmt: skip
+        if is_encoder_decoder(folder):
+            if dropout is not None:
+                raise ExtractorError(f"text's `finetune` in params.yaml is true, but {settings.model!r} has an encoder "
+                                     "and a decoder, which cannot be fine-tuned here: set `finetune` to false, or take "
+                                     "an encoder such as roberta-large")  # fmt: skip
+            self.network = self.network.get_encoder()
         self.network.eval().to(device)
         self.folder, self.device, self.layers = folder, device, settings.layers
-        self.dim = int(config.hidden_size)
         self.pooling = pooling_of(folder, settings)
         self.max_tokens = _max_tokens(config, settings)
         self.padding = config.pad_token_id or 0
+        if self.pooling == "first" and not self._first_sees_the_rest():
+            raise ExtractorError(f"{folder}: is a causal network, whose first token sees nothing behind it, so that "
+                                 "all texts that begin with the same word would have the same vector; "
+                                 f"{REMEDY.replace('first, ', '')}")  # fmt: skip
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, including special tokens, cut to `max_tokens`."""
@@ -79,10 +93,16 @@ class Encoder:
             states = torch.stack([layer.float() for layer in output.hidden_states[-4:]]).mean(0)
         else:
             states = output.last_hidden_state.float()
-        if self.pooling == "first":
-            return states[:, 0]
-        weight = mask.unsqueeze(-1)
-        return (states * weight).sum(1) / weight.sum(1)
+        return pooled(states, mask, self.pooling)
+
+    @torch.inference_mode()
+    def _first_sees_the_rest(self) -> bool:
+        """Whether another last token changes the vector of the first one; tried with three ordinary tokens."""
+        special = {*self.tokenizer.all_special_ids, self.padding}
+        ordinary = (number for number in range(len(self.tokenizer)) if number not in special)
+        first, *lasts = islice(ordinary, 3)
+        one, other = (self.vectors([[first, lasts[0], last]]) for last in lasts)
+        return not torch.equal(one, other)
 
     @torch.inference_mode()
     def vectors_of(self, tokens: list[list[int]]) -> np.ndarray:
@@ -93,6 +113,28 @@ class Encoder:
     def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of `texts`, float32 [texts, dim] on the CPU."""
         return self.vectors(self.tokens(texts)).cpu()
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Pool the token vectors `states` [texts, tokens, dim] to [texts, dim].
+
+    Args:
+        mask: 1 for a token, 0 for padding, int64 [texts, tokens]; padding may stand on either side.
+        pooling: value of `pooling` of section text, but `auto`.
+    """
+    weight, each = mask.unsqueeze(-1), torch.arange(len(states), device=states.device)
+    match pooling:
+        case "first":
+            return states[each, mask.argmax(1)]
+        case "last":
+            return states[each, mask.shape[1] - 1 - mask.flip(1).argmax(1)]
+        case "max":
+            return states.masked_fill(weight == 0, -torch.inf).amax(1)
+        case "mean_sqrt_len":
+            return (states * weight).sum(1) / weight.sum(1).sqrt()
+        case "weighted_mean":
+            weight = mask.cumsum(1).mul(mask).unsqueeze(-1)
+    return (states * weight).sum(1) / weight.sum(1)
 
 
 def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:

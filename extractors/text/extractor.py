@@ -18,7 +18,8 @@ import numpy as np
 from extractors.cache import Cache
 from extractors.result import ExtractorError, Result
 from extractors.settings import TextSettings
-from extractors.text.folders import checksum, encoder_folder, fine_tuned, pooling_of
+from extractors.text.folders import checksum, encoder_folder, fine_tuned
+from extractors.text.pooling import is_encoder_decoder, pooling_of
 from extractors.utterance import ABOUT, Utterance, key_of
 from foundation.device import device, device_type
 from foundation.spread import engine, spread
@@ -149,6 +150,7 @@ def _identity(settings: TextSettings, folders: list[Path]) -> dict[str, object]:
     known = settings.model_dump(exclude=set(IN_CHECKSUMS if folders else IN_CHECKSUMS | OF_ENCODER))
     if folders:
         known |= {"encoders": [checksum(folder) for folder in folders], "pooling": pooling_of(folders[0], settings)}
+        known |= {"part": "encoder"} if is_encoder_decoder(folders[0]) else {}
     return {
         **known,
         "modality": "text",
@@ -166,9 +168,9 @@ def identity_of(settings: TextSettings, fitted: Path) -> dict[str, object]:
     """
     try:
         folders = fine_tuned(fitted)[0] if settings.finetune else [encoder_folder(settings.model, fetch=False)]
+        return _identity(settings, folders)
     except ExtractorError:
-        folders = []
-    return _identity(settings, folders)
+        return _identity(settings, [])
 
 
 _worker: dict = {}

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from extractors.result import ExtractorError
-from extractors.settings import TextSettings
 from foundation.folders import root
 
 FILES = ["*.json", "*.txt", "model*.safetensors"]
@@ -91,19 +90,6 @@ def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
         raise ExtractorError(f"text's `finetune` in params.yaml is true, but {folder} has no fine-tuned encoder: "
                              "`dvc repro` makes it")  # fmt: skip
     return [folder / str(number) for number in range(len(card["encoders"]))], card["folds"]
-
-
-def own_pooling(folder: Path) -> str:
-    """Pooling that the encoder was trained with; a sentence encoder has a file for it, others use the first token."""
-    file = folder / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return "first"
-    return "mean" if json.loads(file.read_text()).get("pooling_mode_mean_tokens") else "first"
-
-
-def pooling_of(folder: Path, settings: TextSettings) -> str:
-    """Pooling for the encoder in `folder` according to `settings`."""
-    return own_pooling(folder) if settings.pooling == "auto" else settings.pooling
 
 
 def encoder_files(folder: Path) -> list[Path]:

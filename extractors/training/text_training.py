@@ -24,7 +24,8 @@ from transformers.optimization import get_polynomial_decay_schedule_with_warmup
 from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe, TextSettings
 from extractors.text.encoder import Encoder, batches
-from extractors.text.folders import checksum, pooling_of
+from extractors.text.folders import checksum
+from extractors.text.pooling import pooling_file, pooling_of
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.files import whole, write_whole
 from foundation.identity import code_digest
@@ -245,7 +246,7 @@ def load(folder: Path, settings: TextSettings, device: torch.device) -> Classifi
 
 def copy_settings(published: Path, folder: Path) -> None:
     """Copy configuration, vocabulary and pooling of the `published` encoder, which fine-tuning does not change."""
-    for file in (*published.glob("*.json"), *published.glob("*.txt"), *published.glob("1_Pooling/*.json")):
+    for file in (*published.glob("*.json"), *published.glob("*.txt"), *pooling_file(published).parent.glob("*.json")):
         if not file.name.endswith(".index.json"):  # the index of weights that are split into several files
             target = folder / file.relative_to(published)
             target.parent.mkdir(exist_ok=True)

@@ -1,10 +1,11 @@
 """Tiny encoders made on the spot, in the layout of roberta-large's folder, and settings for them."""
 
+import shutil
 from pathlib import Path
 
 import torch
 from tokenizers import ByteLevelBPETokenizer
-from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+from transformers import PreTrainedModel, RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from extractors.settings import TextSettings
 
@@ -34,6 +35,16 @@ def write_roberta(folder: Path, layers: int = 4, dropout: float = 0.1, seed: int
         attention_probs_dropout_prob=dropout,
     )
     RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def write_network(folder: Path, tokenizer: Path, network: PreTrainedModel) -> Path:
+    """Another network, of the vocabulary of `write_roberta`, with that encoder's tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (*tokenizer.glob("tokenizer*.json"), *tokenizer.glob("*.txt"), tokenizer / "vocab.json"):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    network.save_pretrained(folder)
     return folder
 
 

@@ -14,7 +14,8 @@ from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe
 from extractors.text.encoder import Encoder
 from extractors.text.extractor import TextExtractor
-from extractors.text.folders import encoder_folder, own_pooling
+from extractors.text.folders import encoder_folder
+from extractors.text.pooling import own_pooling
 from extractors.training.text_training import (
     Labelled,
     TextTrainingState,
