@@ -25,6 +25,7 @@ from extractors.visual.faces import Box, crop, detector, followed, steadiest
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
 from pipeline.params import Params
+from pipeline.scoring.fonts import drawable
 from pipeline.stage import parser, raw_folder, start
 
 UTTERANCES = 10
@@ -90,10 +91,13 @@ def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], 
     figure.suptitle(f"{title}. Left: frames; right: what the encoder sees")
     for axes in grid.flat:
         axes.set_axis_off()
-    for line, one in zip(grid, samples, strict=False):
+    names = drawable([one.row.utterance_id for one in samples], "utterance")
+    labels = list(dict.fromkeys(one.row.label for one in samples))
+    words = dict(zip(labels, drawable(labels), strict=True))
+    for line, one, name in zip(grid, samples, names, strict=False):
         found = sum(box is not None for box in one.chosen)
         what = one.problem or f"{found} of {len(one.pictures)} frames with a face"
-        line[0].set_title(f"{one.row.utterance_id} ({one.row.label}): {what}", fontsize=8, loc="left")
+        line[0].set_title(f"{name} ({words[one.row.label]}): {what}", fontsize=8, loc="left")
         places = np.linspace(0, len(one.pictures) - 1, min(SHOWN, len(one.pictures))).round().astype(int)
         for column, place in enumerate(places):
             line[column].imshow(one.pictures[place])

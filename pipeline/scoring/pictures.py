@@ -13,6 +13,8 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import confusion_matrix
 from threadpoolctl import threadpool_limits
 
+from pipeline.scoring.fonts import drawable
+
 COLOUR, ACCENT = "#0072b2", "#d55e00"
 """Blue and vermilion of Okabe and Ito, which colour-blind readers can tell apart."""
 CLASS_COLOURS = ("#999999", "#e69f00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#d55e00")
@@ -32,14 +34,15 @@ def draw_confusion(label: np.ndarray, predictions: list[np.ndarray], names: tupl
         predictions
     )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    words = drawable(names)
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(names)):
         for column in range(len(names)):
             axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center",
                       color="white" if shares[row, column] > 0.5 else "black")  # fmt: skip
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), words, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), words)
     axes.set_xlabel("predicted")
     axes.set_ylabel("annotated")
     axes.set_title(f"Utterances of test, mean of {len(predictions)} seeds")
@@ -51,6 +54,7 @@ def draw_tsne(
     representations: np.ndarray, label: np.ndarray, names: tuple[str, ...], file: Path, model: str = ""
 ) -> None:
     """Draw the t-SNE of one seed's fused representations [utterances, d], coloured by label (Figure 3)."""
+    words = drawable(names)
     figure, axes = plt.subplots(figsize=(7.6, 5.6), layout="constrained")
     if len(label) > 3:
         perplexity = min(30.0, (len(label) - 1) / 3)
@@ -58,11 +62,11 @@ def draw_tsne(
         # be many times slower than one thread, because they wait for each other.
         with threadpool_limits(1):
             places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(representations)
-        for number, name in enumerate(names):
+        for number, word in enumerate(words):
             part = places[label == number]
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             shape = SHAPES[number // len(CLASS_COLOURS) % len(SHAPES)]
-            axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=name)
+            axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=word)
         figure.legend(loc="outside right upper")  # inside the axes it would cover points
     axes.set_xticks([])
     axes.set_yticks([])
