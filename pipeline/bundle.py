@@ -29,6 +29,8 @@ from model.scaling import Scaler
 FORMAT = 2
 """Version of the bundle format; raise it with every change after which an older bundle cannot be read."""
 NAME = "bundle"
+SYNTHETIC = "demo"
+"""Name of the corpus that is synthetic, for bundles from before there was the field `synthetic`."""
 TEST_PREDICTIONS = "test_predictions.safetensors"
 """File next to the bundle with the test predictions of every epoch; only `evaluate` reads it."""
 FILE, STATISTICS = "bundle.json", "statistics.safetensors"
@@ -41,6 +43,8 @@ class Bundle:
 
     corpus: str
     """Name of the training corpus."""
+    synthetic: bool = False
+    """Whether the training corpus is synthetic, so that its probabilities mean nothing for real people."""
     labels: tuple[str, ...]
     model: str
     config: dict[str, Any]
@@ -111,6 +115,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
     content = {
         "format": FORMAT,
         "corpus": bundle.corpus,
+        "synthetic": bundle.synthetic,
         "labels": bundle.labels,
         "model": bundle.model,
         "config": bundle.config,  # must not be sorted: the weights depend on the order of the modalities
@@ -164,6 +169,7 @@ def read_bundle(folder: Path) -> Bundle:
             if name.startswith("reduction.")
         }
         labels = tuple(content.pop("labels"))
+        content.setdefault("synthetic", content["corpus"] == SYNTHETIC)
         return Bundle(**content, labels=labels, scalers=scalers, reduction=reduction, folder=place)
     except (KeyError, TypeError) as error:
         raise UserError(f"{file}: lacks what a bundle has ({error}); copy the folder anew") from None

@@ -74,6 +74,7 @@ def make_bundle(
     spoken = "text" in scalers
     return Bundle(
         corpus=name,
+        synthetic=params.index[name].reader == "demo",
         labels=order,
         model=params.model.name,
         config=config,

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -27,7 +28,7 @@ from foundation.errors import UserError
 from foundation.log import log
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import MEDIA, read_recording
-from pipeline.prediction.results import write_results
+from pipeline.prediction.results import trained_on, warning, write_results
 from pipeline.prediction.run import transcript_of
 from pipeline.prediction.transcripts import SUFFIXES, read_transcript
 
@@ -50,7 +51,7 @@ class Notes(logging.Handler):
 
 
 def predict(predictor: Predictor, recogniser: str, recording: str | None, transcript: str | None) -> str:
-    """Predict an uploaded recording and transcript, and return the address of the report on this server.
+    """Predict an uploaded recording and transcript, and return the name of the folder of the results in OUT.
 
     Raises:
         UserError: prediction is not possible.
@@ -72,7 +73,19 @@ def predict(predictor: Predictor, recogniser: str, recording: str | None, transc
     one = read_recording(name, media, spoken, folder)
     (found,) = predictor.predict([one])
     write_results(one, found, predictor, out)
-    return f"/reports/{name}/report.html?{time.time():.0f}"
+    return name
+
+
+def _results(name: str) -> str:
+    """The report in the folder `name` of OUT, and links to download it and the tables."""
+    address = f"/reports/{quote(os.fsencode(name), safe='')}"
+    links = " · ".join(
+        f'<a href="{address}/{file}" download="{html.escape(name + Path(file).suffix)}">{words}</a>'
+        for file, words in (("report.html", "report"), ("predictions.csv", "CSV"), ("predictions.json", "JSON"))
+    )
+    return (f'<p id="downloads">Download: {links}</p><iframe id="report" title="report" '
+            f'src="{address}/report.html?{time.time():.0f}" style="width:100%;height:1400px;border:0"></iframe>'
+            )  # fmt: skip
 
 
 def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
@@ -84,9 +97,7 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
 
         def run() -> None:
             try:
-                address = html.escape(predict(predictor, recogniser, recording, transcript))
-                answer.append(f'<iframe id="report" title="report" src="{address}" '
-                              'style="width:100%;height:1400px;border:0"></iframe>')  # fmt: skip
+                answer.append(_results(predict(predictor, recogniser, recording, transcript)))
             except UserError as error:
                 answer.append(_box("error", "#b00020", str(error)))
             except Exception:
@@ -109,8 +120,11 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
 
     with gr.Blocks(title="Emotions of a conversation", analytics_enabled=False) as blocks:
         bundle = predictor.bundle
-        gr.Markdown(f"# Emotions of a conversation\nPredicted by {bundle.model}, trained on {bundle.corpus}: "
-                    f"{', '.join(bundle.labels)}. Nothing leaves this machine.")  # fmt: skip
+        labels = html.escape(", ".join(bundle.labels))
+        gr.HTML(f"<h1>Emotions of a conversation</h1><p>Predicted by {bundle.model}, trained on "
+                f"{html.escape(trained_on(bundle))}: {labels}. Nothing leaves this machine.</p>")  # fmt: skip
+        if warning(bundle):
+            gr.HTML(_box("warning", "#b00020", warning(bundle)))
         with gr.Row():
             recording = gr.File(label="Recording (video or sound)", file_types=list(MEDIA), elem_id="recording")
             transcript = gr.File(label="Transcript (srt, vtt, csv or txt)", file_types=list(SUFFIXES),

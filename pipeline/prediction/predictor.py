@@ -24,7 +24,6 @@ from model.training import predict
 from pipeline.bundle import read_bundle
 from pipeline.params import MODALITIES
 from pipeline.prediction.extractors import make_extractor
-from pipeline.prediction.gates import watch_gates
 from pipeline.prediction.recordings import Recording
 
 THUMBNAILS = 6
@@ -40,11 +39,9 @@ class Prediction:
     """Class probabilities [C], mean over the seeds."""
     missing: dict[str, str]
     """Reason for each missing modality."""
-    gates: dict[str, float] = field(default_factory=dict)
-    """Weight of each modality in Eq. 12, mean over width, seeds and the central modalities that are present; empty for
-    a model without gates."""
-    centres: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Weight of each modality in the gate of each central modality."""
+    without: dict[str, float | None] = field(default_factory=dict)
+    """Probability of the predicted emotion if a modality is masked in the whole conversation, by modality; None where
+    the utterance does not have it."""
     crops: np.ndarray | None = None
     """Some of the used faces, uint8 [faces, 64, 64]."""
     faces: int = 0
@@ -139,28 +136,37 @@ class Predictor:
 
     @torch.inference_mode()
     def _predict_part(self, corpus: Corpus, found: list[Prediction]) -> None:
-        """Predict the only dialogue of `corpus`, and store probabilities and gate weights in `found`."""
-        probabilities = []
-        gates: dict[str, list[Tensor]] = {}
-        for network in self.networks:
-            watched = watch_gates(network)
-            probabilities.append(predict(network, corpus, "test", device())[0].double().softmax(1).numpy())
-            for centre, handle, seen in watched:
-                handle.remove()
-                gates.setdefault(centre, []).append(seen[0])
-        mean = np.mean(probabilities, axis=0)
-        where = corpus.dialogues["test"][0]
+        """Predict the only dialogue of `corpus`, whole and with each modality masked, and store the results."""
+        (where,) = corpus.dialogues["test"]
+        shares = self._probabilities(corpus)
+        best = shares.argmax(1)
+        without = {
+            name: self._probabilities(masked(corpus, name))[np.arange(len(best)), best]
+            for name in self.modalities
+            if corpus.present[name][where].any()
+        }
         for turn, prediction in enumerate(found):
-            prediction.probabilities = mean[turn]
-            for centre, of_seeds in gates.items():
-                weight = torch.stack(of_seeds).mean(0)[:, turn]
-                share = (weight / weight.sum()).tolist()
-                names = [centre, *(name for name in self.bundle.config["dims"] if name != centre)]
-                prediction.centres[centre] = dict(zip(names, share, strict=True))
-            there = [name for name in gates if corpus.present[name][where[turn]]] or list(gates)
-            prediction.gates = {
-                name: float(np.mean([prediction.centres[centre][name] for centre in there])) for name in gates
+            prediction.probabilities = shares[turn]
+            prediction.without = {
+                name: None if name in prediction.missing else float(without[name][turn]) for name in self.modalities
             }
+
+    def _probabilities(self, corpus: Corpus) -> np.ndarray:
+        """Class probabilities [T, C] of the only dialogue of `corpus`, mean over the seeds."""
+        of_seeds = [
+            predict(network, corpus, "test", device())[0].double().softmax(1).numpy() for network in self.networks
+        ]
+        mean: np.ndarray = np.mean(of_seeds, axis=0)
+        return mean
+
+
+def masked(corpus: Corpus, modality: str) -> Corpus:
+    """The corpus as if no utterance had `modality`: its rows are zero and not present, as those of a missing one."""
+    return replace(
+        corpus,
+        features={**corpus.features, modality: torch.zeros_like(corpus.features[modality])},
+        present={**corpus.present, modality: torch.zeros_like(corpus.present[modality])},
+    )
 
 
 def replace_dialogue(corpus: Corpus, positions: Tensor) -> Corpus:

@@ -1,6 +1,6 @@
 """Conversion of a recording and its transcript to utterances for the extractors, with messages about any problem."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from extractors.media import MediaInfo
@@ -31,6 +31,8 @@ class Recording:
     """Media files with the pictures and the sound, in order."""
     seconds: float
     """Total duration of `files` in seconds."""
+    films: list[str] = field(default_factory=list)
+    """Path of the film that each row is a part of, also where its pictures or sound cannot be used; or empty."""
 
 
 def read_recording(name: str, media: Path | None, transcript: Transcript, folder: Path) -> Recording:
@@ -77,6 +79,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
     known = dict(zip(there, inspected([Path(path) for path in there]), strict=True))
     if shared:
         _require_readable(media, known.get(shared))
+    films = [row.video for row in rows]
     rows = [_usable(row, known) for row in rows]
     outlasting = sum(
         row.end is not None and 0 < known[row.video][1].seconds + SLACK < row.end for row in rows if row.video
@@ -90,7 +93,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
             notes.append(f"no {what} can be used: all utterances are predicted without it")
     files = [Path(path) for path in dict.fromkeys(row for row in (row.video for row in rows)) if path in known]
     files = files or [Path(path) for path in there]
-    return Recording(name, lines, rows, notes, files, sum(known[str(file)][1].seconds for file in files))
+    return Recording(name, lines, rows, notes, files, sum(known[str(file)][1].seconds for file in files), films)
 
 
 def _require_readable(media: Path | None, found: tuple[str, MediaInfo] | None) -> None:

@@ -1,4 +1,4 @@
-"""report.html: a self-contained page that shows a recording and its predictions.
+"""report.html: a self-contained page that shows a recording and its predictions, and needs no network.
 
 A small recording that browsers can play is embedded; a large one is linked. For formats that browsers cannot play (avi,
 flv, mpg), and for several clips of one conversation, a small copy is made.
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 import av
 import av.error
@@ -20,6 +21,8 @@ from av.container import InputContainer
 
 from extractors.media import RATE, MediaError, media_info, read_sound
 from pipeline.prediction.recordings import Recording
+from pipeline.prediction.summary import curves
+from pipeline.prediction.voice import drawn, voice_of
 
 EMBEDDED = 20 * 2**20
 """Largest size in bytes of a recording that is embedded in the page."""
@@ -38,7 +41,10 @@ COLOURS = {
 }  # fmt: skip
 """Colours of Okabe and Ito, which colour-blind readers can tell apart; the label is always shown as text too."""
 OTHERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
-MODALITY_COLOURS = {"text": "#4c5f7a", "audio": "#8fa3bf", "visual": "#d6c6a5"}
+DARK = ("#0072b2", "#d55e00", "#009e73")
+"""Colours on which white letters are read better than black ones."""
+NAMES = {"text": "text", "audio": "voice", "visual": "face"}
+"""Words of the page for the modalities."""
 
 
 def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: Recording, file: Path) -> None:
@@ -49,11 +55,14 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
         crops: some of the used faces of each utterance, uint8 [faces, 64, 64].
     """
     player, places = make_player(recording, file)
-    utterances = []
-    for number, (entry, row, faces) in enumerate(zip(content["utterances"], recording.rows, crops, strict=True)):
-        begin, end = _interval(row.video or row.audio, row.start, row.end, places, number)
-        utterances.append({**entry, "begin": begin, "until": end, "strip": _strip(faces)})
+    voices = drawn([voice_of(row) for row in recording.rows])
+    utterances: list[dict] = []
+    for number, (entry, faces) in enumerate(zip(content["utterances"], crops, strict=True)):
+        begin, until = _interval(recording, number, places, utterances[-1]["until"] if utterances else 0.0)
+        shown = {"begin": begin, "until": until, "strip": _strip(faces), "voice": voices[number]}
+        utterances.append({**entry, **shown})
     labels = content["labels"]
+    length = max([*(entry["until"] for entry in utterances), player.get("seconds", 0.0)])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -61,21 +70,45 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
     page = environment.get_template("report.html.jinja").render(
         content=content,
         utterances=utterances,
-        speakers=list(dict.fromkeys(entry["speaker"] for entry in utterances)),
+        speakers=content["speakers"],
+        curves=curves(utterances, labels, length),
         player=player,
-        length=max([*(entry["until"] for entry in utterances), player.get("seconds", 0.0)]),
-        colours={label: COLOURS.get(label, OTHERS[place % len(OTHERS)]) for place, label in enumerate(labels)},
-        modality_colours=MODALITY_COLOURS,
+        length=length,
+        colours=colours_of(labels),
+        dark=DARK,
+        names=NAMES,
+        # What the page's script needs; pictures and paths stand in the page once.
+        plain=[
+            {name: value for name, value in entry.items() if name not in ("strip", "voice")} for entry in utterances
+        ],
     )
     file.write_text(page, "utf-8")
 
 
+def colours_of(labels: Sequence[str]) -> dict[str, str]:
+    """Colour of each label: the usual one of an emotion, else one that no other label has, as long as there are any."""
+    chosen = {label: COLOURS[label.lower()] for label in labels if label.lower() in COLOURS}
+    others = [label for label in labels if label not in chosen]
+    left = [colour for colour in OTHERS if colour not in chosen.values()] or list(OTHERS)
+    chosen |= {label: left[place % len(left)] for place, label in enumerate(others)}
+    return {label: chosen[label] for label in labels}
+
+
 def _interval(
-    path: str, start: float | None, end: float | None, places: dict[str, tuple[float, float]], number: int
+    recording: Recording, number: int, places: dict[str, tuple[float, float]], before: float
 ) -> tuple[float, float]:
-    """Begin and end of an utterance on the page's time line; an utterance with text only takes one second."""
+    """Begin and end of utterance `number` on the page's time line.
+
+    An utterance is where its film has it, or its own sound if it has no film. Without either it stands where the one
+    `before` ends; without any media, each takes a second.
+    """
+    row = recording.rows[number]
+    film = recording.films[number] if recording.films else row.video
+    path, start, end = film, row.start, row.end
     if path not in places:
-        return (start, end) if start is not None and end is not None else (float(number), number + 1.0)
+        path, start, end = row.audio, row.audio_start, row.audio_end
+    if path not in places:
+        return (before, before + 0.05) if places else (float(number), number + 1.0)
     offset, seconds = places[path]
     begin = min(offset + (start or 0.0), offset + seconds)
     return begin, max(begin + 0.05, min(offset + seconds, offset + (seconds if end is None else end)))
@@ -99,22 +132,24 @@ def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple
         The player (kind, source, seconds, note); and start and duration of each media file on its time line.
     """
     places, offset = {}, 0.0
-    for media in recording.files:
-        seconds = media_info(media).seconds
-        places[str(media)] = (offset, seconds)
-        offset += seconds
-    for row in recording.rows:  # a separate audio file has the times of its film
-        if row.video in places and row.audio:
-            places.setdefault(row.audio, places[row.video])
-    if not recording.files:
+    films = recording.films or [row.video for row in recording.rows]
+    shown = dict.fromkeys(film or row.audio for film, row in zip(films, recording.rows, strict=True))
+    files = []
+    for path in filter(None, shown):
+        seconds = _seconds(path, recording)
+        if seconds:
+            files.append(Path(path))
+            places[path] = (offset, seconds)
+            offset += seconds
+    if not files:
         return {}, {}
-    first = recording.files[0]
+    first = files[0]
     copy = file.with_name("recording.mp4")
     copy.unlink(missing_ok=True)
     source, kind = first, PLAYED.get(first.suffix.lower(), "")
-    if len(recording.files) > 1 or not kind or not _plays(first):
+    if len(files) > 1 or not kind or not _plays(first):
         try:
-            write_copy(recording.files, copy)
+            write_copy(files, copy)
             source, kind = copy, "video/mp4"
         except (MediaError, av.error.FFmpegError) as error:
             return {"note": f"The recording cannot be shown here ({error}).", "seconds": offset}, places
@@ -123,9 +158,19 @@ def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple
         player["source"] = _data(source.read_bytes(), kind)
         copy.unlink(missing_ok=True)
     else:
-        player["source"] = Path(os.path.relpath(source.resolve(), file.parent.resolve())).as_posix()
-        player["note"] = f"The recording is too large to be inside this page, which looks for it at {player['source']}."
+        path = Path(os.path.relpath(source.resolve(), file.parent.resolve())).as_posix()
+        player["source"] = quote(os.fsencode(path))
+        player["note"] = f"The recording is too large to be inside this page, which looks for it at {path}."
     return player, places
+
+
+def _seconds(path: str, recording: Recording) -> float:
+    """Duration of a media file; where it states none, the end of its last utterance; 0 if it cannot be read."""
+    info = media_info(Path(path))
+    if info.audio_problem and info.video_problem:
+        return 0.0
+    ends = [row.end or 0.0 for row, film in zip(recording.rows, recording.films, strict=False) if film == path]
+    return info.seconds or max([*ends, 1.0])
 
 
 def _plays(file: Path) -> bool:

@@ -5,18 +5,20 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.bundle import Bundle
 from pipeline.params import MODALITIES
 from pipeline.prediction.predictor import Prediction, Predictor
 from pipeline.prediction.recordings import Recording
 from pipeline.prediction.report import write_report
+from pipeline.prediction.summary import by_speaker
 
 
 def write_results(recording: Recording, found: list[Prediction], predictor: Predictor, out: Path) -> None:
     """Write predictions.csv, predictions.json and report.html of one recording."""
     out.mkdir(parents=True, exist_ok=True)
-    labels = predictor.bundle.labels
-    utterances = [as_entry(prediction, labels, predictor.modalities) for prediction in found]
-    flat = [_flat(entry) for entry in utterances]
+    bundle = predictor.bundle
+    utterances = [as_entry(prediction, bundle.labels, predictor.modalities) for prediction in found]
+    flat = [_flat(entry) | {"trained_on": trained_on(bundle)} for entry in utterances]
     with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, flat[0], lineterminator="\n")
         writer.writeheader()
@@ -24,13 +26,34 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
     content = {
         "recording": recording.name,
         "files": [file.name for file in recording.files],
-        "model": {"corpus": predictor.bundle.corpus, "name": predictor.bundle.model, "seeds": predictor.seeds},
-        "labels": labels,
+        "model": {
+            "corpus": bundle.corpus,
+            "synthetic": bundle.synthetic,
+            "name": bundle.model,
+            "seeds": predictor.seeds,
+            "modalities": predictor.modalities,
+        },
+        "labels": bundle.labels,
+        "warning": warning(bundle),
         "notes": recording.notes,
+        "speakers": by_speaker(utterances, bundle.labels),
         "utterances": utterances,
     }
     (out / "predictions.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     write_report(content, [prediction.crops for prediction in found], recording, out / "report.html")
+
+
+def trained_on(bundle: Bundle) -> str:
+    """The training corpus, as the output files name it."""
+    return f"{bundle.corpus} (synthetic)" if bundle.synthetic else bundle.corpus
+
+
+def warning(bundle: Bundle) -> str:
+    """What must be known about the model before its probabilities are read; empty if there is nothing."""
+    if not bundle.synthetic:
+        return ""
+    return (f"The model was trained on {bundle.corpus}, a synthetic corpus of artificial voices and drawn faces: its "
+            "probabilities mean nothing for real people.")  # fmt: skip
 
 
 def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str]) -> dict:
@@ -48,11 +71,7 @@ def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str
         "present": {name: name not in prediction.missing for name in modalities},
         "missing": prediction.missing,
         "faces": prediction.faces,
-        "gates": {name: round(share, 4) for name, share in prediction.gates.items()},
-        "centres": {
-            centre: {name: round(share, 4) for name, share in shares_of.items()}
-            for centre, shares_of in prediction.centres.items()
-        },
+        "without": {name: None if share is None else round(share, 6) for name, share in prediction.without.items()},
     }
 
 
@@ -60,14 +79,17 @@ def _flat(entry: dict) -> dict:
     """Convert an entry of predictions.json to a row of predictions.csv."""
     first = {name: entry[name] for name in ("utterance_id", "speaker", "start", "end", "text", "prediction")}
     present = {f"has_{name}": int(there) for name, there in entry["present"].items()}
-    gates = {f"gate_{name}": share for name, share in entry["gates"].items()}
+    without = {f"without_{name}": "" if share is None else f"{share:.6f}" for name, share in entry["without"].items()}
     missing = {"missing": "; ".join(f"{name}: {reason}" for name, reason in entry["missing"].items())}
     shares = {label: f"{share:.6f}" for label, share in entry["probabilities"].items()}
-    return first | shares | present | gates | missing
+    return first | shares | present | without | missing
 
 
-def as_table(recording: Recording, found: list[Prediction], labels: Sequence[str]) -> Iterator[str]:
+def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> Iterator[str]:
     """Yield the lines of the table for the terminal."""
+    labels = bundle.labels
+    if bundle.synthetic:
+        yield f"SYNTHETIC: {warning(bundle)}"
     width = max(len(label) for label in labels)
     names = max(7, *(len(prediction.speaker[:16]) for prediction in found))
     yield f"{'time':>9}  {'speaker':<{names}}  {'emotion':<{width}}  share  heard  text"

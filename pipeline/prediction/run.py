@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
             out = base / recording.name if many else base
             write_results(recording, found, predictor, out)
             print("\n".join([*([f"\n{recording.name}"] if many else []),
-                             *as_table(recording, found, predictor.bundle.labels)]))  # fmt: skip
+                             *as_table(recording, found, predictor.bundle)]))  # fmt: skip
             log.info("%s: %d utterances; look at %s", out, len(found), out / "report.html")
             seconds += recording.seconds
     took = time.monotonic() - began

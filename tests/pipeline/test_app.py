@@ -1,5 +1,7 @@
 """The page of `make app`, used once from upload to report in a real browser."""
 
+import csv
+import json
 import os
 import socket
 import subprocess
@@ -26,9 +28,8 @@ def address(trained: Path, tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "pipeline.app", "--model", str(trained / "models/demo"), "--port", str(port)]
-    server = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT), "CMATH_WORKERS": "1"}
-    )
+    places = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    server = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": places, "CMATH_WORKERS": "1"})
     found = f"http://127.0.0.1:{port}/"
     try:
         while True:
@@ -45,10 +46,12 @@ def address(trained: Path, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words(address: str, tmp_path: Path) -> None:
-    film = write_clip(tmp_path / "talk.avi", 2.0)
+    film = write_clip(tmp_path / "talk #2, 50 %.avi", 2.0)
     (tmp_path / "talk.csv").write_text("start,end,text,speaker\n0,1,Hi there.,Ann\n1,2,Go away!,Bob\n")
     (tmp_path / "broken.mp4").write_text("no film")
     with opened(address) as (page, asked):
+        assert "a synthetic corpus" in page.locator("#warning").inner_text()
+        assert "trained on demo (synthetic): neutral, " in page.locator("body").inner_text()
         page.locator("#recording input[type=file]").set_input_files(film)
         page.locator("#recording").get_by_text("talk").first.wait_for()
         page.locator("#transcript input[type=file]").set_input_files(tmp_path / "talk.csv")
@@ -59,6 +62,19 @@ def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words
         report.locator("#timeline .lane button").first.wait_for()
         assert report.locator("tbody tr").count() == 2
         assert "Go away!" in report.locator("tbody").inner_text()
+        saved = {}
+        for number in range(3):
+            with page.expect_download() as started:
+                page.locator("#downloads a").nth(number).click()
+            started.value.save_as(tmp_path / "saved")
+            saved[started.value.suggested_filename] = (tmp_path / "saved").read_text("utf-8")
+        assert list(saved) == [f"talk #2, 50 %.{kind}" for kind in ("html", "csv", "json")]
+        assert saved["talk #2, 50 %.html"].startswith("<!doctype html>")
+        assert [line["text"] for line in csv.DictReader(saved["talk #2, 50 %.csv"].splitlines())] == [
+            "Hi there.",
+            "Go away!",
+        ]
+        assert json.loads(saved["talk #2, 50 %.json"])["model"]["synthetic"] is True
 
         page.reload()
         page.locator("#recording input[type=file]").set_input_files(tmp_path / "broken.mp4")

@@ -5,14 +5,18 @@ import json
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from model.registry import MODELS, make_model
 from pipeline import evaluate, extract, finetune_text, train
+from pipeline.bundle import read_bundle
 from pipeline.corpora.index_file import read_index
 from pipeline.params import load_params
 from pipeline.predict import arguments
@@ -22,6 +26,7 @@ from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
 from pipeline.stage import command
 from tests.conftest import write_clip
+from tests.model.networks import SMALL
 from tests.pipeline.small import write_params, write_text_corpus
 from tests.pipeline.trained import train_small
 
@@ -139,14 +144,76 @@ def test_a_bundle_alone_predicts_text_anywhere(
         assert one["prediction"] == max(one["probabilities"], key=one["probabilities"].get)
         assert one["present"] == {"text": True, "audio": False, "visual": False}
         assert one["missing"] == {"audio": "no recording", "visual": "no recording"}
-        assert one["gates"] == {"text": 1.0, "audio": 0.0, "visual": 0.0}
+        assert one["without"]["audio"] is one["without"]["visual"] is None
+        assert 0 <= one["without"]["text"] <= 1
     with Path("predictions/chat/predictions.csv").open() as stream:
         lines = list(csv.DictReader(stream))
     assert [line["prediction"] for line in lines] == [one["prediction"] for one in content["utterances"]]
     assert list(lines[0])[6:13] == content["labels"]
+    assert [line["without_audio"] for line in lines] == ["", "", ""]
+    assert [float(line["without_text"]) for line in lines] == [one["without"]["text"] for one in content["utterances"]]
     first = Path("predictions/chat/report.html").read_bytes()
     predict("--transcript", "chat.txt", "--model", tmp_path / "carried")
     assert Path("predictions/chat/report.html").read_bytes() == first
+
+
+def test_the_effect_of_a_modality_is_the_prediction_without_it(trained: Path, tmp_path: Path) -> None:
+    rows = [row for row in read_index(trained / "data/demo/index.csv") if row.split == "test"]
+    table = clip_table(rows, trained.parent / "raw", tmp_path / "talk.csv")
+    whole = read_recording("talk", None, read_transcript(table), tmp_path)
+    soundless = replace(whole, rows=[replace(row, audio="") for row in whole.rows])
+    unseen = replace(whole, rows=[replace(row, video="") for row in whole.rows])
+    wordless = replace(whole, rows=[replace(row, text="") for row in whole.rows])
+    predictor = Predictor(trained / "models/demo")
+    config = {"dims": predictor.bundle.config["dims"], "speakers": 3, "classes": 7, "dropout": 0.1}
+    for name in MODELS:  # what is shown must not depend on the kind of model
+        torch.manual_seed(0)
+        predictor.networks = [make_model(name, config | SMALL[name]).eval() for _ in range(2)]
+        found, *others = predictor.predict([whole, wordless, soundless, unseen])
+        for turn, one in enumerate(found):
+            best = one.probabilities.argmax()
+            for modality, other in zip(("text", "audio", "visual"), others, strict=True):
+                if modality in one.missing:
+                    assert one.without[modality] is None
+                else:
+                    assert one.without[modality] == pytest.approx(other[turn].probabilities[best], abs=1e-6), name
+                assert other[turn].without[modality] is None
+        assert any(one.without["text"] != one.probabilities.max() for one in found)
+
+
+def test_a_model_of_a_synthetic_corpus_says_so_everywhere(
+    trained: Path, carried: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "chat.txt").write_text(CHAT)
+    assert json.loads((trained / "models/demo/bundle/bundle.json").read_text())["synthetic"] is True
+
+    def outputs(**changes: object) -> tuple[str, str, str, str]:
+        capsys.readouterr()
+        predict("--transcript", tmp_path / "chat.txt", "--model", carried(**changes), "--out", tmp_path / "out")
+        files = [(tmp_path / "out" / name).read_text("utf-8") for name in ("predictions.csv", "predictions.json",
+                                                                          "report.html")]  # fmt: skip
+        return capsys.readouterr().out, files[0], files[1], files[2]
+
+    said, table, content, page = outputs(corpus="toy")  # under any name
+    assert said.startswith("SYNTHETIC: The model was trained on toy, a synthetic corpus")
+    assert [line["trained_on"] for line in csv.DictReader(table.splitlines())] == ["toy (synthetic)"] * 3
+    assert json.loads(content)["model"]["synthetic"] is True
+    assert "its probabilities mean nothing for real people" in json.loads(content)["warning"]
+    assert "its probabilities mean nothing for real people" in page
+    said, table, content, page = outputs(corpus="meld", synthetic=False)
+    assert not any(
+        "synthetic" in text.lower().replace('"synthetic": false', "") for text in (said, table, content, page)
+    )
+    assert [line["trained_on"] for line in csv.DictReader(table.splitlines())] == ["meld"] * 3
+
+
+def test_an_older_bundle_is_of_the_synthetic_corpus_if_that_is_its_name(carried: Callable[..., Path]) -> None:
+    for corpus, synthetic in (("demo", True), ("meld", False)):
+        folder = carried(corpus=corpus)
+        content = json.loads((folder / "bundle.json").read_text())
+        del content["synthetic"]
+        (folder / "bundle.json").write_text(json.dumps(content))
+        assert read_bundle(folder).synthetic is synthetic
 
 
 def test_a_bundle_has_nothing_of_the_training_data(trained: Path) -> None:

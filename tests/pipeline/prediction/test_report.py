@@ -1,14 +1,19 @@
-"""report.html in a real browser: what it shows and what a click does."""
+"""report.html in a real browser: what it shows, at which widths, and what a click does."""
 
+import json
 import re
+import shutil
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from pipeline.prediction import report
-from pipeline.prediction.recordings import read_recording
-from pipeline.prediction.report import write_report
+from pipeline.prediction.recordings import Recording, read_recording
+from pipeline.prediction.report import colours_of, write_report
+from pipeline.prediction.summary import by_speaker
 from pipeline.prediction.transcripts import read_transcript
 from tests.conftest import write_clip
 from tests.pipeline.browser import opened
@@ -17,30 +22,55 @@ pytestmark = pytest.mark.slow
 
 LABELS = ["neutral", "joy", "anger"]
 TABLE = "start,end,text,speaker\n0,1,<b>Hi</b> & bye.,Ann\n1,2,Yes?,Bob\n2,3,Hm.,Ann\n"
+OVERFLOWING = """[...document.querySelectorAll('.lane button')].filter((bar) => {
+    const word = bar.querySelector('span').getBoundingClientRect(), box = bar.getBoundingClientRect();
+    return word.width && (word.left < box.left || word.right > box.right || word.bottom > box.bottom);
+}).length"""
 
 
-def write(folder: Path, suffix: str) -> Path:
-    """A report on a film of three seconds."""
-    film = write_clip(folder / f"talk{suffix}", 3.0)
-    (folder / "talk.csv").write_text(TABLE)
-    recording = read_recording("talk", film, read_transcript(folder / "talk.csv"), folder)
+def content_of(recording: Recording, labels: list[str], synthetic: bool = False) -> dict:
+    """What predictions.json could say of `recording`: the labels in turn are predicted, with 80 %."""
     utterances = [
         {
             "utterance_id": row.utterance_id, "speaker": line.speaker, "start": row.start, "end": row.end,
-            "text": row.text, "prediction": LABELS[turn],
-            "probabilities": {label: 0.8 if place == turn else 0.1 for place, label in enumerate(LABELS)},
+            "text": row.text, "prediction": labels[turn % len(labels)],
+            "probabilities": {
+                label: 0.8 if place == turn % len(labels) else 0.2 / (len(labels) - 1)
+                for place, label in enumerate(labels)
+            },
             "present": {"text": True, "audio": True, "visual": turn == 0},
             "missing": {} if turn == 0 else {"visual": "no face"}, "faces": 3 if turn == 0 else 0,
-            "gates": {"text": 0.5, "audio": 0.3, "visual": 0.2},
-            "centres": {"text": {"text": 0.5, "audio": 0.3, "visual": 0.2}},
+            "without": {"text": 0.41, "audio": 0.75, "visual": 0.8 if turn == 0 else None},
         }
         for turn, (row, line) in enumerate(zip(recording.rows, recording.lines, strict=True))
     ]  # fmt: skip
-    content = {"recording": "talk", "labels": LABELS, "notes": ["a note"], "utterances": utterances,
-               "model": {"name": "cmath", "corpus": "demo", "seeds": [0, 1]}}  # fmt: skip
-    crops = [np.full((3, 64, 64), 90, np.uint8), None, None]
-    write_report(content, crops, recording, folder / "report.html")
+    return {"recording": recording.name, "labels": labels, "notes": ["a note"], "utterances": utterances,
+            "warning": "nothing for <real> people" if synthetic else "", "speakers": by_speaker(utterances, labels),
+            "model": {"name": "cmath", "corpus": "demo", "synthetic": synthetic, "seeds": [0, 1]}}  # fmt: skip
+
+
+def write_for(recording: Recording, folder: Path, labels: list[str] = LABELS, synthetic: bool = False) -> Path:
+    crops = [np.full((3, 64, 64), 90, np.uint8), *[None] * (len(recording.rows) - 1)]
+    write_report(content_of(recording, labels, synthetic), crops, recording, folder / "report.html")
     return folder / "report.html"
+
+
+def recording_of(folder: Path, table: str, media: Path | None = None) -> Recording:
+    (folder / "talk.csv").write_text(table, "utf-8")
+    return read_recording("talk", media, read_transcript(folder / "talk.csv"), folder)
+
+
+def write(folder: Path, suffix: str, name: str = "talk") -> Path:
+    """A report on a film of three seconds."""
+    film = write_clip(folder / f"{name}{suffix}", 3.0)
+    return write_for(recording_of(folder, TABLE, film), folder)
+
+
+def places(file: Path) -> list[tuple[float, float]]:
+    """Begin and end of each utterance on the page's time line."""
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', file.read_text("utf-8"), re.DOTALL)
+    assert data
+    return [(one["begin"], one["until"]) for one in json.loads(data[1])["utterances"]]
 
 
 def test_the_page_holds_all_that_it_shows(tmp_path: Path) -> None:
@@ -60,6 +90,19 @@ def test_a_large_recording_is_linked_with_a_note(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "recording.mp4").stat().st_size > 1000
 
 
+def test_a_linked_recording_of_any_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "EMBEDDED", 1000)
+    name = "what? 50% of #1 & 'that' \"é\""
+    file = write(tmp_path, ".mp4", name)
+    source = re.search('id="player" [^>]*src="([^"]+)"', file.read_text("utf-8"))
+    assert source
+    assert not set("?# %'\"&") & set(source[1].replace("%", "", source[1].count("%")))
+    assert unquote(source[1]) == f"{name}.mp4"
+    with opened(file.as_uri()) as (page, _):
+        page.wait_for_function("document.getElementById('player').readyState >= 2")
+        assert page.evaluate("document.getElementById('player').duration") == pytest.approx(3, abs=0.2)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_click_shows_and_plays_an_utterance(tmp_path: Path, suffix: str) -> None:
     file = write(tmp_path, suffix)
@@ -70,7 +113,11 @@ def test_a_click_shows_and_plays_an_utterance(tmp_path: Path, suffix: str) -> No
         page.wait_for_function("document.getElementById('player').readyState >= 2")
         assert page.evaluate("document.getElementById('player').duration") == pytest.approx(3, abs=0.2)
         page.locator("tbody tr").nth(1).click()
-        assert "visual is missing: no face" in page.locator("#detail").inner_text()
+        said = page.locator("#detail").inner_text().replace("\u202f", " ")
+        assert "Probability of joy without a modality" in said
+        assert "without text: 41 % instead of 80 %" in said
+        assert "without voice: 75 % instead of 80 %" in said
+        assert "face is missing: no face" in said
         page.wait_for_function("document.getElementById('player').currentTime > 1.05")
         page.wait_for_function("document.getElementById('player').paused")
         assert page.evaluate("document.getElementById('player').currentTime") == pytest.approx(2, abs=0.9)
@@ -79,3 +126,137 @@ def test_a_click_shows_and_plays_an_utterance(tmp_path: Path, suffix: str) -> No
         shown = page.locator("#detail .bars").first.inner_text().split()
         assert [word for word in shown if word in LABELS] == LABELS
     assert [address for address in asked if not address.startswith("data:")] == [file.as_uri()]
+
+
+def test_each_modality_has_its_effect_and_an_absent_one_a_dash(tmp_path: Path) -> None:
+    file = write(tmp_path, ".mp4")
+    with opened(file.as_uri()) as (page, _):
+        shown = [text.replace("\u202f", " ").split("\n") for text in page.locator("td.did .effects").all_inner_texts()]
+        assert shown[0] == ["text", "41 %", "voice", "75 %", "face", "80 %"]
+        assert shown[1] == shown[2] == ["text", "41 %", "voice", "75 %", "face", "–"]
+        assert page.locator("td.did .why").all_inner_texts() == ["face: no face"] * 2
+
+
+def test_the_voice_is_drawn_beside_the_faces_and_of_silence_there_is_none(tmp_path: Path) -> None:
+    spoken = write(tmp_path, ".mp4")
+    with opened(spoken.as_uri()) as (page, _):
+        assert page.locator("tbody td.sound svg .loudness").count() == 3
+        # The clip's tone rises from 180 Hz by 120 Hz a second: 240, 360 and 480 Hz in the middle of each second.
+        words = page.locator("tbody td.sound svg").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+        pitches = [int(re.search(r"pitch (\d+) Hz", one)[1]) for one in words]  # type: ignore[index]
+        assert pitches == pytest.approx([240, 360, 480], rel=0.05)
+        assert page.locator("#detail svg.voice").count() == 1
+    mute = write_clip(tmp_path / "mute.mp4", 3.0, sound=False)
+    file = write_for(recording_of(tmp_path, TABLE, mute), tmp_path)
+    assert '<svg class="voice"' not in file.read_text("utf-8")
+
+
+def test_speakers_are_counted_and_the_emotions_drawn_over_time(tmp_path: Path) -> None:
+    file = write(tmp_path, ".mp4")
+    with opened(file.as_uri()) as (page, _):
+        people = [
+            text.replace("\u202f", " ").split("\n") for text in page.locator("#people .people > div").all_inner_texts()
+        ]
+        # Ann: neutral and anger, each with 0.8, 0.1, 0.1; Bob: joy.
+        assert people[0] == ["Ann: 2 utterances", "neutral", "45 % · 1", "joy", "10 % · 0", "anger", "45 % · 1"]
+        assert people[1] == ["Bob: 1 utterance", "neutral", "10 % · 0", "joy", "80 % · 1", "anger", "10 % · 0"]
+        lines = page.locator("#curves svg path:nth-child(2)").evaluate_all(
+            "all => all.map(one => one.getAttribute('d'))"
+        )
+        # A point in the middle of each second, and one at either end; 40 high, with 80 % at 8 and 10 % at 36.
+        length = page.evaluate("length")
+        ends = [f"{1000 * second / length:.1f}" for second in (0, 0.5, 1.5, 2.5, 3)]
+        heights = {"neutral": (8, 8, 36, 36, 36), "joy": (36, 36, 8, 36, 36), "anger": (36, 36, 36, 8, 8)}
+        for line, height in zip(lines, heights.values(), strict=True):
+            expected = "L".join(f"{at} {up:.1f}" for at, up in zip(ends, height, strict=True))
+            assert line == f"M{expected}"
+        assert page.locator("#curves .who").all_inner_texts() == LABELS
+
+
+LONG = ["frustrated", "enthusiastically surprised", "🙂 高兴", "радость"]
+
+
+def test_a_phone_shows_emotions_and_no_word_is_cut_off(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "talk.mp4", 3.0)
+    edges = [0.05, 0.1, 0.8, 0.9, 1.9, 2.0, 2.9]
+    table = "start,end,text,speaker\n" + "".join(
+        f"{begin},{end},Well then.,{'Bob' if place % 2 else 'Somebody with an endless-name-that-has-no-blank'}\n"
+        for place, (begin, end) in enumerate(pairwise(edges))
+    )
+    file = write_for(recording_of(tmp_path, table, film), tmp_path, LONG)
+    with opened(file.as_uri()) as (page, _):
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.wait_for_timeout(100)
+            assert page.evaluate(OVERFLOWING) == 0
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for chip in page.locator("tbody td.chip").all():
+                box = chip.bounding_box()
+                assert box["x"] >= 0
+                assert box["x"] + box["width"] <= width
+                assert chip.evaluate("one => one.scrollWidth <= one.clientWidth")
+            shown = [word for word in page.locator("#timeline .lane button").all_inner_texts() if word]
+            assert shown
+            assert set(shown) <= set(LONG)
+        assert len(shown) < 6  # on a phone few fit
+
+
+def test_what_the_model_was_trained_on_stands_at_the_head(tmp_path: Path) -> None:
+    recording = recording_of(tmp_path, TABLE, write_clip(tmp_path / "talk.mp4", 3.0))
+    file = write_for(recording, tmp_path, synthetic=True)
+    with opened(file.as_uri()) as (page, _):
+        assert page.locator("#warning").inner_text() == "nothing for <real> people"
+        assert "trained on the synthetic corpus demo" in page.locator("main").inner_text()
+    text = write_for(recording, tmp_path).read_text("utf-8")
+    assert "synthetic" not in text
+    assert 'id="warning"' not in text
+
+
+EVIL = '</script><script>window.bad=1</script><img src=x onerror="window.bad=1">\'"'
+
+
+def test_no_name_label_or_text_is_code(tmp_path: Path) -> None:
+    quoted = EVIL.replace('"', '""')
+    table = f'start,end,text,speaker\n0,1,"{quoted}","{quoted}"\n1,2,"{quoted}",__proto__\n'
+    recording = recording_of(tmp_path, table, write_clip(tmp_path / "talk.mp4", 2.0))
+    recording.name = EVIL
+    file = write_for(recording, tmp_path, [EVIL, "__proto__", "joy"])
+    with opened(file.as_uri()) as (page, asked):
+        page.locator("tbody tr").nth(1).click()
+        assert page.evaluate("window.bad") is None
+        assert page.locator("h1").inner_text() == EVIL
+        assert page.locator("#detail .bars > span").all_inner_texts() == [EVIL, "__proto__", "joy"]
+    assert [one for one in asked if not one.startswith(("data:", "file:"))] == []
+
+
+def test_a_row_whose_sound_lies_in_another_file_is_where_its_film_has_it(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "film.mp4", 3.0)
+    write_clip(tmp_path / "own.m4a", 0.7, picture=False)
+    table = "start,end,text,audio\n0,1,One.,\n1,2,Two.,own.m4a\n2,3,Three.,\n"
+    assert places(write_for(recording_of(tmp_path, table, film), tmp_path)) == [(0, 1), (1, 2), (2, 3)]
+    sound = write_clip(tmp_path / "sound.m4a", 3.0, picture=False)  # a film without pictures
+    file = write_for(recording_of(tmp_path, table, sound), tmp_path)
+    assert places(file) == [(0, 1), (1, 2), (2, 3)]
+    assert 'src="data:audio/mp4' in file.read_text("utf-8")  # it is heard, and not one clip after the other
+
+
+def test_clips_sounds_and_rows_without_media_follow_each_other(tmp_path: Path) -> None:
+    write_clip(tmp_path / "one.mp4", 1.0)
+    shutil.copy(tmp_path / "one.mp4", tmp_path / "three.mp4")
+    write_clip(tmp_path / "two.m4a", 0.5, picture=False)
+    table = "file,audio,text\none.mp4,,One.\n,two.m4a,Two.\nthree.mp4,,Three.\n,,Four.\nlost.mp4,,Five.\n"
+    found = np.array(places(write_for(recording_of(tmp_path, table), tmp_path)))
+    expected = [(0, 1), (1, 1.5), (1.5, 2.5), (2.5, 2.55), (2.55, 2.6)]
+    np.testing.assert_allclose(found, expected, atol=0.12)
+    np.testing.assert_allclose(found[1:, 0], found[:-1, 1], atol=1e-6)  # without a gap
+    recording = recording_of(tmp_path, "text\nOne.\nTwo.\n")
+    assert places(write_for(recording, tmp_path)) == [(0, 1), (1, 2)]
+
+
+def test_labels_have_colours_of_their_own_as_long_as_there_are_any() -> None:
+    assert colours_of(["Joy", "neutral"]) == {"Joy": "#f0e442", "neutral": "#999999"}
+    mixed = colours_of(["calm", "sad", "bored", "joy"])
+    assert len(set(mixed.values())) == 4
+    assert mixed["sad"] == "#0072b2"
+    assert len(set(colours_of([f"label {number}" for number in range(8)]).values())) == 8
+    assert len(colours_of([f"label {number}" for number in range(20)])) == 20
