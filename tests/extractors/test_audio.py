@@ -1,7 +1,9 @@
 """Audio features: width, short sounds, silence, intervals, and files that were changed."""
 
+import warnings
 import wave
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ from librosa.feature import rms
 
 from extractors.audio import extractor as audio
 from extractors.audio.extractor import FRAME, HOP, SILENCE, AudioExtractor, functionals, is_silent
+from extractors.cache import WorkCache
 from extractors.media import RATE, ContentError
 from extractors.result import Result
 from extractors.settings import FUNCTIONALS, AudioSettings
 from extractors.utterance import Utterance
+from foundation.workers import TaskLost
 from pipeline.corpora.media_files import look_at_media
 from pipeline.corpora.raw_corpus import RawCorpus
 from tests.conftest import change_in_secret, in_this_process, write_clip
@@ -28,7 +32,8 @@ def tone(seconds: float) -> np.ndarray:
 @pytest.mark.parametrize(("name", "width"), FUNCTIONALS.items())
 def test_every_set_has_its_width_and_finite_values_of_the_shortest_sound(name: str, width: int) -> None:
     values = functionals(tone(0.05), name, 0.25)
-    assert values.shape == (width,)
+    extractor = AudioExtractor(AudioSettings(set=name, min_seconds=0.25, reduce="none", dim=5), Path())
+    assert values.shape == (width,) == (extractor.dim,)
     assert np.isfinite(values).all()
     assert np.count_nonzero(values) > width / 2
 
@@ -47,6 +52,9 @@ def test_a_sound_of_50_ms_is_padded_where_opensmile_alone_gives_nothing_but_nan(
     with pytest.warns(UserWarning, match="too short"):
         bare = opensmile.Smile(opensmile.FeatureSet.IS10).process_signal(tone(0.05), RATE).to_numpy()
     assert np.isnan(bare).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not functionals(tone(0.05), "IS10", 0.0).any()  # openSMILE's warning is not passed on
     padded = functionals(tone(0.05), "IS10", 0.25)
     assert np.isfinite(padded).all()
     assert np.count_nonzero(padded) > 1000
@@ -108,6 +116,18 @@ def test_silence_is_what_librosa_finds_in_overlapping_frames() -> None:
         found.append(bool(loudness.max() < SILENCE))
         assert is_silent(sound) == found[-1]
     assert 50 < sum(found) < 350
+
+
+@pytest.mark.parametrize(("loudness", "silent"), [(1.01, False), (0.99, True)])
+def test_no_frame_is_left_out_where_a_long_sound_is_looked_at_in_blocks(
+    loudness: float, silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "BLOCK", 3)
+    hops = 11
+    for place in range(hops - FRAME // HOP + 1):  # one frame alone holds all of the burst
+        sound = np.zeros(hops * HOP, np.float32)
+        sound[place * HOP : place * HOP + FRAME] = loudness * SILENCE
+        assert is_silent(sound) == silent, place
 
 
 def write_wave(file: Path, sound: np.ndarray) -> Path:
@@ -188,6 +208,54 @@ def test_a_sound_that_is_changed_is_refused_until_the_index_knows_it_and_is_then
     file.unlink()
     with pytest.raises(ContentError, match="cannot be read"):
         heard(after)
+
+
+def test_what_cannot_be_heard_is_missing_with_its_reason(heard, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    write_wave(tmp_path / "own.wav", tone(0.5))
+    write_wave(tmp_path / "zeros.wav", np.zeros(RATE))
+    write_clip(tmp_path / "film.mp4", sound=False)
+    rows = [
+        replace(ROW, audio=name, audio_hash=sha256((tmp_path / name).read_bytes()).hexdigest(), audio_end=end)
+        for name, end in (("own.wav", 0.25), ("own.wav", 0.0), ("zeros.wav", None), ("film.mp4", None))
+    ]
+    results = heard(rows)
+    assert [(result.reason, result.used) for result in results] == [
+        ("", RATE // 4), ("silent", 0), ("silent", 0), ("has no audio stream", 0)
+    ]  # fmt: skip
+    assert [result.vector is None for result in results] == [False, True, True, True]
+
+
+def test_a_clip_that_is_lost_says_why_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "spread", lambda _, clips, *__: [(clip, TaskLost("died")) for clip in clips])
+    extractor, row = AudioExtractor(SETTINGS, Path()), replace(ROW, audio="a.wav", audio_hash="h")
+    assert extractor.prepare({"k": row}, WorkCache(tmp_path))
+    [found] = extractor.extract({"k": row}, set())
+    assert found == {"k": Result(None, "died", lasting=False)}
+
+
+def test_what_is_known_is_not_heard_again_and_each_utterance_is_heard_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "spread", lambda _, clips, *__: [(clip, Result(None, "silent")) for clip in clips])
+    extractor = AudioExtractor(SETTINGS, Path())
+    rows = {name: replace(ROW, audio=name) for name in "abc"}
+    assert [list(part) for part in extractor.extract(rows, {"b"})] == [["a"], ["c"]]
+    assert extractor.groups(rows) == [["a"], ["b"], ["c"]]
+    assert extractor.key(replace(ROW, text="Yes.")) is None
+
+
+@pytest.mark.parametrize(
+    ("reduce", "split", "known", "loaded"),
+    [("svm", "train", set(), 1), ("none", "train", set(), 0), ("svm", "test", set(), 0), ("svm", "train", {"a"}, 0)],
+)
+def test_the_library_of_the_reduction_is_loaded_meanwhile_where_it_will_be_needed(
+    reduce: str, split: str, known: set[str], loaded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(audio.reduction, "load_library", lambda: asked.append("sklearn"))
+    monkeypatch.setattr(audio, "spread", lambda *_: [])
+    extractor = AudioExtractor(SETTINGS.model_copy(update={"reduce": reduce}), Path())
+    rows = {"a": replace(ROW, audio="a", split=split), "b": replace(ROW, audio="b", split="test")}
+    assert list(extractor.extract(rows, known)) == []
+    assert len(asked) == loaded
 
 
 def test_a_short_sound_is_padded_at_its_end_to_the_shortest_length_and_no_further() -> None:

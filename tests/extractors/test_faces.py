@@ -1,6 +1,7 @@
 """Faces: crops, detectors, and the network's form."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from extractors.media import frames
+from extractors.result import Clip
 from extractors.visual import denseface, face_encoder, faces
 from extractors.visual.faces import Box, Faces, crop, detector, faces_in, followed, grey_levels, overlap, steadiest
 from pipeline.synthetic import demo
+from tests.conftest import write_clip
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 
@@ -77,17 +80,40 @@ def test_boxes_of_a_first_look_are_those_of_the_whole_picture(monkeypatch: pytes
 
 
 def test_mtcnn_is_believed_from_nine_tenths_on_and_its_empty_boxes_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict] = []
+
     class Found:
-        def __init__(self, **_: object) -> None: ...
+        def __init__(self, **how: object) -> None:
+            asked.append(how)
 
         def detect_faces(self, _: np.ndarray) -> list[dict]:
-            boxes = [([1, 2, 30, 40], 0.95), ([5, 6, 30, 40], 0.85), ([1, 1, 0, 40], 0.99), ([1, 1, 30, 0], 0.99)]
+            boxes = [([1, 2, 30, 40], 0.95), ([5, 6, 30, 40], 0.85), ([1, 1, 0, 40], 0.99), ([1, 1, 30, 0], 0.99),
+                     ([1, 1, 1, 1], 0.9)]  # fmt: skip
             return [{"box": box, "confidence": confidence} for box, confidence in boxes]
 
     monkeypatch.setattr(faces, "MTCNN", Found)
     detect = faces.detector.__wrapped__("mtcnn", 40)
-    assert detect(np.zeros((100, 100, 3), np.uint8)) == [(1, 2, 30, 40)]
+    assert asked == [{"min_face_size": 40, "scale_factor": 0.709}]
+    assert detect(np.zeros((100, 100, 3), np.uint8)) == [(1, 2, 30, 40), (1, 1, 1, 1)]
+    assert len(detect(np.zeros((100, 40, 3), np.uint8))) == 2
     assert detect(np.zeros((100, 39, 3), np.uint8)) == []  # smaller than any face
+
+
+def test_haars_cascade_gets_the_grey_picture_and_the_smallest_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple] = []
+
+    class Cascade:
+        def __init__(self, file: str) -> None:
+            assert Path(file).name == "haarcascade_frontalface_default.xml"
+
+        def detectMultiScale(self, picture: np.ndarray, *how: object, **more: object) -> np.ndarray:
+            asked.append((int(picture[0, 0]), picture.shape, *how, more))
+            return np.array([[1, 2, 30, 40]])
+
+    monkeypatch.setattr(faces.cv2, "CascadeClassifier", Cascade)
+    red = np.full((100, 90, 3), (255, 0, 0), np.uint8)
+    assert faces.detector.__wrapped__("haar", 24)(red) == [(1, 2, 30, 40)]
+    assert asked == [(76, (100, 90), 1.1, 4, {"minSize": (24, 24)})]
 
 
 class Scene:
@@ -116,6 +142,22 @@ def test_a_face_that_moves_is_followed_between_searched_pictures() -> None:
     boxes = scene.followed(4)
     assert sorted(scene.searched) == [0, 4, 8, 11]
     assert [sorted(found) for found in boxes] == [sorted(found) for found in moving]
+
+
+def test_between_two_searched_pictures_that_differ_the_one_in_the_middle_is_searched_first() -> None:
+    here, there = (5, 5, 20, 20), (40, 40, 20, 20)
+    scene = Scene([[here] if n < 7 else [there] for n in range(9)])
+    scene.followed(8)
+    assert scene.searched == [0, 8, 4, 6, 7]
+
+
+def test_boxes_that_share_half_of_their_union_are_the_same_face() -> None:
+    # 20 of 30 columns are shared, and the union has 40; a step more, and it is less than half.
+    one, at_half, beyond = (0, 0, 30, 10), (10, 0, 30, 10), (11, 0, 30, 10)
+    for last, searched in ((at_half, [0, 2]), (beyond, [0, 2, 1])):
+        scene = Scene([[one], [(5, 0, 30, 10)], [last]])
+        assert scene.followed(2)[1] == [(5, 0, 30, 10)]
+        assert scene.searched == searched
 
 
 @pytest.mark.parametrize("every", [1, 2, 4, 7])
@@ -193,9 +235,20 @@ def test_a_bystander_who_is_nearer_for_a_moment_does_not_take_the_place_of_a_ste
     assert faces.crops.mean(axis=(1, 2)) == pytest.approx([50] * 4, abs=3)
 
 
-def test_after_a_cut_the_face_goes_on_elsewhere() -> None:
-    faces = faces_of([[(5, 5, 20, 20)], [(5, 5, 20, 20)], [(40, 40, 20, 20)], [(40, 40, 20, 20)]])
-    assert len(faces.crops) == 4
+def test_a_worker_searches_with_one_thread_and_says_of_a_broken_clip_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(faces.cv2, "setNumThreads", threads.append)
+    faces.prepare({"detector": "haar", "min_face": 40, "first_look": 0, "fps": 2.0, "margin": 0.1, "detect_every": 1})
+    assert threads == [1]
+    sound = write_clip(tmp_path / "sound.mp4", picture=False)
+    digest = sha256(sound.read_bytes()).hexdigest()
+    found = faces.faces_of_clip(Clip("k", sound, digest, None, None))
+    assert (found.crops.shape, found.crops.dtype) == ((0, 64, 64), np.uint8)
+    assert (found.frames, found.problem) == (0, "has no video stream")
+    of_none = faces_in([np.zeros((64, 64, 3), np.uint8)], lambda _: [], 0.1)
+    assert (of_none.crops.shape, of_none.crops.dtype, of_none.frames) == ((0, 64, 64), np.uint8, 1)
 
 
 @given(data=st.data())

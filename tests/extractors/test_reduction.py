@@ -77,6 +77,42 @@ def test_pca_keeps_the_directions_of_most_variance_whatever_the_scales() -> None
     np.testing.assert_allclose(learnt(values) @ components, white, atol=1e-2)  # two directions tell it all
 
 
+def test_a_column_is_divided_by_its_deviation_unless_it_is_as_good_as_constant() -> None:
+    """The deviations of N values, half of them `middle - half`, half `middle + half`, is `half`."""
+    halves = np.where(np.arange(4096) % 2, 1.0, -1.0)[:, None]
+    middle = np.array([0.0, 8192.5, 7.0, 1e6, 0.0])
+    half = np.array([0.5, 0.5, 0.0, 0.5, 1e-7])
+    found = fit((middle + half * halves).astype(np.float32), [], "pca", 30)
+    assert found.tensors["mean"].tolist() == pytest.approx(middle)
+    # The third never varies; the fourth by less than a millionth of its size, which is what float32 can hold.
+    assert found.tensors["deviation"].tolist() == pytest.approx([0.5, 0.5, 1.0, 1.0, 1e-7])
+    assert found.tensors["components"].shape == (5, 5)  # no more than there are columns
+    assert {part.dtype for part in found.tensors.values()} == {np.dtype(np.float32)}
+
+
+def test_two_fits_have_the_same_bytes_also_where_the_components_are_found_by_drawing() -> None:
+    values = np.random.default_rng(0).normal(size=(510, 60)).astype(np.float32)  # scikit-learn's randomised solver
+    one, other = (fit(values, [], "pca", 2).tensors["components"] for _ in range(2))
+    assert one.tobytes() == other.tobytes()
+
+
+def test_svm_ranks_a_column_by_what_it_says_and_not_by_what_it_takes_away_from_another() -> None:
+    # The first column is the label and a disturbance, the second the disturbance alone, the third tells a little.
+    draw = np.random.default_rng(0)
+    label = np.where(np.arange(60) % 2, 1.0, -1.0)
+    disturbance = draw.normal(size=60)
+    values = np.stack([label + 2 * disturbance, disturbance, 0.4 * label + draw.normal(size=60)], axis=1)
+    labels = [str(one) for one in label]
+    assert fit(values.astype(np.float32), labels, "svm", 2).tensors["columns"].tolist() == [0, 2]
+
+
+def test_of_columns_that_say_nothing_the_first_are_kept() -> None:
+    label = np.arange(60) % 2
+    values = np.full((60, 100), 3.0, np.float32)
+    values[:, 90] = label
+    assert fit(values, [str(one) for one in label], "svm", 3).tensors["columns"].tolist() == [0, 1, 90]
+
+
 @pytest.mark.parametrize("kind", ["pca", "svm"])
 def test_what_was_learnt_before_is_found_again_and_nothing_else_is(
     kind: reduction.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
