@@ -53,7 +53,12 @@ GROUPS = {
     "keys": Group(
         ("foundation/identity.py", "foundation/trainings.py", "model/identity.py", "pipeline/training/store.py",
          "extractors/cache.py"),
-        ("tests/test_identity.py", "tests/pipeline/training/test_store.py", "tests/extractors/test_cache.py"),
+        (
+            "tests/test_identity.py",
+            "tests/foundation/test_trainings.py",
+            "tests/pipeline/training/test_store.py",
+            "tests/extractors/test_cache.py",
+        ),
     ),
     "readers": Group(
         ("pipeline/corpora/meld.py", "pipeline/corpora/iemocap.py", "pipeline/corpora/table.py"),
@@ -74,6 +79,7 @@ GROUPS = {
         (
             "tests/extractors/test_audio.py",
             "tests/extractors/test_faces.py",
+            "tests/extractors/test_visual.py",
             "tests/extractors/test_reduction.py",
             "tests/extractors/test_media.py",
         ),

@@ -1,5 +1,7 @@
 """The work cache: what went in comes out, for its maker alone, and to several processes at once."""
 
+import resource
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -59,18 +61,18 @@ def test_a_shard_sees_what_was_there_before_and_others_see_what_it_adds(tmp_path
     before.put(one, {"a": b"1"})
     before.close()
     shards = [ShardCache(tmp_path, f"{number}-of-2") for number in (1, 2)]
-    shards[0].put(one, {"b": b"22", "c": b""})
+    shards[0].put(one, {"b": b"22", "c": b"", "d": b"4444"})
     shards[0].put("other", {"b": b"333"})
-    assert shards[0].known(one, "abcd") == {"a", "b", "c"}
-    assert shards[0].get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
+    assert shards[0].known(one, "abcd") == {"a", "b", "c", "d"}
+    assert shards[0].get(one, "abcd") == {"a": b"1", "b": b"22", "c": b"", "d": b"4444"}
     assert shards[1].known(one, "abcd") == {"a"}  # what was there when it was opened
     late = ShardCache(tmp_path, "1-of-2")
-    assert late.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
+    assert late.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b"", "d": b"4444"}
     shards[1].put(shards[1].maker({"modality": "two"}), {"e": b"5"})
     for shard in (*shards, late):
         shard.close()
     after = WorkCache(tmp_path)
-    assert after.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b""}
+    assert after.get(one, "abcd") == {"a": b"1", "b": b"22", "c": b"", "d": b"4444"}
     assert after.get("other", "b") == {"b": b"333"}
     assert {made.identity.get("modality") for made in after.contents()} == {"one", "two", None}
 
@@ -106,11 +108,99 @@ def test_a_shard_leaves_a_database_alone_that_is_open(tmp_path: Path) -> None:
     assert not ShardCache(tmp_path, "1-of-1").in_use
 
 
+def test_a_shard_leaves_a_database_alone_that_is_being_made_or_written(tmp_path: Path) -> None:
+    (tmp_path / "work.sqlite").touch()  # and has no table yet
+    assert ShardCache(tmp_path, "1-of-1").in_use
+    (tmp_path / "work.sqlite").unlink()
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": b"1"})
+    cache.close()
+    (tmp_path / "work.sqlite-journal").touch()
+    shard = ShardCache(tmp_path, "1-of-1")
+    assert (shard.in_use, shard.get("one", "a")) == (True, {})
+
+
+def test_a_closed_shard_leaves_a_closed_log_or_nothing(tmp_path: Path) -> None:
+    used, unused = ShardCache(tmp_path, "1-of-2"), ShardCache(tmp_path, "2-of-2")
+    assert used.file.name.startswith(f"1-of-2-{socket.gethostname()}-")
+    assert {file.suffix for file in (tmp_path / "shards").iterdir()} == {".part"}
+    used.put("one", {"a": b"1"})
+    used.close()
+    unused.close()
+    assert [file.name for file in (tmp_path / "shards").iterdir()] == [used.file.with_suffix(".log").name]
+
+
+def test_a_log_that_goes_while_it_is_looked_for_hides_no_other(tmp_path: Path) -> None:
+    shard = ShardCache(tmp_path, "1-of-1")
+    shard.put("one", {"a": b"1"})
+    shard.close()
+    (tmp_path / "shards/0.log").symlink_to("gone")
+    other = ShardCache(tmp_path, "other")
+    assert other.get("one", "a") == {"a": b"1"}
+    other.close()
+    assert WorkCache(tmp_path).get("one", "a") == {"a": b"1"}
+
+
+def test_what_was_removed_does_not_come_back_out_of_a_log_that_is_still_open(tmp_path: Path) -> None:
+    shard = ShardCache(tmp_path, "1-of-1")
+    maker = shard.maker({"modality": "one"})
+    shard.put(maker, {"a": b"1"})
+    cache = WorkCache(tmp_path)
+    cache.remove([maker])
+    shard.put(maker, {"b": b"2"})
+    assert WorkCache(tmp_path).get(maker, "ab") == {"b": b"2"}
+
+
+def test_what_a_shard_writes_is_on_the_disk_at_once_or_it_says_that_there_is_no_room(tmp_path: Path) -> None:
+    shard = ShardCache(tmp_path, "1-of-1")
+    shard.put("one", {"a": bytes(1000)})
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
+    try:
+        with pytest.raises(CacheError, match=r"\.part: the work cache cannot be written \(the disk is full\).*--prune"):
+            shard.put("one", {"b": bytes(5000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert WorkCache(tmp_path).get("one", "ab") == {"a": bytes(1000)}
+
+
+def test_a_cache_that_cannot_be_read_is_named_with_the_remedy(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    with sqlite3.connect(cache.file) as database:
+        database.execute("DROP TABLE result")
+    with pytest.raises(
+        CacheError,
+        match=r"^work\.sqlite: the work cache cannot be read \(no such table.*\); if it is broken, delete it$",
+    ):
+        cache.get("one", "a")
+
+
+def test_room_that_cannot_be_given_back_is_said(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": b"1"})
+    # VACUUM attaches the copy that it makes, as another database.
+    cache._database.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+    )
+    said = r"work\.sqlite: entries were deleted, but their room was not given back \(.+\); say so again when no other"
+    with pytest.raises(CacheError, match=said):
+        cache.remove(["one"])
+    assert cache.known("one", "a") == set()
+
+
+def test_makers_are_listed_by_the_room_that_they_take(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    for name, size in (("b", 5), ("a", 9), ("c", 7)):
+        cache.put(name, {"key": bytes(size)})
+    assert [made.fingerprint for made in cache.contents()] == ["a", "c", "b"]
+
+
 def test_a_full_disk_is_said_and_what_was_kept_before_is_safe(tmp_path: Path) -> None:
     cache = WorkCache(tmp_path)
     cache.put("one", {"a": b"1"})
     cache._database.execute("PRAGMA max_page_count = 10")
-    with pytest.raises(CacheError, match=r"database or disk is full.*what was kept before is safe"):
+    with pytest.raises(CacheError, match=r"work\.sqlite: the .*\(database or disk is full\); what was kept before is "
+                       r"safe, and the same command goes on from there\. `python -m pipeline\.cache"):  # fmt: skip
         cache.put("one", {"b": b"2", "c": bytes(100_000)})
     assert cache.known("one", "abc") == {"a"}
 

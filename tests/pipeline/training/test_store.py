@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from model.batching import Corpus
 from model.registry import make_model
 from model.settings import TrainingSettings
-from model.training import predict
+from model.training import Fit, predict
 from pipeline.params import load_params
 from pipeline.training import store
 from pipeline.training.store import Trained, found, kept_weights, model_config, trained, training_folder
@@ -97,13 +98,66 @@ def test_a_training_whose_weights_were_not_kept_is_done_again_when_they_are_aske
 
 
 def test_a_training_that_is_not_finite_in_its_first_epoch_is_finished_too(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hot = settings(learning_rate=1e30, batch=1)
-    failed = train(corpus, 0, of=hot)
+    with caplog.at_level("WARNING", "cmath"):
+        failed = train(corpus, 0, of=hot)
+    [said] = caplog.messages
+    assert said.startswith("multidag: seed 0: the loss is not finite in the first epoch")
     assert (failed.history, failed.best_epoch, failed.seconds, failed.score) == ([], 0, None, None)
     monkeypatch.setattr(store, "fit", None)
     assert train(corpus, 0, of=hot) == failed
+
+
+def test_a_training_gets_what_the_settings_say(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def fit(make: Any, *arguments: Any) -> Fit:
+        given[:] = [make(), *arguments]
+        return Fit({}, [{"validation_weighted_f1": 50.0}], 1, torch.zeros(1, 14, dtype=torch.int8))
+
+    def told(_: list[dict[str, float]]) -> None: ...
+
+    monkeypatch.setattr(store, "fit", fit)
+    monkeypatch.setenv("CMATH_DEVICE", "meta")
+    of = settings(class_weights=True)
+    trained(folder(), "meld", corpus, "multidag", CONFIG, of, 5, weights=False, each_epoch=told)
+    model, data, train_settings, class_weights, *rest = given
+    assert type(model).__name__ == "MultiDag"
+    assert (data, train_settings) == (corpus, of)
+    assert rest == [5, torch.device("meta"), folder() / "seed5.pt", 20.0, told]
+    label = corpus.label[:14].tolist()  # train stands first
+    inverse = [1 / label.count(number) for number in range(4)]
+    assert class_weights.tolist() == pytest.approx([4 * one / sum(inverse) for one in inverse])
+
+
+def test_an_epoch_takes_the_mean_of_the_time_that_this_process_trained(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(history: list[dict[str, float]]) -> None:
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder(), "meld", corpus, "multidag", CONFIG, settings(), 0, weights=True, each_epoch=interrupted)
+    # One epoch is in the checkpoint. The clock stands at 100 s, and at 109.0016 s after the other two.
+    clock = iter([100.0, 109.0016])
+    monkeypatch.setattr(store, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert train(corpus, 0).seconds == 4.501
+    assert train(corpus, 0).seconds == 4.501  # as it is kept
+
+
+def test_a_training_that_was_killed_before_its_record_was_written_has_no_time(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "asdict", None)
+        with pytest.raises(TypeError):
+            train(corpus, 0)
+    known = train(corpus, 0)
+    assert (len(known.history), known.seconds) == (3, None)
 
 
 def test_the_score_is_that_of_the_epoch_that_was_kept() -> None:
