@@ -113,9 +113,11 @@ def test_a_clear_difference_is_beyond_chance_and_none_is_not(tmp_path: Path) -> 
     assert found["low"] > 0
     assert "A is" in "\n".join(in_words(found))
     assert "leaves out zero" in "\n".join(in_words(found))
+    assert list(in_words(found))[2] == f"Over 3 and 3 seeds: p = {found['p_seeds']:.4f} (paired t-test)."
     same = compare(good, good)
     assert same["difference"] == 0
     assert same["low"] == same["high"] == 0
+    assert same["p_seeds"] is None  # the pairs do not differ, and a t-test divides by their deviation
     assert compare(bad, good)["difference"] == -found["difference"]
 
 
@@ -148,7 +150,7 @@ def test_over_the_seeds_it_is_a_two_sided_t_test_of_their_pairs() -> None:
     t = mean(d) / (stdev(d) / sqrt(2))
     found = compare(run_of(*OURS), run_of(*THEIRS))
     assert found["paired_seeds"]
-    assert found["p_seeds"] == pytest.approx(1 - 2 / pi * atan(t), abs=0.0001)  # of one degree of freedom
+    assert found["p_seeds"] == round(1 - 2 / pi * atan(t), 4)  # of one degree of freedom
     three, four = (*OURS, "bbaaa"), (*THEIRS, "baaab")
     d = [one - other for one, other in zip(scores_of(*three), scores_of(*four), strict=True)]
     t = abs(mean(d)) / (stdev(d) / sqrt(3))
@@ -216,11 +218,12 @@ def test_over_the_utterances_both_runs_and_all_seeds_get_the_same_draw() -> None
 
 
 def test_the_interval_holds_95_percent_of_the_resampled_differences(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A's scores in 2001 draws are 0, 0.1, ... 200, B's are 0: a fortieth of the differences is below 5, one above 195.
-    scores = iter([np.arange(2001) / 10, np.zeros(2001)])
+    # A's scores in 2001 draws are 0, 0.10123, … 202.46, B's are 0: a fortieth of the differences is below number 50,
+    # which is 5.0615, and a fortieth above number 1950, which is 197.3985.
+    scores = iter([np.arange(2001) * 0.10123, np.zeros(2001)])
     monkeypatch.setattr(comparison, "resampled_f1", lambda *_: next(scores))
     found = compare(run_of("bbabb"), run_of("bbabb"))
-    assert (found["low"], found["high"]) == (5.0, 195.0)
+    assert (found["low"], found["high"]) == (5.06, 197.4)
 
 
 def test_the_smallest_and_the_largest_p_value_of_the_bootstrap() -> None:
@@ -245,11 +248,50 @@ def test_predictions_are_read_seed_by_seed(tmp_path: Path) -> None:
 def test_one_seed_or_other_utterances_are_met_in_words(tmp_path: Path) -> None:
     one = load(str(predictions(tmp_path / "one", 0.9, seeds=1)), None)
     assert compare(one, one)["p_seeds"] is None
+    assert list(in_words(compare(one, one)))[2] == (
+        "No t-test over the seeds: each side needs two or more seeds with different scores."
+    )
     other = load(str(predictions(tmp_path / "other", 0.9, label_of="fear")), None)
-    with pytest.raises(UserError, match="different utterances or labels"):
+    said = r"^A and B are predictions of different utterances or labels: there is nothing to compare$"
+    with pytest.raises(UserError, match=said):
         compare(one, other)
-    with pytest.raises(UserError, match="has no predictions"):
+
+
+def test_a_single_seed_is_compared_with_several_without_a_t_test() -> None:
+    assert compare(run_of("bbabb"), run_of(*THEIRS))["p_seeds"] is None
+
+
+def test_predictions_of_an_experiment_are_those_that_dvc_has_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    kept = {("results/meld/predictions.csv", "lumpy-yeti"): "utterance_id,seed,label,prediction\nu0,4,joy,fear\n"}
+
+    def read(path: str, rev: str) -> str:
+        if rev == "broken":
+            raise OSError("disk on fire")
+        if (path, rev) not in kept:
+            raise DvcException("no such revision")
+        return kept[path, rev]
+
+    monkeypatch.setattr(dvc.api, "read", read)
+    assert load("lumpy-yeti", "meld") == Predictions(["u0"], ["joy"], {4: ["fear"]})
+    for name, corpus, why in (("yeti", "meld", "no such revision"), ("broken", "demo", "disk on fire")):
+        with pytest.raises(
+            UserError,
+            match=rf"^{name}: neither a folder with predictions\.csv nor an experiment or commit that has "
+            rf"results/{corpus}/predictions\.csv \({why}\)$",
+        ):
+            load(name, corpus)
+
+
+def test_a_place_without_predictions_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing: has no predictions\.csv; to name an experiment, .* --corpus$"):
         load(str(tmp_path / "nothing"), None)
+    for content in ("", "utterance_id,seed,label,prediction\n", "utterance_id,seed,label,said\nu0,1,joy,joy\n"):
+        (tmp_path / "predictions.csv").write_text(content)
+        with pytest.raises(UserError, match=rf"^{tmp_path}: its predictions\.csv is not one that `evaluate` writes$"):
+            load(str(tmp_path), "meld")
 
 
 def test_the_command_prints_words_or_json(
