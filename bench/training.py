@@ -49,13 +49,14 @@ def timed(work: Callable[[], object], repeats: int = 7) -> float:
 def longest_batch() -> Batch:
     """A batch of random features, the same at each call."""
     torch.manual_seed(0)
-    mask = torch.ones(DIALOGUES, TURNS, dtype=torch.bool)
+    mask, speaker = torch.ones(DIALOGUES, TURNS, dtype=torch.bool), torch.randint(2, (DIALOGUES, TURNS))
     return Batch(
         {name: torch.randn(DIALOGUES, TURNS, width) for name, width in DIMS.items()},
         dict.fromkeys(DIMS, mask),
-        torch.randint(2, (DIALOGUES, TURNS)),
+        speaker,
         mask,
         torch.randint(6, (DIALOGUES, TURNS)),
+        speaker,
     )
 
 

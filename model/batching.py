@@ -1,13 +1,15 @@
 """Dialogues as padded batches, the input of every model of this project."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 NO_LABEL = -1
 """Label value in padding."""
+NOBODY = -1
+"""Speaker in padding, in `Batch.who`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +29,17 @@ class Batch:
     """Mask of real turns, bool [B, T]; false in padding."""
     label: Tensor
     """Class numbers, int64 [B, T]; NO_LABEL in padding."""
-
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(
-            {name: values.to(device, non_blocking=True) for name, values in self.features.items()},
-            {name: values.to(device, non_blocking=True) for name, values in self.present.items()},
-            self.speaker.to(device),
-            self.mask.to(device),
-            self.label.to(device),
-        )
+    who: Tensor
+    """`speaker` once more, always on the CPU, NOBODY in padding. What a model must know before it computes (lengths,
+    parties) it takes from here: asking a GPU would wait until the GPU has done all that it was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """All utterances of a corpus as flat tensors [utterances, ...]; dialogues are lists of positions in these."""
+    """All utterances of a corpus as flat tensors [utterances, ...]; dialogues are lists of positions in these.
+
+    Features and presence may lie on a GPU; all else is on the CPU.
+    """
 
     features: dict[str, Tensor]
     present: dict[str, Tensor]
@@ -49,22 +48,51 @@ class Corpus:
     dialogues: dict[str, list[Tensor]]
     """Maps a split to its dialogues; each is an int64 tensor [turns] of positions in conversation order."""
 
+    def to(self, device: torch.device) -> "Corpus":
+        """The same corpus with features and presence on `device`."""
+        features, present = ({name: values.to(device) for name, values in part.items()}
+                             for part in (self.features, self.present))  # fmt: skip
+        return replace(self, features=features, present=present)
+
+
+def batches(corpus: Corpus, groups: list[list[Tensor]]) -> Iterator[Batch]:
+    """Yield a padded batch of each group of dialogues, on the device of the corpus.
+
+    Which utterance lies where is decided on the CPU and sent in one copy for all groups; features are gathered on the
+    device. So nothing waits between two batches.
+    """
+    plans = [_plan(corpus, dialogues) for dialogues in groups]
+    device = next(iter(corpus.features.values())).device
+    sent = torch.cat([plan.flatten() for plan in plans])
+    if device.type == "cuda":
+        sent = sent.pin_memory().to(device, non_blocking=True)
+    for plan, part in zip(plans, sent.split([plan.numel() for plan in plans]), strict=True):
+        where, who, label = part.view(plan.shape)
+        mask = who != NOBODY
+        yield Batch(
+            {name: values[where] * mask.unsqueeze(-1) for name, values in corpus.features.items()},
+            {name: values[where] & mask for name, values in corpus.present.items()},
+            who * mask,
+            mask,
+            label,
+            plan[1],
+        )
+
+
+def _plan(corpus: Corpus, dialogues: list[Tensor]) -> Tensor:
+    """Place in the corpus, speaker and label of each turn of `dialogues`, padded, int64 [3, B, T] on the CPU."""
+    plan = torch.empty(3, len(dialogues), max(map(len, dialogues)), dtype=torch.int64)
+    for part, padding in zip(plan, (0, NOBODY, NO_LABEL), strict=True):
+        part.fill_(padding)
+    for row, positions in enumerate(dialogues):
+        for part, values in zip(plan, (positions, corpus.speaker[positions], corpus.label[positions]), strict=True):
+            part[row, : len(positions)] = values
+    return plan
+
 
 def collate(corpus: Corpus, dialogues: list[Tensor]) -> Batch:
     """Make one padded batch of `dialogues`, in the given order."""
-    turns = max(len(positions) for positions in dialogues)
-    where = torch.zeros(len(dialogues), turns, dtype=torch.int64)
-    mask = torch.zeros(len(dialogues), turns, dtype=torch.bool)
-    for row, positions in enumerate(dialogues):
-        where[row, : len(positions)] = positions
-        mask[row, : len(positions)] = True
-    return Batch(
-        {name: values[where] * mask.unsqueeze(-1) for name, values in corpus.features.items()},
-        {name: values[where] & mask for name, values in corpus.present.items()},
-        corpus.speaker[where] * mask,
-        mask,
-        corpus.label[where].masked_fill(~mask, NO_LABEL),
-    )
+    return next(batches(corpus, [dialogues]))
 
 
 def in_order(dialogues: list[Tensor], size: int) -> Iterator[list[Tensor]]:

@@ -7,22 +7,25 @@ report how much choosing the epoch on test would inflate the score.
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.log import log
 from foundation.torch_setup import seed_of
-from model.batching import Corpus, collate, in_order, shuffled
+from model.batching import Corpus, batches, in_order, shuffled
 from model.interface import ErcModel
 from model.settings import TrainingSettings
+
+PREDICTED_AT_ONCE = {"cpu": 32, "cuda": 128}
+"""Dialogues of a batch whose classes are predicted, by type of device."""
 
 
 @dataclass(slots=True)
@@ -56,19 +59,37 @@ def positions(corpus: Corpus, split: str) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(model: ErcModel, corpus: Corpus, split: str, device: torch.device, size: int = 32) -> tuple[Tensor, Tensor]:
+def predict(model: ErcModel, corpus: Corpus, split: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """Compute logits [utterances, C] and fused representations [utterances, d] of a split, ordered as `positions`."""
+    (found,) = _outputs(model, corpus.to(device), (split,))
+    return found[0].cpu(), found[1].cpu()
+
+
+def _outputs(model: ErcModel, corpus: Corpus, splits: tuple[str, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Logits and representations of each of `splits`, float32 on the device of the corpus, ordered as `positions`."""
     model.eval()
-    logits: dict[int, Tensor] = {}
-    representations: dict[int, Tensor] = {}
-    for dialogues in in_order(corpus.dialogues[split], size):
-        batch = collate(corpus, dialogues).to(device)
-        output = model(batch)
-        for row, dialogue in enumerate(dialogues):
-            logits[int(dialogue[0])] = output.logits[row, : len(dialogue)].float().cpu()
-            representations[int(dialogue[0])] = output.representation[row, : len(dialogue)].float().cpu()
-    firsts = [int(dialogue[0]) for dialogue in corpus.dialogues[split]]
-    return torch.cat([logits[first] for first in firsts]), torch.cat([representations[first] for first in firsts])
+    device = next(iter(corpus.features.values())).device
+    size = PREDICTED_AT_ONCE.get(device.type, PREDICTED_AT_ONCE["cpu"])
+    groups = [list(in_order(corpus.dialogues[split], size)) for split in splits]
+    every = map(model, batches(corpus, [group for part in groups for group in part]))
+    outputs = iter([(one.logits.float().flatten(0, 1), one.representation.float().flatten(0, 1)) for one in every])
+    found = []
+    for split, part in zip(splits, groups, strict=True):
+        logits, representations = (torch.cat(values) for values in zip(*islice(outputs, len(part)), strict=True))
+        place = _places(part, corpus.dialogues[split]).to(device)
+        found.append((logits[place], representations[place]))
+    return found
+
+
+def _places(groups: list[list[Tensor]], dialogues: list[Tensor]) -> Tensor:
+    """Place of each turn of `dialogues` among the rows of all padded `groups`, one group after the other."""
+    begins, begin = dict[int, int](), 0
+    for group in groups:
+        turns = max(map(len, group))
+        for dialogue in group:
+            begins[int(dialogue[0])] = begin
+            begin += turns
+    return torch.cat([torch.arange(len(dialogue)) + begins[int(dialogue[0])] for dialogue in dialogues])
 
 
 def weighted_f1(label: Tensor, predicted: Tensor) -> float:
@@ -102,23 +123,22 @@ def fit(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    averaged = AveragedModel(model, multi_avg_fn=partial(_average, settings.ema_decay))
-    kept: ErcModel = averaged.module  # type: ignore[assignment]
-    for part in kept.modules():
-        if isinstance(part, nn.RNNBase):
-            part.flatten_parameters()  # a copy's weights lie apart, and cuDNN would gather them at each call
+    average = Average(model, settings.ema_decay)
+    kept = average.model
+    corpus = corpus.to(device)
     scaler = torch.amp.GradScaler("cuda", enabled=device.type == "cuda" and settings.precision == "float16")
     state = _State()
     if stored := load_checkpoint(checkpoint):
         model.load_state_dict(stored["model"])
-        averaged.load_state_dict(stored["averaged"])
+        kept.load_state_dict(stored["average"])
+        average.steps = stored["steps"]
         optimizer.load_state_dict(stored["optimizer"])
         scaler.load_state_dict(stored["scaler"])
         state = _State(**stored["state"])
 
     def save() -> None:
         parts = {name: getattr(state, name) for name in state.__dataclass_fields__}
-        save_checkpoint(checkpoint, model=model.state_dict(), averaged=averaged.state_dict(),
+        save_checkpoint(checkpoint, model=model.state_dict(), average=kept.state_dict(), steps=average.steps,
                         optimizer=optimizer.state_dict(), scaler=scaler.state_dict(), state=parts)  # fmt: skip
 
     validation = corpus.label[positions(corpus, "validation")]
@@ -137,9 +157,7 @@ def fit(
         ):
             state.epoch += 1
             torch.manual_seed(seed_of(seed, state.epoch))
-            losses = _train_epoch(
-                model, averaged, optimizer, scaler, corpus, settings, class_weights, seed, state.epoch, device
-            )
+            losses = _train_epoch(model, average, optimizer, scaler, corpus, settings, class_weights, seed, state.epoch)
             if not all(map(math.isfinite, losses.values())):
                 if not state.best:
                     raise DivergenceError(f"seed {seed}: the loss is not finite in the first epoch: {losses}; lower "
@@ -149,9 +167,10 @@ def fit(
                 )
                 state.epoch = settings.epochs  # a resumed run must not train this epoch again
                 break
-            score = weighted_f1(validation, predict(kept, corpus, "validation", device)[0].argmax(1))
+            predicted, of_test = _classes(kept, corpus)
+            score = weighted_f1(validation, predicted)
             state.history.append({"seed": seed, "epoch": state.epoch, **losses, "validation_weighted_f1": score})
-            state.predictions.append(predict(kept, corpus, "test", device)[0].argmax(1).to(torch.int8))
+            state.predictions.append(of_test.to(torch.int8))
             if score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch
                 state.best = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
@@ -166,15 +185,39 @@ def fit(
     return Fit(state.best, state.history, state.best_epoch, torch.stack(state.predictions))
 
 
-def _average(decay: float, averaged: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
-    """Move the averages towards the current weights; the decay is smaller in the first steps."""
-    so_far = min(decay, float(steps + 1) / float(steps + 10)) if decay else 0.0
-    torch._foreach_lerp_(averaged, current, 1 - so_far)
+@torch.inference_mode()
+def _classes(model: ErcModel, corpus: Corpus) -> tuple[Tensor, Tensor]:
+    """Predicted classes of validation and of test, on the CPU: one pass and one copy for both."""
+    validation, test = (logits.argmax(1) for logits, _ in _outputs(model, corpus, ("validation", "test")))
+    both = torch.cat([validation, test]).cpu()
+    return both[: len(validation)], both[len(validation) :]
+
+
+class Average:
+    """The exponential moving average of a model's weights, as a model.
+
+    It counts its steps on the CPU; torch's AveragedModel counts on the device, and each step waits to read the count.
+    """
+
+    def __init__(self, model: ErcModel, decay: float) -> None:
+        self.model, self.decay, self.steps = deepcopy(model), decay, 0
+        for part in self.model.modules():
+            if isinstance(part, nn.RNNBase):
+                part.flatten_parameters()  # a copy's weights lie apart, and cuDNN would gather them at each call
+
+    @torch.no_grad()
+    def update(self, model: ErcModel) -> None:
+        """Move the averages towards the weights of `model`; the decay is smaller in the first steps."""
+        decay = min(self.decay, (self.steps + 1) / (self.steps + 10)) if self.steps and self.decay else 0.0
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+        for mine, its in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(its)
+        self.steps += 1
 
 
 def _train_epoch(
     model: ErcModel,
-    averaged: AveragedModel,
+    average: Average,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     corpus: Corpus,
@@ -182,30 +225,35 @@ def _train_epoch(
     class_weights: Tensor | None,
     seed: int,
     epoch: int,
-    device: torch.device,
 ) -> dict[str, float]:
-    """Train for one epoch and return the mean of each loss term over the batches, by name."""
+    """Train for one epoch and return the mean of each loss term over the batches, by name.
+
+    Nothing in the loop waits for a GPU, but for the scale of float16: all losses are read at the end, in one copy.
+    """
     model.train()
     generator = torch.Generator().manual_seed(seed_of(seed, epoch))
     weights = model.loss_weights
     sums: dict[str, Tensor] = {}
-    steps = 0
     dtype = getattr(torch, settings.precision)
+    device = next(iter(corpus.features.values())).device
     lower = device.type == "cuda" and dtype != torch.float32
     model.begin_epoch(epoch)
-    for dialogues in shuffled(model.curriculum_subset(corpus, epoch), settings.batch, generator):
+    groups = list(shuffled(model.curriculum_subset(corpus, epoch), settings.batch, generator))
+    for batch in batches(corpus, groups):
         with torch.autocast("cuda", dtype, enabled=lower):
-            output = model(collate(corpus, dialogues).to(device), class_weights)
+            output = model(batch, class_weights)
         loss = torch.stack([weights[name] * value for name, value in output.losses.items() if weights[name]]).sum()
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
+        scale = scaler.get_scale()
         scaler.update()
-        averaged.update_parameters(model)
-        steps += 1
+        if scaler.get_scale() >= scale:  # a lower scale means that float16 overflowed, and the step was left out
+            average.update(model)
         for name, value in {"loss": loss, **output.losses}.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
-    return {name: float(value) / steps for name, value in sums.items()}
+    read = torch.stack(list(sums.values())).tolist()
+    return {name: value / len(groups) for name, value in zip(sums, read, strict=True)}
 
 
 class DivergenceError(Exception):

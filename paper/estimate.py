@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from extractors.settings import FUNCTIONALS
-from model.batching import Batch
+from model.batching import NOBODY, Batch
 from model.registry import make_model
 from paper.params import NO_CORPUS, Report, changed, load_report
 from paper.published import published_statistics
@@ -84,7 +84,7 @@ def random_batch(config: dict, dialogues: int, mean: float, seed: int) -> Batch:
     values = {name: torch.randn(*mask.shape, width) * mask[..., None] for name, width in config["dims"].items()}
     label = torch.where(mask, torch.randint(config["classes"], mask.shape), -1)
     speaker = torch.randint(config["speakers"], mask.shape) * mask
-    return Batch(values, dict.fromkeys(values, mask), speaker, mask, label)
+    return Batch(values, dict.fromkeys(values, mask), speaker, mask, label, torch.where(mask, speaker, NOBODY))
 
 
 def counted(corpus: str, params: Params) -> Step:

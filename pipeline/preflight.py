@@ -5,7 +5,10 @@ python -m pipeline.preflight
 
 import subprocess
 
-from pipeline.params import ParamsError, load_params
+from foundation.device import device_type
+from foundation.errors import UserError
+from pipeline.params import load_params
+from pipeline.stage import start_logging
 
 UNKNOWN_USER = "git does not know who you are"
 
@@ -25,9 +28,11 @@ def git_advice() -> str:
 
 
 def main() -> None:
+    start_logging()
     try:
         load_params()
-    except ParamsError as error:
+        device_type()  # a card that cannot be used is said before anything runs
+    except UserError as error:
         raise SystemExit(f"error: {error}") from None
     lacking = git_advice()
     # Without a git repository, DVC refuses every command, even `repro`, unless core.no_scm is set.

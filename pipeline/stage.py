@@ -12,6 +12,12 @@ from foundation.errors import UserError
 from foundation.folders import root
 from pipeline.params import Params, load_params
 
+NO_MEMORY = (
+    "the card's memory is used up; what was finished is kept, and the same command goes on from there. A smaller "
+    "`batch` in params.yaml (of train.D, or of a recipe, with more `accumulation`) needs less; `nvidia-smi` names other "
+    "programs on the card; CMATH_DEVICE=cpu needs none"
+)
+
 
 def raw_folder(corpus: str, params: Params) -> Path:
     """Folder that index.D.raw names; relative to the project's root, even if DVC uses a temporary folder."""
@@ -67,6 +73,10 @@ def command(work: Callable[[], None]) -> None:
         work()
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, known by its name so that torch need not be loaded
+            raise
+        raise SystemExit(f"error: {NO_MEMORY} ({str(error).partition('. ')[0]})") from None
     except KeyboardInterrupt:
         raise SystemExit("interrupted; what was finished is kept: the same command goes on from there") from None
     finally:

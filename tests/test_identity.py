@@ -540,7 +540,8 @@ def test_what_a_gpu_or_another_processor_made_is_its_own(
 
     monkeypatch.setenv("CMATH_DEVICE", "cpu")
     before = names()
-    monkeypatch.setenv("CMATH_DEVICE", "meta")
+    monkeypatch.setenv("CMATH_DEVICE", "cuda")
+    monkeypatch.setattr("foundation.device._chosen", lambda _: torch.device("cuda"))
     assert not set(names()) & set(before)
     cache, shard = WorkCache(tmp_path), ShardCache(tmp_path, "1-of-1")
     maker = cache.maker({"modality": "one"})

@@ -1,5 +1,6 @@
 """Models in `gpu_check`: two epochs of each on the card and on the CPU, twice, killed and resumed, and timed."""
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -127,13 +128,14 @@ class Models:
         with SameDraws():
             stored = self._trained(lambda: without_dropout(make()), settings, device)
         model = make()
-        weights = {name: value for name, value in stored["averaged"].items() if name.startswith("module.")}
-        model.load_state_dict({name.removeprefix("module."): value for name, value in weights.items()})
+        model.load_state_dict(stored["average"])
         logits, _ = predict(model.to(device), self.small, "validation", device)
         rows = stored["state"]["history"]
         losses = [row[name] for row in rows for name in ("loss", *model.loss_weights)]
         taken = max(int(value["step"]) for value in stored["optimizer"]["state"].values())
-        return torch.cat([torch.tensor(losses), logits.flatten()]), int(stored["averaged"]["n_averaged"]) - taken
+        subsets = [model.curriculum_subset(self.small, epoch) for epoch in range(1, EPOCHS + 1)]
+        steps = sum(math.ceil(len(dialogues) / settings.batch) for dialogues in subsets)
+        return torch.cat([torch.tensor(losses), logits.flatten()]), steps - taken
 
     def _time(self, row: Row, make: Callable[[], ErcModel], settings: TrainingSettings) -> None:
         """Times of steps from one forward pass to the next, inside an ordinary training that is then ended."""

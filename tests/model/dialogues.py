@@ -49,4 +49,5 @@ def padded(batch: Batch, turns: int) -> Batch:
         torch.nn.functional.pad(batch.speaker, pad, value=1),
         torch.nn.functional.pad(batch.mask, pad),
         torch.nn.functional.pad(batch.label, pad, value=-1),
+        torch.nn.functional.pad(batch.who, pad, value=-1),
     )

@@ -102,7 +102,7 @@ def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: P
         corpus = trainings.corpus(job.params)
         for dialogue in {row.dialogue_id for row in trainings.rows if row.split == "test"}:
             turns = sorted((row.turn, at) for at, row in enumerate(trainings.rows) if row.dialogue_id == dialogue)
-            batch = collate(corpus, [torch.tensor([at for _, at in turns])]).to(device())
+            batch = collate(corpus.to(device()), [torch.tensor([at for _, at in turns])])
             with torch.inference_mode():
                 shares = network(batch).logits[0].softmax(1).cpu()
             for (_, at), expected in zip(turns, shares.tolist(), strict=True):

@@ -59,3 +59,10 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(downloaded: Path) -> 
     said = run(downloaded, sys.executable, "-m", "pipeline.preflight")
     assert said.returncode == 1
     assert said.stderr == "error: params.yaml: model.dim = 400: must be a multiple of model.heads = 7\n"
+
+
+def test_a_device_that_there_is_not_is_refused_before_anything_runs(downloaded: Path) -> None:
+    said = run(downloaded, sys.executable, "-m", "pipeline.preflight", CMATH_DEVICE="gpu")
+    assert said.returncode == 1
+    assert said.stderr.startswith("error: CMATH_DEVICE = 'gpu': must be cpu, cuda, or cuda:1 for the second card")
+    assert said.stderr.count("\n") == 1

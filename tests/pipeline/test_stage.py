@@ -1,0 +1,42 @@
+"""How a command ends: what a user can correct is one line, and all else keeps its traceback."""
+
+import pytest
+import torch
+
+from foundation.errors import UserError
+from pipeline.stage import command
+
+
+def ending(error: BaseException) -> str:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        command(work)
+    return str(ended.value)
+
+
+def test_what_a_user_can_correct_is_one_line() -> None:
+    assert ending(UserError("params.yaml: a = 1: must be 2")) == "error: params.yaml: a = 1: must be 2"
+
+
+def test_an_interruption_says_that_the_same_command_goes_on() -> None:
+    assert ending(KeyboardInterrupt()) == (
+        "interrupted; what was finished is kept: the same command goes on from there"
+    )
+
+
+def test_a_card_without_memory_is_one_line_with_the_remedy() -> None:
+    said = ending(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has 1 GiB"))
+    assert said.startswith("error: the card's memory is used up; what was finished is kept")
+    assert "smaller `batch` in params.yaml" in said
+    assert "CMATH_DEVICE=cpu" in said
+    assert said.endswith("(CUDA out of memory)")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback() -> None:
+    def work() -> None:
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        command(work)
