@@ -58,8 +58,9 @@ class TrainingSettings(Settings):
     weight_decay: NotNegative = 1e-05
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay per step of the exponential moving average of the weights, which is validated and saved; 0: no average."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of matrix products on CUDA; a CPU always uses float32."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] = "float32"
+    """Precision of matrix products on CUDA; a CPU always uses float32. `auto`: bfloat16 on cards of capability 8.0 or
+    newer, float32 on older ones."""
     class_weights: bool = False
     gamma1: NotNegative = 0.1
     """Weight of low-level distillation, Eq. 24."""

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.log import log
+from foundation.precision import chosen_precision, lowered, tf32
 from foundation.torch_setup import seed_of
 from model.batching import Corpus, batches, in_order, shuffled
 from model.interface import ErcModel
@@ -126,7 +127,8 @@ def fit(
     average = Average(model, settings.ema_decay)
     kept = average.model
     corpus = corpus.to(device)
-    scaler = torch.amp.GradScaler("cuda", enabled=device.type == "cuda" and settings.precision == "float16")
+    precision = chosen_precision(settings.precision, device, older="float32")
+    scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
     state = _State()
     if stored := load_checkpoint(checkpoint):
         model.load_state_dict(stored["model"])
@@ -157,7 +159,9 @@ def fit(
         ):
             state.epoch += 1
             torch.manual_seed(seed_of(seed, state.epoch))
-            losses = _train_epoch(model, average, optimizer, scaler, corpus, settings, class_weights, seed, state.epoch)
+            with tf32(precision == "tf32"):
+                losses = _train_epoch(model, average, optimizer, scaler, corpus, settings.batch, precision,
+                                      class_weights, seed, state.epoch)  # fmt: skip
             if not all(map(math.isfinite, losses.values())):
                 if not state.best:
                     raise DivergenceError(f"seed {seed}: the loss is not finite in the first epoch: {losses}; lower "
@@ -221,7 +225,8 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     corpus: Corpus,
-    settings: TrainingSettings,
+    size: int,
+    precision: str,
     class_weights: Tensor | None,
     seed: int,
     epoch: int,
@@ -234,13 +239,11 @@ def _train_epoch(
     generator = torch.Generator().manual_seed(seed_of(seed, epoch))
     weights = model.loss_weights
     sums: dict[str, Tensor] = {}
-    dtype = getattr(torch, settings.precision)
     device = next(iter(corpus.features.values())).device
-    lower = device.type == "cuda" and dtype != torch.float32
     model.begin_epoch(epoch)
-    groups = list(shuffled(model.curriculum_subset(corpus, epoch), settings.batch, generator))
+    groups = list(shuffled(model.curriculum_subset(corpus, epoch), size, generator))
     for batch in batches(corpus, groups):
-        with torch.autocast("cuda", dtype, enabled=lower):
+        with lowered(precision, device):
             output = model(batch, class_weights)
         loss = torch.stack([weights[name] * value for name, value in output.losses.items() if weights[name]]).sum()
         optimizer.zero_grad(set_to_none=True)

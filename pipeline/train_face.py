@@ -24,7 +24,7 @@ from sklearn.model_selection import train_test_split
 
 from extractors.settings import FaceTrainingSettings
 from extractors.training import face_training
-from extractors.training.face_training import probabilities, train
+from extractors.training.face_training import precision_on, probabilities, train
 from extractors.visual import face_encoder
 from extractors.visual.denseface import DenseFace
 from extractors.visual.face_encoder import FaceWeights, load, save
@@ -99,6 +99,7 @@ def identity(settings: FaceTrainingSettings, data: fer2013.Fer2013) -> dict[str,
         "torch": torch.__version__,
         "sklearn": version("scikit-learn"),
         "device": device().type,
+        "precision": precision_on(device()),
     }
 
 
@@ -158,7 +159,7 @@ Growth 12, depth 100, compression 0.5. Input: a grey face of 64x64 pixels. Outpu
 - **Data**: FER-2013, Training: {trained} faces, of which {held_out:.0%} are held out. Labels: {labels}.
 - **Recipe**: {phases}. The best epoch is {best_epoch}. SGD with
   Nesterov momentum 0.9, batch {batch}, one cycle up to {learning_rate:g}, weight decay {weight_decay:g}, label
-  smoothing {label_smoothing:g}, bfloat16, seed {seed}.
+  smoothing {label_smoothing:g}, {precision}, seed {seed}.
 - **Augmentation**: each face is mirrored, rotated by up to {rotation:g} degrees, scaled by up to {scale:.0%}, shifted
   by up to {shift:.0%}, changed in brightness and contrast, and with probability {erase:g} partly covered.
 - **Normalisation**: mean {mean:.2f} and standard deviation {std:.2f} of the grey levels of the training faces. The
@@ -186,6 +187,7 @@ def card(settings: FaceTrainingSettings, data: fer2013.Fer2013, metrics: dict, m
         majority=metrics["majority"]["accuracy"],
         held_out_accuracy=metrics["held_out_accuracy"],
         best_epoch=metrics["best_epoch"],
+        precision=precision_on(device()),
         mean=mean,
         std=std,
         commit=_commit(),

@@ -20,6 +20,7 @@ from extractors.settings import FaceTrainingSettings
 from extractors.visual.denseface import DenseFace
 from extractors.visual.faces import EDGE
 from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.precision import chosen_precision, lowered
 from foundation.torch_setup import seed_of
 
 RISE = 0.2
@@ -36,6 +37,11 @@ class FaceTrainingState:
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     loss_sum: float = 0.0
+
+
+def precision_on(device: torch.device) -> str:
+    """Precision of matrix products in training: bfloat16, but on cards that emulate it, float32."""
+    return "bfloat16" if device.type == "cpu" else chosen_precision("auto", device, older="float32")
 
 
 def resized(faces: Tensor, edge: int) -> Tensor:
@@ -113,7 +119,7 @@ def train(
         say(f"resuming at step {state.step} of {total}")
     schedule = get_cosine_schedule_with_warmup(optimizer, round(RISE * total), total, last_epoch=state.step - 1)
     # bfloat16 needs no loss scaling, so CPU and GPU use the same code; batch-norm statistics stay float32.
-    autocast = torch.autocast(device.type, torch.bfloat16)
+    products = lowered(precision_on(device), device)
     saved = time.monotonic()
     with tqdm(total=total, initial=state.step, unit="step", disable=None) as progress:
         while state.step < total:
@@ -124,7 +130,7 @@ def train(
             chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
             network.train()
             seen = augmented(faces[chosen], edges[epoch], recipe).to(device)
-            with autocast:
+            with products:
                 scores = network(seen.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(scores.float(), targets[chosen].to(device), label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)

@@ -24,6 +24,7 @@ from foundation.checkpoint import load_checkpoint
 from foundation.device import device
 from foundation.files import whole, write_whole
 from foundation.log import log
+from foundation.precision import chosen_precision
 from foundation.trainings import folder_of, write_about
 from model.batching import Corpus
 from model.identity import code_digest
@@ -91,6 +92,7 @@ def training_folder(content: str, model: str, config: dict[str, Any], train: Tra
         "code": code_digest(model),
         "torch": torch.__version__,
         "device": device().type,
+        "precision": chosen_precision(train.precision, device(), older="float32"),
         "arithmetic": arithmetic(),
     }
     return folder_of(values)
