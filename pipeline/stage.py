@@ -14,8 +14,8 @@ from pipeline.params import Params, load_params
 
 NO_MEMORY = (
     "the card's memory is used up; what was finished is kept, and the same command goes on from there. A smaller "
-    "`batch` in params.yaml (train.D, or a recipe with more `accumulation`) needs less; `nvidia-smi` names what else is "
-    "on it; CMATH_DEVICE=cpu needs none"
+    "`batch` in params.yaml (train.D, or a recipe with more `accumulation`) needs less; `nvidia-smi` names what else "
+    "is on it; CMATH_DEVICE=cpu needs none"
 )
 
 
