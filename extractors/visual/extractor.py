@@ -203,6 +203,8 @@ class VisualExtractor:
         """Encode grey crops, uint8 [faces, 64, 64] -> float32 [faces, 342]."""
         import torch
 
+        from foundation.precision import tf32
+
         on = device().type
         many = BATCH.get(on, BATCH["cpu"])
         lacking = -len(crops) % many
@@ -213,7 +215,8 @@ class VisualExtractor:
             with ThreadPoolExecutor(number_of_workers(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 values = list(pool.map(normalise_and_encode, batches))
         else:
-            values = [normalise_and_encode(batch) for batch in batches]
+            with tf32(False):
+                values = [normalise_and_encode(batch) for batch in batches]
         return torch.cat(values)[: len(crops)].cpu().numpy()
 
 
