@@ -16,7 +16,7 @@ NO_OUTPUT = {
 """Files that change no output of a stage: they check values, start commands, keep and name what was made."""
 PICTURES = {"pipeline/scoring/pictures.py"}
 """In the main pipeline it draws a map that is no output."""
-OF_FOUNDATION = {"foundation/arithmetic.py", "foundation/torch_setup.py"}
+OF_FOUNDATION = {"foundation/arithmetic.py", "foundation/precision.py", "foundation/torch_setup.py"}
 """The only files of foundation/ that change a number."""
 
 
