@@ -22,6 +22,11 @@ def prepare_torch(threads: int | None = None) -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Send `values` from the CPU to `device`; to a GPU from pinned memory, so that the program does not wait for it."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+
+
 def seed_of(seed: int, number: int) -> int:
     """Seed of epoch or step `number` in a training from `seed`; it does not depend on interruptions."""
     return (seed * 1_000_003 + number) % 2**31

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from foundation.torch_setup import sent
+
 NO_LABEL = -1
 """Label value in padding."""
 NOBODY = -1
@@ -32,6 +34,14 @@ class Batch:
     who: Tensor
     """`speaker` once more, always on the CPU, NOBODY in padding. What a model must know before it computes (lengths,
     parties) it takes from here: asking a GPU would wait until the GPU has done all that it was given."""
+
+    def lengths(self) -> Tensor:
+        """Number of turns of each dialogue, int64 [B] on the CPU."""
+        return (self.who != NOBODY).sum(1)
+
+    def real_turns(self) -> Tensor:
+        """Places of the real turns among all B * T, int64 on the device of the batch."""
+        return sent((self.who != NOBODY).flatten().nonzero().squeeze(1), self.mask.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +73,8 @@ def batches(corpus: Corpus, groups: list[list[Tensor]]) -> Iterator[Batch]:
     """
     plans = [_plan(corpus, dialogues) for dialogues in groups]
     device = next(iter(corpus.features.values())).device
-    sent = torch.cat([plan.flatten() for plan in plans])
-    if device.type == "cuda":
-        sent = sent.pin_memory().to(device, non_blocking=True)
-    for plan, part in zip(plans, sent.split([plan.numel() for plan in plans]), strict=True):
+    flat = sent(torch.cat([plan.flatten() for plan in plans]), device)
+    for plan, part in zip(plans, flat.split([plan.numel() for plan in plans]), strict=True):
         where, who, label = part.view(plan.shape)
         mask = who != NOBODY
         yield Batch(

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.log import log
 from foundation.precision import chosen_precision, lowered, tf32
-from foundation.torch_setup import seed_of
+from foundation.torch_setup import seed_of, sent
 from model.batching import Corpus, batches, in_order, shuffled
 from model.interface import ErcModel
 from model.settings import TrainingSettings
@@ -77,7 +77,7 @@ def _outputs(model: ErcModel, corpus: Corpus, splits: tuple[str, ...]) -> list[t
     found = []
     for split, part in zip(splits, groups, strict=True):
         logits, representations = (torch.cat(values) for values in zip(*islice(outputs, len(part)), strict=True))
-        place = _places(part, corpus.dialogues[split]).to(device)
+        place = sent(_places(part, corpus.dialogues[split]), device)
         found.append((logits[place], representations[place]))
     return found
 

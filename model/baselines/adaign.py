@@ -74,10 +74,10 @@ class Encoder(nn.Module):
         x = {name: self.project[name](values) for name, values in masked_features(batch).items()}
         projected = torch.stack(list(x.values()))
         if "text" in x:
-            x["text"] = self.sequence(x["text"], batch.mask)
+            x["text"] = self.sequence(x["text"], batch.lengths())
         nodes = torch.stack(list(x.values()))
         if self.party is not None:
-            nodes = nodes + self.weights * self.party(projected, batch.speaker, batch.mask)
+            nodes = nodes + self.weights * self.party(projected, batch.who)
         return nodes
 
 

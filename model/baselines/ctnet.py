@@ -106,7 +106,7 @@ class Ctnet(ErcModel):
         p = {name: self.single[name](x) * there[name] for name, x in masked_features(batch).items()}
         c = [self.cross[name](p, there) for name in p]
         u = self.dropout(torch.cat(c, dim=-1)) + self.speaker(batch.speaker)
-        h = self.sequence(u, mask)
+        h = self.sequence(u, batch.lengths())
         representation = self.context_norm(h + self.dropout(self.attend(h, h, mask.unsqueeze(1))))
         logits = self.classifier(self.dropout(representation))
         return Output(logits, {"ce": cross_entropy(logits, batch.label, mask, class_weights)}, representation)

@@ -72,7 +72,7 @@ class DialogueGcn(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits and the cross-entropy."""
         mask = batch.mask
-        g = self.sequence(joined_features(batch), mask)
+        g = self.sequence(joined_features(batch), batch.lengths())
         f = torch.cat([g, self.graph(g, batch.speaker, mask)], dim=-1)
         representation = self.hidden(self.attention(f, mask))
         logits = self.classifier(representation)

@@ -76,9 +76,9 @@ class MmDfn(ErcModel):
         """Compute the logits and the focal loss."""
         nodes = usable(batch)
         projected = {name: self.project[name](values) for name, values in masked_features(batch).items()}
-        context = self.party(torch.stack(list(projected.values())), batch.speaker, batch.mask)
+        context = self.party(torch.stack(list(projected.values())), batch.who)
         if "text" in projected:
-            projected["text"] = self.sequence(projected["text"], batch.mask)
+            projected["text"] = self.sequence(projected["text"], batch.lengths())
         k = torch.tensor([getattr(self.config.speaker_weights, name) for name in projected], device=context.device)
         x = torch.stack(list(projected.values())) + k.view(-1, 1, 1, 1) * context
         h = self.fusion(torch.relu(self.enter(self.dropout(x))), modality_graph(x, nodes))

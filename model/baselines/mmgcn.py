@@ -68,7 +68,7 @@ class Mmgcn(ErcModel):
         """Compute the node features [M, B, T, dim]."""
         projected = {name: self.project[name](values) for name, values in masked_features(batch).items()}
         if "text" in projected:
-            projected["text"] = self.sequence(projected["text"], batch.mask) + self.speaker(batch.speaker)
+            projected["text"] = self.sequence(projected["text"], batch.lengths()) + self.speaker(batch.speaker)
         return torch.stack(list(projected.values()))
 
     def convolve(self, x: Tensor, nodes: Tensor) -> Tensor:

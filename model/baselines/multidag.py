@@ -33,11 +33,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foundation.torch_setup import sent
 from model.baselines.attention import masked_softmax
 from model.baselines.dialogue_rnn import gru
 from model.baselines.early_fusion import joined_features
 from model.baselines.settings import MultiDagSettings
-from model.batching import Batch, Corpus
+from model.batching import NOBODY, Batch, Corpus
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
@@ -58,13 +59,13 @@ class Ancestry:
     """Largest number of predecessors of each turn over the dialogues of the batch."""
 
 
-def ancestry(speaker: Tensor, mask: Tensor) -> Ancestry:
-    """Compute the graph from the speakers and the mask of real turns, both [B, T]."""
-    turn = torch.arange(speaker.shape[1], device=speaker.device)
-    same = speaker.unsqueeze(2) == speaker.unsqueeze(1)
+def ancestry(who: Tensor, device: torch.device) -> Ancestry:
+    """Compute the graph on the CPU from the speakers `who` [B, T], NOBODY in padding, and send it to `device`."""
+    turn = torch.arange(who.shape[1])
+    same = who.unsqueeze(2) == who.unsqueeze(1)
     first = (same.tril(diagonal=-1) * turn).amax(dim=-1)  # 0 also where the speaker has not spoken before
-    edges = (turn >= first.unsqueeze(2)) & (turn < turn.unsqueeze(1)) & mask.unsqueeze(2)
-    return Ancestry(edges, same, edges.sum(-1).amax(dim=0).tolist())
+    edges = (turn >= first.unsqueeze(2)) & (turn < turn.unsqueeze(1)) & (who != NOBODY).unsqueeze(2)
+    return Ancestry(sent(edges, device), sent(same, device), edges.sum(-1).amax(dim=0).tolist())
 
 
 class DagLayer(nn.Module):
@@ -126,7 +127,7 @@ class MultiDag(ErcModel):
 
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits and the cross-entropy."""
-        x, graph = joined_features(batch), ancestry(batch.speaker, batch.mask)
+        x, graph = joined_features(batch), ancestry(batch.who, batch.mask.device)
         h = [torch.relu(self.enter(x))]
         for layer in self.layers:
             h.append(layer(h[-1], graph))

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from foundation.torch_setup import sent
+from model.batching import NOBODY
+
 
 class Bidirectional(nn.Module):
     """A bidirectional LSTM or GRU."""
@@ -15,13 +18,19 @@ class Bidirectional(nn.Module):
         between = dropout if layers > 1 else 0.0
         self.rnn = kind(inputs, hidden, layers, batch_first=True, dropout=between, bidirectional=True)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Sequences [B, T, F] and mask of real turns [B, T] -> states [B, T, 2 hidden], zero in padding."""
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Sequences [B, T, F] -> states [B, T, 2 hidden], zero in padding.
+
+        Args:
+            lengths: number of real turns of each sequence, int64 [B] on the CPU, so that a GPU need not be asked.
+        """
         x = x.to(next(self.parameters()).dtype)
-        packed = pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        falling, order = lengths.sort(descending=True)
+        packed = pack_padded_sequence(x[sent(order, x.device)], falling, batch_first=True)
         with torch.autocast(x.device.type, enabled=False):  # cuDNN would take float16 where bfloat16 is asked for
             states, _ = self.rnn(packed)
-        return pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])[0]
+        states = pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])[0]
+        return states[sent(order.argsort(), x.device)]
 
 
 class PartyContext(nn.Module):
@@ -34,18 +43,23 @@ class PartyContext(nn.Module):
         super().__init__()
         self.rnn = Bidirectional(nn.GRU, dim, dim // 2, layers, dropout)
 
-    def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        """Utterances x [M, B, T, d], speakers and mask [B, T] -> context of each utterance's speaker [M, B, T, d]."""
-        modalities, dialogues, _, dim = x.shape
-        same = (speaker.unsqueeze(2) == speaker.unsqueeze(1)) & mask.unsqueeze(1)
-        place = same.tril(diagonal=-1).sum(-1)[mask]  # number of the speaker's earlier utterances
-        party = speaker + (int(speaker.max()) + 1) * torch.arange(dialogues, device=x.device).unsqueeze(1)
-        _, row, length = party[mask].unique(return_inverse=True, return_counts=True)
-        parties, longest = len(length), int(length.max())
-        own = x.new_zeros(modalities, parties, longest, dim)
-        own[:, row, place] = x[:, mask]
-        real = torch.arange(longest, device=x.device) < length.unsqueeze(1)
-        states = self.rnn(own.flatten(0, 1), real.repeat(modalities, 1)).unflatten(0, (modalities, parties))
-        context = states.new_zeros(x.shape)
-        context[:, mask] = states[:, row, place]
-        return context
+    def forward(self, x: Tensor, who: Tensor) -> Tensor:
+        """Utterances x [M, B, T, d] -> context of each utterance's speaker [M, B, T, d].
+
+        Args:
+            who: speakers [B, T] on the CPU, NOBODY in padding.
+        """
+        modalities, dialogues, turns, dim = x.shape
+        real = who != NOBODY
+        same = (who.unsqueeze(2) == who.unsqueeze(1)) & real.unsqueeze(1)
+        party = who + (int(who.max()) + 1) * torch.arange(dialogues).unsqueeze(1)
+        _, row, length = party[real].unique(return_inverse=True, return_counts=True)
+        place = same.tril(diagonal=-1).sum(-1)[real]  # number of the speaker's earlier utterances
+        turn = real.flatten().nonzero().squeeze(1)
+        row, place, turn = (sent(part, x.device) for part in (row, place, turn))
+        own = x.new_zeros(modalities, len(length), int(length.max()), dim)
+        own[:, row, place] = x.flatten(1, 2)[:, turn]
+        states = self.rnn(own.flatten(0, 1), length.repeat(modalities)).unflatten(0, (modalities, len(length)))
+        context = states.new_zeros(modalities, dialogues * turns, dim)
+        context[:, turn] = states[:, row, place]
+        return context.unflatten(1, (dialogues, turns))

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.baselines.recurrent import PartyContext
+from model.batching import NOBODY
 
 
 @settings(max_examples=15)
@@ -18,8 +19,7 @@ def test_a_speakers_context_is_made_of_his_own_utterances_in_their_order(speaker
     turns = max(map(len, speakers))
     x = torch.randn(2, len(speakers), turns, 4)
     mask = torch.tensor([[turn < len(who) for turn in range(turns)] for who in speakers])
-    speaker = torch.tensor([who + [0] * (turns - len(who)) for who in speakers])
-    found = context(x, speaker, mask)
+    found = context(x, torch.tensor([who + [NOBODY] * (turns - len(who)) for who in speakers]))
     assert not found[:, ~mask].any()
     for row, who in enumerate(speakers):
         for party in set(who):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.baselines.multidag import DagLayer, ancestry, difficulty
+from model.batching import NOBODY
 from tests.model.dialogues import random_corpus
 from tests.model.networks import network
 from tests.model.statements import Array, Weights, gru, linear, padded, part, softmax, weights
@@ -45,7 +46,7 @@ def test_the_recursion_follows_the_equations_whatever_the_querys_half_of_the_sco
     dialogues = [draw.normal(size=(len(speaker), DIM)) for speaker in speakers]
     below, mask = padded(dialogues)
     speaker, _ = padded([np.array(one) for one in speakers])
-    h = layer(below, ancestry(speaker, mask)).detach().numpy()
+    h = layer(below, ancestry(torch.where(mask, speaker, NOBODY), below.device)).detach().numpy()
     for row, (dialogue, who) in enumerate(zip(dialogues, speakers, strict=True)):
         expected = stated(dialogue, who, weights(layer), draw.normal(size=DIM), draw.normal())
         np.testing.assert_allclose(h[row, : len(who)], expected, atol=1e-12)
@@ -53,7 +54,7 @@ def test_the_recursion_follows_the_equations_whatever_the_querys_half_of_the_sco
 
 def test_predecessors_go_back_to_the_speakers_last_utterance_or_to_the_beginning() -> None:
     speaker = [0, 1, 1, 0, 2]
-    graph = ancestry(torch.tensor([speaker]), torch.ones(1, 5, dtype=torch.bool))
+    graph = ancestry(torch.tensor([speaker]), torch.device("cpu"))
     for i in range(5):
         assert graph.edges[0, i].nonzero().flatten().tolist() == predecessors(speaker, i)
     assert predecessors(speaker, 3) == [0, 1, 2]
