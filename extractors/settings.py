@@ -25,6 +25,11 @@ class FineTuningRecipe(Settings):
     """Number of passes whose gradients are accumulated for one step."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NotNegative
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of matrix products on CUDA; a CPU always uses float32. `auto`: bfloat16 on cards of capability 8.0 or
+    newer, float32 on older ones."""
+    checkpointing: bool = False
+    """Whether the backward pass computes the layers again instead of keeping them: slower, with much less memory."""
     seed: Annotated[int, Field(ge=0)]
 
 

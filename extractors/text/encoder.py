@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -13,21 +12,26 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
 
 from extractors.result import ExtractorError
-from extractors.settings import TextSettings
+from extractors.settings import FineTuningRecipe, TextSettings
 from extractors.text.folders import first_line
 from extractors.text.pooling import REMEDY, is_encoder_decoder, pooling_of
+from foundation.precision import chosen_precision, lowered
 
 BATCH_TOKENS = 4096
-"""Tokens per pass of the encoder, including padding; on CUDA one per MiB of GPU memory, if that is more."""
+"""Tokens per pass of the encoder on a CPU, including padding."""
+CUDA_TOKENS = 32_768
+"""The same on CUDA, whatever the card: the last bits depend on it. RoBERTa-Large takes 2.5 GiB for it."""
 
 
 class Encoder:
     """Transformers encoder and its tokenizer."""
 
     def __init__(
-        self, folder: Path, settings: TextSettings, device: torch.device, dropout: float | None = None
+        self, folder: Path, settings: TextSettings, device: torch.device, recipe: FineTuningRecipe | None = None
     ) -> None:
-        """Load the encoder in `folder`; `dropout` replaces the encoder's own, except the attention dropout.
+        """Load the encoder in `folder`, for fine-tuning if there is a `recipe`.
+
+        The recipe's dropout replaces the encoder's own, except the attention dropout.
 
         Raises:
             ExtractorError: the folder has no encoder, or one that does not fit `settings`.
@@ -38,8 +42,8 @@ class Encoder:
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
             for name in ("hidden_dropout_prob", "dropout"):  # BERT, RoBERTa and most others; DistilBERT
-                if dropout is not None and hasattr(config, name):
-                    setattr(config, name, dropout)
+                if recipe and hasattr(config, name):
+                    setattr(config, name, recipe.dropout)
             if hasattr(config, "use_cache"):
                 config.use_cache = False  # what a causal network keeps for the next token is not needed
             options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
@@ -59,12 +63,15 @@ class Encoder:
             raise ExtractorError(f"text's `layers` in params.yaml is 'last4', but the encoder {settings.model!r} has "
                                  f"only {config.num_hidden_layers}: use `last`")  # fmt: skip
         if is_encoder_decoder(folder):
-            if dropout is not None:
+            if recipe:
                 raise ExtractorError(f"text's `finetune` in params.yaml is true, but {settings.model!r} has an encoder "
                                      "and a decoder, which cannot be fine-tuned here: set `finetune` to false, or take "
                                      "an encoder such as roberta-large")  # fmt: skip
             self.network = self.network.get_encoder()
         self.network.eval().to(device)
+        if recipe and recipe.checkpointing:
+            self.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.precision = precision_of(device, recipe)
         self.folder, self.device, self.layers = folder, device, settings.layers
         self.pooling = pooling_of(folder, settings)
         self.max_tokens = _max_tokens(config, settings)
@@ -86,8 +93,7 @@ class Encoder:
         if self.device.type == "cuda":
             ids, mask = ids.pin_memory(), mask.pin_memory()
         ids, mask = (part.to(self.device, non_blocking=True) for part in (ids, mask))
-        faster = torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
-        with faster:
+        with lowered(self.precision, self.device):
             output = self.network(ids, attention_mask=mask, output_hidden_states=self.layers == "last4")
         if self.layers == "last4":
             states = torch.stack([layer.float() for layer in output.hidden_states[-4:]]).mean(0)
@@ -137,6 +143,13 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (states * weight).sum(1) / weight.sum(1)
 
 
+def precision_of(device: torch.device, recipe: FineTuningRecipe | None = None) -> str:
+    """Precision of matrix products on `device`: half of float32 where it can; in fine-tuning the recipe says."""
+    if recipe:
+        return chosen_precision(recipe.precision, device, older="float32")  # float16 would need its losses scaled
+    return chosen_precision("auto", device, older="float16")
+
+
 def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:
     positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
     return int(min(settings.max_tokens, positions))
@@ -144,9 +157,7 @@ def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:
 
 def most_tokens(device: torch.device) -> int:
     """Number of tokens per pass on `device`."""
-    if device.type != "cuda":
-        return BATCH_TOKENS
-    return max(BATCH_TOKENS, torch.cuda.get_device_properties(device).total_memory // 2**20)
+    return CUDA_TOKENS if device.type == "cuda" else BATCH_TOKENS
 
 
 def batches(lengths: list[int], most: int = BATCH_TOKENS) -> Iterator[list[int]]:

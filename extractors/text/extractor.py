@@ -53,6 +53,10 @@ class TextExtractor:
         self.settings = settings
         self.folders, self.folds = fine_tuned(fitted) if settings.finetune else ([encoder_folder(settings.model)], {})
         self.identity = {**_identity(settings, self.folders), "device": device_type()}
+        if device_type() == "cuda":
+            from extractors.text.encoder import precision_of
+
+            self.identity["precision"] = precision_of(device())
 
     @cached_property
     def encoder(self) -> "Encoder":

@@ -23,7 +23,7 @@ from transformers.optimization import get_polynomial_decay_schedule_with_warmup
 
 from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe, TextSettings
-from extractors.text.encoder import Encoder, batches
+from extractors.text.encoder import Encoder, batches, precision_of
 from extractors.text.folders import checksum
 from extractors.text.pooling import pooling_file, pooling_of
 from foundation.checkpoint import load_checkpoint, save_checkpoint
@@ -59,6 +59,8 @@ class TextTrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     """One row per epoch: epoch, loss, validation_weighted_f1."""
     loss_sum: float = 0.0
+    most: int = 0
+    """Utterances of a pass: the recipe's, or fewer since the card's memory was used up."""
     finished: bool = False
 
 
@@ -127,6 +129,7 @@ def identity(
         "classes": classes,
         "libraries": [version(name) for name in ("torch", "transformers", "tokenizers")],
         "device": device.type,
+        "precision": precision_of(device, recipe),
     }
 
 
@@ -151,7 +154,7 @@ def train(
         return TextTrainingState(**json.loads((folder / FIT).read_text("utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed_of(recipe.seed, 0))
-    encoder = Encoder(published, settings.model_copy(update={"layers": "last"}), device, recipe.dropout)
+    encoder = Encoder(published, settings.model_copy(update={"layers": "last"}), device, recipe)
     classifier = Classifier(encoder, classes, recipe.dropout)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=recipe.learning_rate, betas=BETAS, eps=EPSILON,
                                   weight_decay=recipe.weight_decay, fused=True)  # fmt: skip
@@ -161,6 +164,7 @@ def train(
         optimizer.load_state_dict(stored["optimizer"])
         state = TextTrainingState(**stored["state"])
     tokens, label = encoder.tokens(data.texts), torch.tensor(data.labels)
+    state.most = state.most or recipe.batch
     lengths, order = [len(ids) for ids in tokens], list[list[list[int]]]()
     an_epoch = math.ceil(len(tokens) / (recipe.batch * recipe.accumulation))
     total = an_epoch * recipe.epochs
@@ -175,8 +179,10 @@ def train(
             epoch, place = divmod(state.step, an_epoch)
             if not place or not order:
                 order = list(steps(lengths, recipe, epoch + 1))
-            torch.manual_seed(seed_of(recipe.seed, 7919 * (state.step + 1)))
-            state.loss_sum += _step(classifier, optimizer, order[place], tokens, label)
+            while (loss := _step(classifier, optimizer, order[place], tokens, label, state, recipe.seed)) is None:
+                state.most = (state.most + 1) // 2
+                say(f"the card's memory is used up; passes of {state.most} utterances from now on, in the same steps")
+            state.loss_sum += loss
             schedule.step()
             state.step += 1
             progress.update()
@@ -194,17 +200,36 @@ def train(
 
 
 def _step(
-    classifier: Classifier, optimizer: torch.optim.Optimizer, passes: list[list[int]], tokens: list, label: Tensor
-) -> float:
-    """Make one update with the mean loss over the utterances of all `passes`, and return this loss."""
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    passes: list[list[int]],
+    tokens: list,
+    label: Tensor,
+    state: TextTrainingState,
+    seed: int,
+) -> float | None:
+    """Make one update with the mean loss over the utterances of all `passes`, and return this loss.
+
+    A pass is cut into parts of `state.most` utterances. If the card's memory is used up, nothing is changed and the
+    result is None; with parts of one utterance this is an error.
+    """
+    torch.manual_seed(seed_of(seed, 7919 * (state.step + 1)))
     classifier.train()
     optimizer.zero_grad(set_to_none=True)
-    number, loss = sum(map(len, passes)), 0.0
-    for batch in passes:
-        logits = classifier([tokens[place] for place in batch])
-        part = F.cross_entropy(logits, label[batch].to(logits.device), reduction="sum") / number
-        part.backward()
-        loss += float(part.detach())
+    number, losses = sum(map(len, passes)), []
+    try:
+        for batch in (one[at : at + state.most] for one in passes for at in range(0, len(one), state.most)):
+            logits = classifier([tokens[place] for place in batch])
+            part = F.cross_entropy(logits, label[batch].to(logits.device), reduction="sum") / number
+            part.backward()
+            losses.append(part.detach())
+    except torch.OutOfMemoryError:
+        if state.most == 1:
+            raise
+        optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        return None
+    loss = float(torch.stack(losses).sum())
     if not math.isfinite(loss):
         raise ExtractorError("the loss of fine-tuning became infinite or NaN: lower `learning_rate` of text's `recipe` "
                              "in params.yaml")  # fmt: skip

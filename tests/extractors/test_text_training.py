@@ -17,6 +17,7 @@ from extractors.text.extractor import TextExtractor
 from extractors.text.folders import encoder_folder
 from extractors.text.pooling import own_pooling
 from extractors.training.text_training import (
+    Classifier,
     Labelled,
     TextTrainingState,
     copy_settings,
@@ -105,6 +106,55 @@ def test_passes_that_are_accumulated_are_one_large_batch(tmp_path: Path) -> None
     assert moved > 2e-3  # ten times what the two may differ by
 
 
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_card_without_memory_gets_smaller_passes_and_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, changes = write_roberta(tmp_path / "still", dropout=0.0), {"dropout": 0.0, "epochs": 1}
+    trained(tmp_path / "whole", model, batch=8, accumulation=1, **changes)
+    forward, sizes, said = Classifier.forward, list[int](), list[str]()
+
+    def small(classifier: Classifier, tokens: list[list[int]]) -> torch.Tensor:
+        if classifier.training:
+            sizes.append(len(tokens))
+            if len(tokens) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(classifier, tokens)
+
+    monkeypatch.setattr(Classifier, "forward", small)
+    trained(tmp_path / "parts", model, said, batch=8, accumulation=1, **changes)
+    assert sizes == [8, 4, *[2, 2, 2, 2] * 5]  # 40 utterances in steps of 8
+    assert said[:2] == [
+        f"the card's memory is used up; passes of {size} utterances from now on, in the same steps" for size in (4, 2)
+    ]
+    for name, values in weights(tmp_path / "whole").items():
+        torch.testing.assert_close(weights(tmp_path / "parts")[name], values, atol=2e-4, rtol=0)
+
+
+def test_a_card_too_small_for_one_utterance_is_an_error(
+    tiny_roberta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(classifier: Classifier, tokens: list[list[int]]) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Classifier, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        trained(tmp_path / "fit", tiny_roberta)
+
+
+def test_layers_that_are_computed_again_give_the_same_weights(tiny_roberta: Path, tmp_path: Path) -> None:
+    changes = {"epochs": 1, "dropout": 0.3}
+    trained(tmp_path / "kept", tiny_roberta, **changes)
+    network = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, recipe(checkpointing=True)).network
+    assert network.is_gradient_checkpointing
+    trained(tmp_path / "again", tiny_roberta, checkpointing=True, **changes)
+    for name, values in weights(tmp_path / "kept").items():
+        torch.testing.assert_close(weights(tmp_path / "again")[name], values, atol=1e-6, rtol=0)
+
+
 def test_the_weights_left_are_those_of_the_best_epoch_and_tell_the_classes_apart(
     tiny_roberta: Path, tmp_path: Path
 ) -> None:
@@ -157,7 +207,7 @@ def test_a_rate_that_is_too_high_is_named(tiny_roberta: Path, tmp_path: Path) ->
 
 
 def test_the_recipes_dropout_is_the_encoders_but_for_attention(tiny_roberta: Path) -> None:
-    network = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, 0.7).network
+    network = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, recipe(dropout=0.7)).network
     found = {name: part.p for name, part in network.named_modules() if isinstance(part, torch.nn.Dropout)}
     assert found["embeddings.dropout"] == 0.7
     assert {p for name, p in found.items() if ".attention.self." not in name} == {0.7}
