@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from foundation.errors import UserError
 from foundation.log import log
+from foundation.workers import number_of_workers
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,18 @@ def device() -> "torch.device":
     return _chosen(_wanted())
 
 
+def training_devices() -> list[str]:
+    """Device of each process that trains at the same time as others: value of `$CMATH_DEVICES`.
+
+    By default these are as many CPUs as there are workers, or the one card. A card that is named twice has two
+    processes.
+
+    Raises:
+        UserError: an entry is no device.
+    """
+    return _listed() or (["cpu"] * number_of_workers() if device().type == "cpu" else [str(device())])
+
+
 def device_type() -> str:
     """Type of `device()`; torch, which takes a second to load, is imported only if it is needed for the answer."""
     if _wanted() == "cpu" or not (_wanted() or _may_have_cuda()):
@@ -45,8 +58,18 @@ def device_type() -> str:
     return device().type
 
 
+def _listed() -> list[str]:
+    """Entries of `$CMATH_DEVICES`."""
+    value = os.environ.get("CMATH_DEVICES", "")
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not all(map(NAME.fullmatch, names)) or len({name.partition(":")[0] for name in names}) > 1:
+        raise UserError(f"CMATH_DEVICES = {value!r}: must be cards, or cpu alone: cuda:0,cuda:1 for two cards, "
+                        "cuda:0,cuda:0 for two processes on one card, cpu,cpu for two on the CPU")  # fmt: skip
+    return names
+
+
 def _wanted() -> str:
-    wanted = os.environ.get("CMATH_DEVICE", "")
+    wanted = os.environ.get("CMATH_DEVICE", "") or next(iter(_listed()), "")
     if wanted and not NAME.fullmatch(wanted):
         raise UserError(f"CMATH_DEVICE = {wanted!r}: must be cpu, cuda, or cuda:1 for the second card; unset it for "
                         "the first card there is, or the CPU")  # fmt: skip

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -45,9 +45,16 @@ def number_of_workers() -> int:
 
 
 def spread_here(
-    work: Callable[[Item], Answer], items: Iterable[Item], prepare: Callable[..., None], *arguments: object
+    work: Callable[[Item], Answer],
+    items: Iterable[Item],
+    prepare: Callable[..., None],
+    *arguments: object,
+    devices: Sequence[str] = (),
 ) -> Iterator[tuple[Item, Answer | TaskLost]]:
     """Yield items with their answers in any order; `prepare(*arguments)` runs once in each process.
+
+    Args:
+        devices: one process for each of them, with this `CMATH_DEVICE`; without any, `number_of_workers()` processes.
 
     If a process dies (a decoder crash, or too little memory), the items in progress are tried again one at a time. An
     item that kills its process again gives `TaskLost`, and the work continues with the others.
@@ -56,11 +63,13 @@ def spread_here(
         UserError: too many items are lost; answers that were already yielded remain valid.
     """
     rest = iter(items)
-    lost, workers = 0, number_of_workers()
-    while in_hand := (yield from _in_processes(work, rest, prepare, arguments, workers, AHEAD * workers)):
+    lost, each = 0, list(devices) or [""] * number_of_workers()
+    # An item for a device takes minutes: none waits for a certain process.
+    most = len(each) if devices else AHEAD * len(each)
+    while in_hand := (yield from _in_processes(work, rest, prepare, arguments, each, most)):
         log.warning("a worker process died; trying the %d items that it may have had one at a time", len(in_hand))
         suspects = iter(in_hand)
-        while killer := (yield from _in_processes(work, suspects, prepare, arguments, 1, 1)):
+        while killer := (yield from _in_processes(work, suspects, prepare, arguments, each[:1], 1)):
             lost += 1
             if lost > MOST_TASKS_LOST:
                 raise UserError(
@@ -76,15 +85,19 @@ def _in_processes(
     items: Iterator[Item],
     prepare: Callable[..., None],
     arguments: tuple,
-    count: int,
+    devices: list[str],
     most: int,
 ) -> Generator[tuple[Item, Answer | TaskLost], None, list[Item]]:
-    """Yield answers of `count` processes, with at most `most` items in progress at once.
+    """Yield answers of a process for each of `devices`, with at most `most` items in progress at once.
 
     Returns:
         The items in progress when a process died; empty if none died.
     """
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
+    context = multiprocessing.get_context("spawn")
+    left_over = context.SimpleQueue()
+    for device in devices:
+        left_over.put(device)
+    pool = ProcessPoolExecutor(len(devices), context, _begin, (left_over,))
     waiting: dict[Future[Answer], Item] = {}
     left: list[Item] = []
     try:
@@ -133,8 +146,10 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
-    """Make this process end when its parent is killed; its queue alone would not tell it."""
+def _begin(devices: "multiprocessing.SimpleQueue[str]") -> None:
+    """Take one of `devices`; and make this process end when its parent is killed: its queue alone would not tell it."""
+    if device := devices.get():
+        os.environ["CMATH_DEVICE"] = device
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Training of several seeds, on a CPU in parallel processes, with progress messages."""
+"""Training of several seeds, side by side in processes, with progress messages."""
 
 import json
 import sys
@@ -12,13 +12,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from foundation.device import device
+from foundation.device import training_devices
 from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
 from foundation.progress import QUIET_SECONDS
 from foundation.torch_setup import prepare_torch
-from foundation.workers import TaskLost, number_of_workers, spread_here
+from foundation.workers import TaskLost, spread_here
 from model.batching import Corpus
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
@@ -37,21 +37,24 @@ def train_seeds(
 ) -> dict[int, Trained]:
     """Train all seeds, or find them in the store, and return the finished training of each seed.
 
-    On a CPU each seed trains in its own process with one thread, so results do not depend on the number of cores. The
-    number of processes is CMATH_WORKERS, or the number of cores.
+    Seeds train side by side, each in a process with one thread, so results do not depend on the number of cores:
+    `training_devices` says where.
     """
     settings, model = params.train[corpus_name], params.model.name
     fits = {seed: found(folder, seed, weights=True) for seed in settings.seeds}
     left = [seed for seed, known in fits.items() if known is None]
-    if device().type != "cpu" or len(left) < 2 or number_of_workers() == 1:
+    devices = training_devices()[: len(left)]
+    if len(devices) < 2:
         for seed in left:
             fits[seed] = trained(folder, corpus_name, corpus, model, config, settings, seed, weights=True,
                                  each_epoch=partial(told.epoch, seed))  # fmt: skip
     else:
         with told.watching():
-            for seed, answer in spread_here(_train_seed, left, _prepare, corpus_name, params.model_dump(), folder):
+            values = params.model_dump()
+            for seed, answer in spread_here(_train_seed, left, _prepare, corpus_name, values, folder, devices=devices):
                 if isinstance(answer, TaskLost):
-                    raise UserError(f"seed {seed}: {answer.reason}; CMATH_WORKERS=1 trains one seed at a time")
+                    raise UserError(f"seed {seed}: {answer.reason}; CMATH_WORKERS=1, or CMATH_DEVICES with one entry, "
+                                    "trains one seed at a time")  # fmt: skip
                 fits[seed] = answer
     return {seed: known for seed, known in fits.items() if known is not None}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import foundation.device
-from foundation.device import device, device_type, runs_on
+from foundation.device import device, device_type, runs_on, training_devices
 from foundation.errors import UserError
 
 GIB = 2**30
@@ -29,6 +29,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Sets up a machine: its driver, and the capability and the free memory of each card."""
 
     def make(driver: tuple[int, int] | None, cards: tuple = (), free: float = 10.0, wanted: str = "") -> None:
+        foundation.device._chosen.cache_clear()
         monkeypatch.setattr(foundation.device, "_may_have_cuda", lambda: driver is not None)
         monkeypatch.setattr(foundation.device, "driver_version", lambda: driver)
         monkeypatch.setattr(torch.version, "cuda", "13.0")
@@ -139,3 +140,29 @@ def test_code_runs_on_cards_of_its_major_number_that_are_not_older(
     capability: tuple[int, int], built_for: list[str], runs: bool
 ) -> None:
     assert runs_on(capability, built_for) is runs
+
+
+def test_seeds_train_in_as_many_processes_as_there_are_workers_or_on_the_one_card(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMATH_WORKERS", "3")
+    machine(None)
+    assert training_devices() == ["cpu"] * 3
+    machine((13, 0), ((8, 6), (8, 6)))
+    assert training_devices() == ["cuda"]
+
+
+def test_a_process_for_each_entry_of_the_devices_that_are_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine((13, 0), ((8, 6), (8, 6)))
+    monkeypatch.setenv("CMATH_DEVICES", "cuda:1, cuda:0,cuda:0")
+    assert training_devices() == ["cuda:1", "cuda:0", "cuda:0"]
+    assert device() == torch.device("cuda:1")  # what is not spread is computed on the first
+    monkeypatch.setenv("CMATH_DEVICES", "cpu,cpu")
+    assert (training_devices(), device().type, device_type()) == (["cpu", "cpu"], "cpu", "cpu")
+    for wrong in ("cuda:0,gpu", "cpu,cuda:0", "0,1"):
+        monkeypatch.setenv("CMATH_DEVICES", wrong)
+        for ask in (training_devices, device, device_type):
+            with pytest.raises(UserError, match=f"CMATH_DEVICES = '{wrong}': must be cards, or cpu alone"):
+                ask()

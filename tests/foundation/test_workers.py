@@ -13,7 +13,7 @@ import pytest
 from foundation import workers
 from foundation.errors import UserError
 from foundation.spread import spread
-from foundation.workers import TaskLost
+from foundation.workers import TaskLost, spread_here
 from tests.extractors.dying import prepare, work
 
 PROJECT = Path(__file__).parents[2]
@@ -49,6 +49,13 @@ def test_a_machine_on_which_everything_dies_is_said_to_be_at_fault(
     monkeypatch.setattr(workers, "MOST_TASKS_LOST", 1)
     with pytest.raises(UserError, match=r"died again and again.*CMATH_WORKERS=1.*The last was kills always"):
         list(spread(work, [f"kills always {number}" for number in range(3)], prepare, tmp_path))
+
+
+def test_each_process_has_a_device_of_its_own_also_after_one_has_died(tmp_path: Path) -> None:
+    items = ["device", "kills once", *(f"device {number}" for number in range(10))]
+    answers = dict(spread_here(work, items, prepare, tmp_path, devices=["cuda:0", "cuda:1"]))
+    assert answers.pop("kills once") == "KILLS ONCE"
+    assert set(answers.values()) == {"cuda:0", "cuda:1"}
 
 
 def test_a_fault_of_the_work_itself_is_raised_as_it_is(tmp_path: Path) -> None:
