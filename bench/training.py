@@ -2,9 +2,10 @@
 
     make bench
 
-16 dialogues of 110 turns, 1024 / 1582 / 342 wide, width 500: an IEMOCAP batch of the longest kind. `useful` counts the
-floating-point operations of the model's matrix products, forward and backward, and divides by the whole step's time; a
-plain matrix product of the same size, timed in the same run, shows what could be had if nothing else were to be done.
+16 dialogues of 110 turns, 1024 / 1582 / 342 wide, width 500: an IEMOCAP batch of the longest kind; then 4 dialogues of
+10 turns at width 400, a mean batch of MELD. `useful` counts the floating-point operations of the model's products,
+forward and backward, and divides by the whole step's time; a plain matrix product of the same size, timed in the same
+run, shows what could be had if nothing else were to be done. In a small batch the update of the weights counts, too.
 
 Then a step of each baseline with the settings of params.yaml, beside what the public code takes for such a batch on two
 cores, where there is such code.
@@ -23,10 +24,13 @@ from foundation.torch_setup import prepare_torch
 from model.batching import Batch
 from model.interface import ErcModel
 from model.registry import MODELS, make_model
+from model.training import Average
 from pipeline.params import load_params
 from pipeline.training.store import NOT_OF_MODEL
 
 DIALOGUES, TURNS, DIMS, DIM = 16, 110, {"text": 1024, "audio": 1582, "visual": 342}, 500
+SMALL = (4, 10, 400)
+"""Dialogues, turns and width of a mean batch of MELD."""
 FORM = {"dims": DIMS, "speakers": 2, "classes": 6}
 PUBLIC_CODE = {
     "sdt": "7.5", "dialogue_rnn": "5.5", "dialogue_gcn": "7.3", "mmgcn": "over 100", "mm_dfn": "over 100",
@@ -46,32 +50,37 @@ def timed(work: Callable[[], object], repeats: int = 7) -> float:
     return median(seconds)
 
 
-def longest_batch() -> Batch:
+def random_batch(dialogues: int, turns: int) -> Batch:
     """A batch of random features, the same at each call."""
     torch.manual_seed(0)
-    mask, speaker = torch.ones(DIALOGUES, TURNS, dtype=torch.bool), torch.randint(2, (DIALOGUES, TURNS))
+    mask, speaker = torch.ones(dialogues, turns, dtype=torch.bool), torch.randint(2, (dialogues, turns))
     return Batch(
-        {name: torch.randn(DIALOGUES, TURNS, width) for name, width in DIMS.items()},
+        {name: torch.randn(dialogues, turns, width) for name, width in DIMS.items()},
         dict.fromkeys(DIMS, mask),
         speaker,
         mask,
-        torch.randint(6, (DIALOGUES, TURNS)),
+        torch.randint(6, (dialogues, turns)),
         speaker,
     )
 
 
-def training_step(model: ErcModel, batch: Batch) -> Callable[[], None]:
-    """Forward, backward and the optimiser, as training does them."""
+def training_step(model: ErcModel, batch: Batch) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Forward, backward, optimiser and moving average, as training does them; and the last two of these alone."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+    average = Average(model, 0.999)
+
+    def update() -> None:
+        optimizer.step()
+        average.update(model)
 
     def step() -> None:
         losses = model(batch).losses
         loss = torch.stack([model.loss_weights[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        update()
 
-    return step
+    return step, update
 
 
 def parameters(model: ErcModel) -> float:
@@ -79,26 +88,30 @@ def parameters(model: ErcModel) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-def time_cmath(batch: Batch) -> None:
+def time_cmath(dialogues: int, turns: int, width: int) -> None:
+    """A step of CMATH against its limit: its matrix products as plain ones, and the update of its weights."""
     params = load_params()
     weights = {"gamma1": params.train["iemocap"].gamma1, "gamma2": params.train["iemocap"].gamma2}
-    settings = params.model.model_dump(exclude=set(NOT_OF_MODEL)) | {"dim": DIM, "heads": 10, "feature_dropout": 0.3}
+    settings = params.model.model_dump(exclude=set(NOT_OF_MODEL)) | {"dim": width, "heads": 10, "feature_dropout": 0.3}
     model = make_model("cmath", {**FORM, **settings, **weights})
-    step = training_step(model, batch)
+    step, update = training_step(model, random_batch(dialogues, turns))
     with FlopCounterMode(display=False) as counter:
         step()
     operations = counter.get_total_flops()
     seconds = timed(step)
 
-    rows = DIALOGUES * TURNS
-    left, right = torch.randn(rows, DIM), torch.randn(DIM, DIM)
-    product = 2 * rows * DIM * DIM / timed(lambda: left @ right)
+    rows = dialogues * turns
+    left, right = torch.randn(rows, width), torch.randn(width, width)
+    product = 2 * rows * width * width / timed(lambda: left @ right)
+    least = operations / product + timed(update)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"CMATH, {DIALOGUES} x {TURNS} turns, width {DIM}: {parameters(model):.1f} M parameters")
-    print(f"  step            {seconds:8.2f} s on {torch.get_num_threads()} threads")
+    print(f"CMATH, {dialogues} x {turns} turns, width {width}: {parameters(model):.1f} M parameters")
+    print(f"  step            {seconds:8.3f} s, threads: {torch.get_num_threads()}")
     print(f"  useful          {operations / seconds / 1e9:8.1f} GFLOP/s of {operations / 1e9:.0f} GFLOP a step")
-    print(f"  matrix product  {product / 1e9:8.1f} GFLOP/s ({rows} x {DIM} by {DIM} x {DIM})")
-    print(f"  ratio           {operations / seconds / product:8.2f}")
+    print(f"  matrix product  {product / 1e9:8.1f} GFLOP/s ({rows} x {width} by {width} x {width})")
+    print(f"  update          {timed(update):8.3f} s for Adam and the moving average")
+    print(f"  ratio           {operations / seconds / product:8.2f} to the products alone")
+    print(f"  ratio           {least / seconds:8.2f} to products and update")
     print(f"  peak memory     {peak:8.0f} MB")
 
 
@@ -107,7 +120,7 @@ def time_baselines(batch: Batch, names: list[str]) -> None:
     print(f"{'baseline':14} {'M parameters':>12} {'step':>8}   public code")
     for name in names:
         model = make_model(name, FORM | settings[name].model_dump())
-        seconds = timed(training_step(model, batch), repeats=3)
+        seconds = timed(training_step(model, batch)[0], repeats=3)
         public = f"{PUBLIC_CODE[name]} s" if name in PUBLIC_CODE else "-"
         print(f"{name:14} {parameters(model):12.1f} {seconds:6.2f} s   {public}", flush=True)
 
@@ -118,11 +131,11 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="which of them (all)")
     chosen = parser.parse_args().models
     prepare_torch(threads=1)
-    batch = longest_batch()
     if "cmath" in chosen:
-        time_cmath(batch)
+        time_cmath(DIALOGUES, TURNS, DIM)
+        time_cmath(*SMALL)
     if names := [name for name in baselines if name in chosen]:
-        time_baselines(batch, names)
+        time_baselines(random_batch(DIALOGUES, TURNS), names)
 
 
 if __name__ == "__main__":
