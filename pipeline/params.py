@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from extractors.settings import AudioSettings, FaceTrainingSettings, FineTuningRecipe, TextSettings, VisualSettings
 from foundation.errors import UserError
@@ -151,6 +152,12 @@ class Params(Settings):
                              "with a recipe of your own")  # fmt: skip
 
 
+MOST_BYTES = 2**20
+MOST_DEPTH = 20
+LONGEST_VALUE = 200
+"""Characters of a value that a message shows."""
+
+
 def _line(file: Path, error: dict) -> str:
     """Format one of pydantic's errors like all other messages about params.yaml."""
     place = [part for part in map(str, error["loc"]) if part != "[key]"]
@@ -160,12 +167,14 @@ def _line(file: Path, error: dict) -> str:
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, KeyedError):
         key, value, allowed = f"{key}.{cause.key}".lstrip("."), cause.value, cause.allowed
+    shown = repr(value)
+    shown = shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
     if error["type"] == "missing":
         return f"{file}: {key} is missing"
     if allowed.startswith("is missing"):
         return f"{file}: {key} {allowed}"
     if error["type"] == "extra_forbidden":
-        return f"{file}: {key} = {value!r}: there is no such key"
+        return f"{file}: {key} = {shown}: there is no such key"
     if error["type"] == "union_tag_not_found":
         return f"{file}: {key}.reader is missing: it must be {READERS}"
     if error["type"] == "union_tag_invalid":
@@ -175,7 +184,7 @@ def _line(file: Path, error: dict) -> str:
     if error["type"] == "string_pattern_mismatch":
         allowed = "must be a name of letters, digits and underscores that begins with a letter"
     allowed = allowed.replace("Input should", "must")
-    return f"{file}: {key} = {value!r}: {allowed[0].lower()}{allowed[1:]}"
+    return f"{file}: {key} = {shown}: {allowed[0].lower()}{allowed[1:]}"
 
 
 def load_params(file: Path = Path("params.yaml")) -> Params:
@@ -191,14 +200,34 @@ def read_yaml(file: Path) -> object:
     """Read the content of the file without checking it.
 
     Raises:
-        ParamsError: the file is missing or is not YAML.
+        ParamsError: the file is missing, is not YAML, or holds what no parameters need (aliases, tags, deep nesting).
     """
     try:
-        return YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+        if file.stat().st_size > MOST_BYTES:
+            raise ParamsError(f"{file}: has more than {MOST_BYTES >> 20} MiB: it is no file of parameters")
+        text = file.read_text(encoding="utf-8")
+        _require_plain(file, text)
+        return YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise ParamsError(f"{file}: no such file; run this from the project's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{file}: is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ParamsError(f"{file}: cannot be read ({error.strerror})") from None
+    except (YAMLError, ValueError, OverflowError, RecursionError) as error:  # ValueError: of the encoding, or a date
+        raise ParamsError(f"{file}: is not YAML: {' '.join(str(error).split())[:300]}") from None
+
+
+def _require_plain(file: Path, text: str) -> None:
+    """Refuse what a small file can make endless (aliases, nesting), or what would become no text and no number."""
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        place = f"{file}, line {event.start_mark.line + 1}"
+        if isinstance(event, AliasEvent):
+            raise ParamsError(f"{place}: *{event.anchor} repeats another part; write the values out")
+        if getattr(event, "tag", None):
+            raise ParamsError(f"{place}: {event.tag} is a tag; leave it out")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise ParamsError(f"{place}: is nested more than {MOST_DEPTH} levels deep")
 
 
 def checked(content: object, schema: type[Values], file: Path) -> Values:

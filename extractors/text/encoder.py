@@ -39,8 +39,8 @@ class Encoder:
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # its report on unused heads looks like an error
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            config = AutoConfig.from_pretrained(folder)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             for name in ("hidden_dropout_prob", "dropout"):  # BERT, RoBERTa and most others; DistilBERT
                 if recipe and hasattr(config, name):
                     setattr(config, name, recipe.dropout)
@@ -53,6 +53,7 @@ class Encoder:
                 dtype=torch.float32,
                 use_safetensors=any(folder.glob("model*.safetensors")),
                 weights_only=True,
+                trust_remote_code=False,
                 **options,
             )
             self.dim = int(config.hidden_size)

@@ -28,7 +28,7 @@ def recognised(media: Path, name: str) -> Transcript:
     from transformers import pipeline
 
     try:
-        recogniser = pipeline("automatic-speech-recognition", model=name, device=device())
+        recogniser = pipeline("automatic-speech-recognition", model=name, device=device(), trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"--recogniser {name}: is no speech recogniser that transformers can load ({reason}). Give a "

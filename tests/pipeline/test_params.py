@@ -215,3 +215,37 @@ def test_a_stage_refuses_before_a_heavy_import_and_without_a_traceback(tmp_path:
     assert "error: params.yaml: model.dim = 400: must be a multiple of model.heads = 7" in found.stderr
     assert "Traceback" not in found.stderr
     assert not any(line.endswith((" torch", " numpy")) for line in found.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: " + "[" * 5000 + "]" * 5000, "line 1: is nested more than 20 levels deep"),
+        ("\n".join("  " * depth + "a:" for depth in range(40)), "line 21: is nested more than 20 levels deep"),
+        ("a: &one [1]\nb: *one\n", "line 2: *one repeats another part; write the values out"),
+        ("a: &one [*one]\n", "line 1: *one repeats another part"),
+        ("datasets: !!python/object:os.system [ls]\n", "line 1: "),
+        ("datasets: !mine demo\n", "line 1: !mine is a tag; leave it out"),
+        ("datasets: 2024-13-45\n", "params.yaml: "),
+        ("datasets: " + "9" * 5000 + "\n", "params.yaml: "),
+        ("a: [1\n", "is not YAML: "),
+        ("a: 1\na: 2\n", "is not YAML: "),
+        ("\x00", "is not YAML: "),
+        ("", "must be a section with keys of its own"),
+        ("datasets: 2024-01-02\n", "params.yaml: datasets = "),
+        ("a" * (2**20 + 1), "has more than 1 MiB: it is no file of parameters"),
+    ],
+)
+def test_what_is_no_plain_yaml_of_a_sensible_size_is_refused_in_lines(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    told = refusal(file)
+    assert said in told
+    assert all(line.startswith(str(file)) for line in told.splitlines())
+    assert max(map(len, told.splitlines())) < 500
+
+
+def test_a_folder_or_bytes_in_the_place_of_the_file_are_refused(tmp_path: Path) -> None:
+    assert "cannot be read (Is a directory)" in refusal(tmp_path)
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00a")
+    assert "is not YAML" in refusal(tmp_path / "params.yaml")
