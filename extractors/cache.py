@@ -19,6 +19,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -26,9 +27,12 @@ import numpy as np
 
 from foundation.errors import UserError
 from foundation.identity import fingerprint
+from foundation.log import log as logger
 
 PARTS = 500
 """Number of keys per SQL statement; SQLite limits the number of variables."""
+FORM = 1
+"""Form of the database, as SQLite's user_version."""
 DATABASE, LOGS = "work.sqlite", "shards"
 OPEN, SEALED = ".part", ".log"
 """File endings of a log that may still grow (or whose process was killed), and of a closed log."""
@@ -87,19 +91,45 @@ class WorkCache:
         self.file, self._logs = folder / DATABASE, folder / LOGS
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.file, timeout=60)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            with self._database:
-                self._database.execute(
-                    "CREATE TABLE IF NOT EXISTS result (fingerprint TEXT, key TEXT, value BLOB NOT NULL,"
-                    " PRIMARY KEY (fingerprint, key)) WITHOUT ROWID"
-                )
-                self._database.execute("CREATE TABLE IF NOT EXISTS maker (fingerprint TEXT PRIMARY KEY, identity TEXT)")
-                self._database.execute("CREATE TABLE IF NOT EXISTS taken (log TEXT PRIMARY KEY, until INTEGER)")
-            self._take_in()
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # locked, read-only, no space: the file is whole
+                    raise
+                self._set_aside(error)
+                self._open()
         except (sqlite3.Error, OSError) as error:
             raise CacheError(f"{self.file}: the work cache cannot be opened ({error})") from None
+
+    def _open(self) -> None:
+        self._database = sqlite3.connect(self.file, timeout=60)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        (form,) = self._database.execute("PRAGMA user_version").fetchone()
+        if form > FORM:
+            raise CacheError(f"{self.file}: was made by a newer version of this project; set CMATH_CACHE to another "
+                             "folder, or update the project")  # fmt: skip
+        with self._database:
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS result (fingerprint TEXT, key TEXT, value BLOB NOT NULL, sum INTEGER,"
+                " PRIMARY KEY (fingerprint, key)) WITHOUT ROWID"
+            )
+            self._database.execute("CREATE TABLE IF NOT EXISTS maker (fingerprint TEXT PRIMARY KEY, identity TEXT)")
+            self._database.execute("CREATE TABLE IF NOT EXISTS taken (log TEXT PRIMARY KEY, until INTEGER)")
+            if "sum" not in {row[1] for row in self._database.execute("PRAGMA table_info(result)")}:
+                self._database.execute("ALTER TABLE result ADD COLUMN sum INTEGER")  # of FORM 0, whose rows have none
+            self._database.execute(f"PRAGMA user_version = {FORM}")
+        self._take_in()
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        """Rename a file that is no database, or a broken one, so that a new one can be begun."""
+        self._database.close()
+        aside = next(file for number in count(1) if not (file := self.file.with_suffix(f".broken{number}")).exists())
+        for ending in ("-wal", "-shm"):
+            Path(f"{self.file}{ending}").unlink(missing_ok=True)
+        self.file.rename(aside)
+        logger.warning("%s: is no whole work cache (%s); it is %s now, and what it held is made anew", self.file, error,
+                       aside.name)  # fmt: skip
 
     def close(self) -> None:
         self._database.close()
@@ -114,11 +144,16 @@ class WorkCache:
         return {key for (key,) in _asked(self._database, "key", fingerprint, keys)}
 
     def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, bytes]:
-        return dict(_asked(self._database, "key, value", fingerprint, keys))
+        found, damaged = _whole(_asked(self._database, "key, value, sum", fingerprint, keys))
+        if damaged:
+            self._write("DELETE FROM result WHERE fingerprint = ? AND key = ?", [(fingerprint, key) for key in damaged])
+            raise CacheError(f"{self.file}: {len(damaged)} results had changed since they were written (a fault of the "
+                             "disk?) and were removed; the same command makes them anew")  # fmt: skip
+        return found
 
     def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
-        rows = [(fingerprint, key, value) for key, value in values.items()]
-        self._write("INSERT OR REPLACE INTO result VALUES (?, ?, ?)", rows)
+        rows = [(fingerprint, key, value, zlib.crc32(value)) for key, value in values.items()]
+        self._write("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", rows)
 
     def contents(self) -> list[CachedMaker]:
         """Summaries of all makers in the cache, the largest first."""
@@ -165,8 +200,9 @@ class WorkCache:
                             row = (fingerprint(identity), json.dumps(identity, sort_keys=True))
                             self._database.execute("INSERT OR IGNORE INTO maker VALUES (?, ?)", row)
                         else:
-                            rows = [(header["fingerprint"], key, value) for key, value in _parts(header, values)]
-                            self._database.executemany("INSERT OR IGNORE INTO result VALUES (?, ?, ?)", rows)
+                            rows = [(header["fingerprint"], key, value, zlib.crc32(value))
+                                    for key, value in _parts(header, values)]  # fmt: skip
+                            self._database.executemany("INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?)", rows)
                         self._database.execute("INSERT OR REPLACE INTO taken VALUES (?, ?)", (log.stem, until))
             except FileNotFoundError:  # just renamed by its process, or copied by another: the next opening takes it
                 continue
@@ -203,7 +239,7 @@ class ShardCache:
         """Open work.sqlite without locks. This is safe because nobody has it open: otherwise it had a -wal file."""
         try:
             self._database = sqlite3.connect(f"{self.database.resolve().as_uri()}?immutable=1", uri=True)
-            self._database.execute("SELECT 1 FROM result LIMIT 1")
+            self._database.execute("SELECT sum FROM result LIMIT 1")
         except sqlite3.Error:  # another process is just creating it
             self._database, self.in_use = None, True
 
@@ -250,7 +286,11 @@ class ShardCache:
                 stream, begin, length = self._places[fingerprint, key]
                 found[key] = os.pread(stream.fileno(), length, begin)
         if self._database:
-            found |= dict(_asked(self._database, "key, value", fingerprint, wanted - set(found)))
+            whole, damaged = _whole(_asked(self._database, "key, value, sum", fingerprint, wanted - set(found)))
+            if damaged:
+                raise CacheError(f"{self.database}: {len(damaged)} results have changed since they were written (a "
+                                 "fault of the disk?); `dvc repro` on one machine removes them")  # fmt: skip
+            found |= whole
         return found
 
     def put(self, fingerprint: str, values: Mapping[str, bytes]) -> None:
@@ -295,6 +335,17 @@ def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: I
             raise CacheError(
                 f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it"
             ) from None
+
+
+def _whole(rows: Iterable[tuple[str, bytes, int | None]]) -> tuple[dict[str, bytes], list[str]]:
+    """Values by key of rows (key, value, checksum), and the keys of those that differ from their checksum."""
+    found, damaged = dict[str, bytes](), []
+    for key, value, check in rows:
+        if check is None or zlib.crc32(value) == check:
+            found[key] = value
+        else:
+            damaged.append(key)
+    return found, damaged
 
 
 def _records(log: Path, begin: int) -> Iterator[tuple[dict, bytes, int]]:

@@ -242,6 +242,77 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match="the work cache cannot be opened"):
         WorkCache(tmp_path / "file")
-    (tmp_path / "work.sqlite").write_bytes(b"no database at all" * 100)
+    (tmp_path / "work.sqlite").mkdir()
     with pytest.raises(CacheError, match=r"work\.sqlite"):
         WorkCache(tmp_path)
+
+
+@pytest.mark.parametrize("flipped", range(0, 64, 7))
+def test_a_value_that_changed_on_the_disk_is_removed_and_said(tmp_path: Path, flipped: int) -> None:
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": bytes(8), "b": b"whole"})
+    value = bytearray(8)
+    value[flipped // 8] ^= 1 << flipped % 8
+    with sqlite3.connect(tmp_path / "work.sqlite") as database:
+        database.execute("UPDATE result SET value = ? WHERE key = 'a'", [bytes(value)])
+    with pytest.raises(CacheError, match=r"work\.sqlite: 1 results had changed .* the same command makes them anew"):
+        cache.get("one", ["a", "b"])
+    assert cache.known("one", ["a", "b"]) == {"b"}
+    assert cache.get("one", ["a", "b"]) == {"b": b"whole"}
+
+
+def test_a_shard_refuses_a_value_that_changed_on_the_disk(tmp_path: Path) -> None:
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": b"1"})
+    cache.close()
+    with sqlite3.connect(tmp_path / "work.sqlite") as database:
+        database.execute("UPDATE result SET value = X'32' WHERE key = 'a'")
+    database.close()
+    shard = ShardCache(tmp_path, "1-of-1")
+    with pytest.raises(CacheError, match="1 results have changed since they were written"):
+        shard.get("one", ["a"])
+
+
+def test_values_out_of_a_log_have_a_checksum_too(tmp_path: Path) -> None:
+    shard = ShardCache(tmp_path, "1-of-1")
+    shard.put("one", {"a": b"1"})
+    shard.close()
+    cache = WorkCache(tmp_path)
+    assert cache.get("one", ["a"]) == {"a": b"1"}
+    with sqlite3.connect(tmp_path / "work.sqlite") as database:
+        database.execute("UPDATE result SET value = X'32' WHERE key = 'a'")
+    with pytest.raises(CacheError, match="1 results had changed"):
+        cache.get("one", ["a"])
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but text", b"SQLite format 3\x00" + bytes(200)])
+def test_a_file_that_is_no_database_is_set_aside_and_a_new_one_begun(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "work.sqlite").write_bytes(content)
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"a": b"1"})
+    assert cache.get("one", ["a"]) == {"a": b"1"}
+    assert (tmp_path / "work.broken1").read_bytes() == content
+    assert "it is work.broken1 now" in caplog.text
+    cache.close()
+    (tmp_path / "work.sqlite").write_bytes(content)
+    WorkCache(tmp_path).close()
+    assert (tmp_path / "work.broken2").is_file()
+
+
+def test_a_cache_of_a_newer_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "work.sqlite") as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(CacheError, match=r"work\.sqlite: was made by a newer version .* CMATH_CACHE"):
+        WorkCache(tmp_path)
+
+
+def test_a_cache_of_an_older_version_is_still_of_use(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "work.sqlite") as database:
+        database.execute("CREATE TABLE result (fingerprint TEXT, key TEXT, value BLOB NOT NULL,"
+                         " PRIMARY KEY (fingerprint, key)) WITHOUT ROWID")  # fmt: skip
+        database.execute("INSERT INTO result VALUES ('one', 'a', X'31')")
+    cache = WorkCache(tmp_path)
+    cache.put("one", {"b": b"2"})
+    assert cache.get("one", ["a", "b"]) == {"a": b"1", "b": b"2"}
