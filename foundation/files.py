@@ -43,3 +43,11 @@ def write_whole(file: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with whole(file) as half:
         half.write_text(text, encoding="utf-8")
+
+
+def is_file(path: Path) -> bool:
+    """Check that `path` is a file; a path that no file can have, such as one of 300 letters, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

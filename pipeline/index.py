@@ -18,6 +18,7 @@ from pipeline.corpora.labels import labels
 from pipeline.corpora.media_files import look_at_media
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.readers import read
+from pipeline.corpora.table import repeated
 from pipeline.params import Params
 from pipeline.stage import parser, require_raw_folder, start
 
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     if "text" not in settings.modalities:
         raw_corpus.rows = [replace(row, text="") for row in raw_corpus.rows]
     seconds = look_at_media(raw_corpus, raw)
+    if settings.reader == "table":
+        raw_corpus.notes += repeated(raw_corpus.rows)
     counts = census(raw_corpus, seconds, labels(settings.reader, [row.label for row in raw_corpus.rows]))
     report(raw_corpus, counts)
     refuse_problems(raw_corpus.rows, settings.max_problem_share, corpus)

@@ -1,6 +1,8 @@
-"""Reader of your own corpus: utterances.csv and the media that it names. docs/custom.md describes it for users."""
+"""Reader of your own corpus: utterances.csv (or .tsv) and the media that it names.
 
-import math
+docs/custom.md describes it for users.
+"""
+
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +10,12 @@ from typing import NamedTuple
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
-from pipeline.corpora.raw_corpus import RawCorpus, table
+from foundation.files import is_file
+from pipeline.corpora.csv_table import interval, read_table, spellings
+from pipeline.corpora.raw_corpus import RawCorpus
 
-FILE = "utterances.csv"
+FILES = ("utterances.csv", "utterances.tsv")
+"""Names of the table; the second is read if the first is not there."""
 REQUIRED = ("dialogue", "speaker", "label", "split")
 OPTIONAL = ("turn", "text", "audio", "video", "start", "end")
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
@@ -36,22 +41,22 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
     Raises:
         UserError: there is no utterances.csv, or it has an invalid row; the message names its line.
     """
-    file = raw / FILE
-    if not file.is_file():
+    file = raw / (FILES[1] if is_file(raw / FILES[1]) and not is_file(raw / FILES[0]) else FILES[0])
+    if not is_file(file):
         raise UserError(f"{file}: no such file; the key `raw` of this corpus in params.yaml must "
-                        f"name the folder with your {FILE} (docs/custom.md)")  # fmt: skip
-    result = RawCorpus([], [])
+                        f"name the folder with your {FILES[0]} (docs/custom.md)")  # fmt: skip
+    table = read_table(file, REQUIRED, OPTIONAL)
+    result = RawCorpus([], [], table.notes)
+    for column in ("label", "speaker"):
+        result.notes += [f"{file.name}: {note}" for note in unite(table.rows, column)]
     dialogues: dict[str, dict[int, TableRow]] = {}
-    for number, values in table(file, REQUIRED):
-        if not dialogues:
-            unknown = [name for name in values if name not in REQUIRED + OPTIONAL]
-            result.notes += [f"{FILE}: the column {name!r} is none that is read" for name in unknown]
-        name = values["dialogue"].strip()
+    for number, values in table.rows:
+        name = values["dialogue"]
         try:
             if not name:
                 raise ValueError("dialogue is empty")
             turns = dialogues.setdefault(name, {})
-            line = understood(number, {key: value.strip() for key, value in values.items()}, len(turns))
+            line = understood(number, values, len(turns))
             if line.turn in turns:
                 raise ValueError(f"a second turn {line.turn} of dialogue {name!r} (the first: line "
                                  f"{turns[line.turn].number})")  # fmt: skip
@@ -70,6 +75,42 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
             result.speakers.append(speaker)
             result.rows.append(utterance(raw, name, place, numbers.setdefault(speaker, len(numbers)), line, modalities))
     return result
+
+
+def unite(rows: Sequence[tuple[int, dict[str, str]]], column: str) -> list[str]:
+    """Give names of `column` that differ in case only the most frequent spelling; the result says which they were."""
+    notes = []
+    for written in spellings([values[column] for _, values in rows]).values():
+        for _, values in rows:
+            if values[column] in written:
+                values[column] = written[0]
+        notes.append(f"{column}s that differ in case only count as one: {', '.join(written)}; "
+                     f"all are {written[0]!r} now")  # fmt: skip
+    return notes
+
+
+def repeated(rows: Sequence[Utterance]) -> list[str]:
+    """Count the utterances of validation and test whose content is in train too: the same media, or else text.
+
+    Args:
+        rows: rows after the inspection of media, so that the same content under two names is found.
+    """
+
+    def content(row: Utterance) -> tuple:
+        media = (row.audio_hash, row.video_hash)
+        cut = (row.start, row.end, row.audio_start, row.audio_end)
+        return (*media, *cut) if any(media) else (" ".join(row.text.casefold().split()),)
+
+    learnt = {content(row) for row in rows if row.split == "train"} - {("",)}
+    notes = []
+    for split in ("validation", "test"):
+        members = [row for row in rows if row.split == split]
+        again = [row for row in members if content(row) in learnt]
+        if again:
+            notes.append(f"{len(again)} of {len(members)} utterances of {split} are in train too, by their media or, "
+                         f"without any, by their text (the first: {again[0].utterance_id}): scores on them say little "
+                         "about new data")  # fmt: skip
+    return notes
 
 
 def understood(number: int, values: dict[str, str], turns_before: int) -> TableRow:
@@ -92,22 +133,8 @@ def understood(number: int, values: dict[str, str], turns_before: int) -> TableR
             turn = int(values["turn"])
         except ValueError:
             raise ValueError(f"turn = {values['turn']!r}: must be a whole number") from None
-    start, end = (_seconds(name, values.get(name, "")) for name in ("start", "end"))
-    if end is not None and end <= (start or 0.0):
-        raise ValueError(f"end = {end:g}: must be after start = {start or 0.0:g}")
+    start, end = interval(values)
     return TableRow(number, turn, SPLITS[values["split"].lower()], start, end, values)
-
-
-def _seconds(column: str, written: str) -> float | None:
-    if not written:
-        return None
-    try:
-        value = float(written)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{column} = {written!r}: must be a number of seconds, or empty")
-    return value
 
 
 def refuse_unlearnable(file: Path, dialogues: dict[str, dict[int, TableRow]]) -> None:
@@ -128,7 +155,7 @@ def utterance(
     """Make the index row of a line; a file that does not exist is a problem and a missing modality."""
     wanted = {"audio": "audio" in modalities, "video": "visual" in modalities}
     media = {kind: line.values.get(kind, "") if wanted[kind] else "" for kind in wanted}
-    lacking = [path for path in dict.fromkeys(media.values()) if path and not (raw / path).is_file()]
+    lacking = [path for path in dict.fromkeys(media.values()) if path and not is_file(raw / path)]
     # An audio file that is given beside a video contains only this utterance, as in IEMOCAP, so it is not cut.
     cut = line.values.get("video", "") in ("", line.values.get("audio"))
     return Utterance(

@@ -142,12 +142,12 @@ def test_words_for_validation_and_both_encodings_are_understood(tmp_path: Path) 
 def test_every_column_goes_to_its_own_field(tmp_path: Path) -> None:
     for name in ("a.wav", "b.mp4"):
         (tmp_path / name).touch()
-    lines = [" d ,7, Ann , e\u0301  and\tmore , Sad ,TEST, a.wav , b.mp4 ,1.5,2.25", "d,-2,Bob,x,sad,test,,,,",
+    lines = [" d ,7, Ann , e\u0301  and\tmore , Sad ,TEST, a.wav , b.mp4 ,1.5,2.25", "d,-2,Bob,x,glad,test,,,,",
              "e,1,Ann,x,Sad,test,,b.mp4,,4"]  # fmt: skip
     raw_corpus = read(write(tmp_path, *lines, header=",".join(COLUMNS)), ALL)
     usual = {"dialogue_id": "d", "split": "test", "audio_start": None, "audio_end": None}
     assert raw_corpus.rows == [
-        Utterance(utterance_id="d_-2", turn=0, speaker=0, text="x", label="sad", **usual),
+        Utterance(utterance_id="d_-2", turn=0, speaker=0, text="x", label="glad", **usual),
         Utterance(utterance_id="d_7", turn=1, speaker=1, text="é and more", label="Sad", audio="a.wav", video="b.mp4",
                   start=1.5, end=2.25, **usual),
         Utterance(utterance_id="e_1", turn=0, speaker=0, text="x", label="Sad", video="b.mp4", end=4.0,
@@ -164,7 +164,7 @@ def test_an_interval_may_begin_at_zero_and_must_end_after_it(tmp_path: Path) -> 
     assert (row.start, row.end) == (0.0, 0.5)
     for line, said in (("a,Ann,sad,train,,0", "end = 0: must be after start = 0"),
                        ("a,Ann,sad,train,2,2", "end = 2: must be after start = 2"),
-                       ("a,Ann,sad,train,inf,", "start = 'inf': must be a number of seconds")):  # fmt: skip
+                       ("a,Ann,sad,train,inf,", "start = 'inf': must be seconds")):  # fmt: skip
         with pytest.raises(UserError, match=said):
             read(write(tmp_path, line, header=header), ALL)
 
@@ -185,9 +185,9 @@ def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
         ("a,1,Ann,Hm.,,train,,,,", "label is empty"),
         ("a,1,Ann,Hm.,seed,train,,,,", "label = 'seed': is a column of predictions.csv"),
         ("a,1,Ann,Hm.,sad,tran,,,,", "split = 'tran': must be train, validation (or dev, val) or test"),
-        ("a,1,Ann,Hm.,sad,train,,,soon,", "start = 'soon': must be a number of seconds"),
-        ("a,1,Ann,Hm.,sad,train,,,-1,", "start = '-1': must be a number of seconds"),
-        ("a,1,Ann,Hm.,sad,train,,,,nan", "end = 'nan': must be a number of seconds"),
+        ("a,1,Ann,Hm.,sad,train,,,soon,", "start = 'soon': must be seconds (12.5) or a time"),
+        ("a,1,Ann,Hm.,sad,train,,,-1,", "start = '-1': must be seconds (12.5) or a time"),
+        ("a,1,Ann,Hm.,sad,train,,,,nan", "end = 'nan': must be seconds (12.5) or a time"),
         ("a,1,Ann,Hm.,sad,train,,,5,2", "end = 2: must be after start = 5"),
         ("a,1,Ann,Hm., then,sad,train,,,,", "more fields than the header has columns"),
         ("a,1,Ann,Hm.,sad", "fewer fields than the header has columns"),
@@ -207,13 +207,86 @@ def test_no_table_no_column_and_no_test_split_are_met_in_words(tmp_path: Path, m
         match=r"utterances\.csv: no such file; the key `raw` .* must name the folder",
     ):
         read(tmp_path, ALL)
-    write(tmp_path / "semicolons", "a;Ann", header="dialogue;speaker")
-    with pytest.raises(UserError, match=r"line 1: no column dialogue, .*its columns are: dialogue;speaker"):
-        read(tmp_path / "semicolons", ALL)
+    write(tmp_path / "short", "a;Ann", header="dialogue;speaker")
+    with pytest.raises(UserError, match=r"line 1: no column label, split; its columns are: dialogue, speaker"):
+        read(tmp_path / "short", ALL)
     monkeypatch.chdir(tmp_path)
     raw = write(tmp_path / "raw", "a,Ann,Hm.,sad,train", "b,Ann,Hm.,sad,dev")
     with pytest.raises(UserError, match="the split test is empty"):
         index.run(argparse.Namespace(corpus="custom"), params(raw))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_columns_have_any_case_and_delimiter_and_times_any_form(tmp_path: Path, delimiter: str) -> None:
+    rows = [["Dialogue", "SPEAKER", " Label ", "Split", "Text", "Start", "END"],
+            ["a", "Ann", "sad", "train", "Hi, you; there|now", "0:01:02,5", "1:03"],
+            ["", "", "", "", "", "", ""],
+            ["a", "Bob", "sad", "train", "Yo", "63.25", "64,75"]]  # fmt: skip
+    with (tmp_path / "utterances.csv").open("w", encoding="utf-16", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows(rows)
+    found = read(tmp_path, ALL)
+    assert [(row.text, row.start, row.end) for row in found.rows] == [
+        ("Hi, you; there|now", 62.5, 63.0), ("Yo", 63.25, 64.75)
+    ]  # fmt: skip
+    assert found.notes == ["utterances.csv: 1 empty rows were passed over"]
+
+
+def test_the_table_may_end_in_tsv(tmp_path: Path) -> None:
+    (tmp_path / "utterances.tsv").write_text("dialogue\tspeaker\tlabel\tsplit\ttext\na\tAnn\tsad\ttrain\tHi, you\n")
+    assert [row.text for row in read(tmp_path, ALL).rows] == ["Hi, you"]
+    write(tmp_path, "a,Ann,sad,train,The first", header="dialogue,speaker,label,split,text")
+    assert [row.text for row in read(tmp_path, ALL).rows] == ["The first"]
+
+
+def test_a_spreadsheets_declaration_of_its_delimiter_is_no_row(tmp_path: Path) -> None:
+    file = tmp_path / "utterances.csv"
+    file.write_text("sep=;\ndialogue;speaker;label;split\na;Ann;sad;train\na;Ann;;train\n")
+    with pytest.raises(UserError, match="line 4: label is empty"):
+        read(tmp_path, ALL)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 1: has the column text twice"):
+        read(write(tmp_path, "a,Ann,sad,train,x,y", header="dialogue,speaker,label,split,text,Text"), ALL)
+
+
+def test_labels_and_speakers_that_differ_in_case_only_are_one_with_a_note(tmp_path: Path) -> None:
+    lines = ["d1,Ann,Joy,train", "d1,Bob,joy,train", "d1,bob,joy,train", "d2,Bob,JOY,dev", "d3,ann,sad,test",
+             "d4,ann,Sad,train"]  # fmt: skip
+    found = read(write(tmp_path, *lines, header="dialogue,speaker,label,split"), ALL)
+    assert [row.label for row in found.rows] == ["joy"] * 4 + ["sad"] * 2
+    assert found.speakers == ["ann", "Bob", "Bob", "Bob", "ann", "ann"]
+    assert [row.speaker for row in found.rows] == [0, 1, 1, 0, 0, 0]
+    assert found.notes == [
+        "utterances.csv: labels that differ in case only count as one: joy, Joy, JOY; all are 'joy' now",
+        "utterances.csv: labels that differ in case only count as one: sad, Sad; all are 'sad' now",
+        "utterances.csv: speakers that differ in case only count as one: Bob, bob; all are 'Bob' now",
+        "utterances.csv: speakers that differ in case only count as one: ann, Ann; all are 'ann' now",
+    ]
+
+
+def test_content_of_train_that_is_in_test_too_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = tmp_path / "raw"
+    header = "dialogue,speaker,text,label,split,audio,start,end"
+    tone = 0.3 * np.sin(np.arange(16_000) / 12)
+    raw.mkdir()
+    for name in ("one.wav", "copy.wav"):
+        wavfile.write(raw / name, 16_000, tone.astype(np.float32))
+    write(raw, "a,Ann,Hello  you.,sad,train,,,", "a,Ann,Heard.,sad,train,one.wav,0,0.5", "b,Ann,Other.,sad,dev,,,",
+          "c,Bob,hello you.,sad,test,,,", "c,Bob,Else.,sad,test,copy.wav,0,0.5", "c,Bob,New.,sad,test,one.wav,0.5,1",
+          header=header)  # fmt: skip
+    index.run(argparse.Namespace(corpus="custom"), params(raw))
+    assert json.loads(Path("results/custom/corpus.json").read_text())["notes"] == [
+        "2 of 3 utterances of test are in train too, by their media or, without any, by their text (the first: c_0): "
+        "scores on them say little about new data"
+    ]
+
+
+def test_a_name_that_no_file_can_have_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    name = "a" * 300 + ".mp4"
+    (row,) = read(write(tmp_path, f"a,Ann,sad,train,{name}", header="dialogue,speaker,label,split,video"), ALL).rows
+    assert (row.video, row.problem) == ("", f"{name}: no such file")
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), min_size=10, max_size=10))
@@ -224,7 +297,8 @@ def test_whatever_a_row_says_it_is_read_or_named_with_its_line(fields: list[str]
             writer = csv.writer(stream)
             writer.writerows([COLUMNS, ["a", 0, "Ann", "", "sad", "train", "", "", "", ""], fields])
         try:
-            assert len(read(Path(folder), ["text"]).rows) == 2
+            said = any(re.sub(r"[\x00-\x08\x0e-\x1f\x7f]", "", field).strip() for field in fields)
+            assert len(read(Path(folder), ["text"]).rows) == 1 + said
         except UserError as error:
             found = re.match(rf"{re.escape(str(file))}, line (\d+): ", str(error))
             assert found
