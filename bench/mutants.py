@@ -86,12 +86,12 @@ GROUPS = {
     ),
     "stages": Group(
         ("pipeline/index.py", "pipeline/check.py", "pipeline/corpora/census.py", "pipeline/corpora/media_files.py",
-         "pipeline/prediction/transcripts.py"),
+         "pipeline/prediction/transcripts/*.py"),
         (
             "tests/pipeline/test_index.py",
             "tests/pipeline/test_check.py",
             "tests/pipeline/corpora/test_census.py",
-            "tests/pipeline/prediction/test_transcripts.py",
+            "tests/pipeline/prediction/transcripts",
         ),
     ),
 }  # fmt: skip

@@ -3,9 +3,10 @@
     python -m pipeline.predict VIDEO --transcript FILE --model models/demo
 
 VIDEO is a recording (mp4, avi, mkv, flv, mpg, wav, …), or a folder of recordings, each with a transcript of the same
-name in that folder. The transcript is SRT, WebVTT or CSV (text, and speaker, start, end). Without VIDEO, predictions
-use the text only, or the media files that the CSV column `file` names. The command prints a table and writes
-predictions.csv, predictions.json and report.html. An interrupted run can be resumed.
+name in that folder. The transcript is subtitles (SRT, WebVTT, ASS, TTML, …), a meeting's export, Whisper's JSON, or a
+table (text, and speaker, start, end). Without VIDEO, predictions use the text only, or the media files that the table's
+column `file` names. The command prints a table and writes predictions.csv, predictions.json and report.html. An
+interrupted run can be resumed.
 """
 
 import argparse
@@ -18,8 +19,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline.predict", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("recording", nargs="?", type=Path, metavar="VIDEO", help="a recording, or a folder of them")
-    parser.add_argument("--transcript", type=Path, metavar="FILE", help="srt, vtt, csv or txt; by default the file of "
-                        "the recording's name beside it")  # fmt: skip
+    parser.add_argument("--transcript", type=Path, metavar="FILE", help="srt, vtt, csv, tsv, txt, ass, ssa, ttml, "
+                        "dfxp, sub or json; by default the file of the recording's name beside it")  # fmt: skip
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D, or a "
                         "copy of models/D/bundle")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")

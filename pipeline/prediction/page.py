@@ -127,7 +127,7 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
             gr.HTML(_box("warning", "#b00020", warning(bundle)))
         with gr.Row():
             recording = gr.File(label="Recording (video or sound)", file_types=list(MEDIA), elem_id="recording")
-            transcript = gr.File(label="Transcript (srt, vtt, csv or txt)", file_types=list(SUFFIXES),
+            transcript = gr.File(label="Transcript (subtitles, a table or text)", file_types=list(SUFFIXES),
                                  elem_id="transcript")  # fmt: skip
         button = gr.Button("Predict", variant="primary", elem_id="predict")
         report = gr.HTML(elem_id="answer")

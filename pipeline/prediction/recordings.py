@@ -6,6 +6,7 @@ from pathlib import Path
 from extractors.media import MediaInfo
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import is_file
 from pipeline.corpora.media_files import checked, inspected
 from pipeline.prediction.transcripts import Transcript, TranscriptLine
 
@@ -46,7 +47,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
     rows = []
     numbers: dict[str, int] = {}
     for turn, line in enumerate(lines):
-        film = str((folder / line.file).resolve()) if line.file else shared
+        film = "" if line.problem else str((folder / line.file).resolve()) if line.file else shared
         if film and not line.file and line.start is None and len(lines) > 1:
             raise UserError(f"{media}: the transcript's {line.place} has no start: of a recording that several "
                             "utterances share, each must say where it is")  # fmt: skip
@@ -54,14 +55,14 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
         if film and end is not None and end - (line.start or 0.0) > LONGEST:
             end = (line.start or 0.0) + LONGEST
             notes.append(f"{line.place} is longer than {LONGEST:g} s: only its beginning is looked at")
-        sound = str((folder / line.audio).resolve()) if line.audio else film
+        sound = str((folder / line.audio).resolve()) if line.audio and not line.problem else film
         cut = not line.audio
         rows.append(
             Utterance(
                 utterance_id=f"{name}_{turn}",
                 dialogue_id=name,
                 turn=turn,
-                speaker=numbers.setdefault(line.speaker, len(numbers)),
+                speaker=numbers.setdefault(line.speaker.casefold(), len(numbers)),
                 split="test",
                 text=line.text,
                 label="",
@@ -72,10 +73,12 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
                 audio_start=line.start if cut and film else None,
                 audio_end=end if cut and film else None,
                 region=line.region,
+                problem=line.problem,
             )
         )
-    paths = list(dict.fromkeys(path for row in rows for path in (row.video, row.audio) if path))
-    there = [path for path in paths if Path(path).is_file()]
+    used = [path for row in rows for path in (row.video, row.audio)]
+    paths = list(dict.fromkeys(path for path in (shared, *used) if path))
+    there = [path for path in paths if is_file(Path(path))]
     known = dict(zip(there, inspected([Path(path) for path in there]), strict=True))
     if shared:
         _require_readable(media, known.get(shared))

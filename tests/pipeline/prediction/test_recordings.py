@@ -85,3 +85,24 @@ def test_an_utterance_of_hours_is_cut(
     found = read(write_clip(tmp_path / "talk.mp4", 1.0), "start,end,text\n0.1,0.9,Hi.\n")
     assert found.rows[0].end == pytest.approx(0.5)
     assert "only its beginning is looked at" in found.notes[-1]
+
+
+def test_an_interval_that_cannot_be_used_leaves_the_words(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "talk.mp4", 1.0)
+    file = tmp_path / "talk.srt"
+    for first in ("00:00:00,500", "00:00:00,000"):
+        file.write_text(f"1\n00:00:00,000 --> {first}\nAnn: Hi.\n\n2\n00:00:00,600 --> 00:00:00,500\nBob: Yes?\n")
+        found = read_recording("talk", film, read_transcript(file), tmp_path)
+        assert (found.rows[1].text, found.rows[1].video, found.rows[1].audio) == ("Yes?", "", "")
+        assert found.rows[1].problem == "subtitle 2: ends at 0.5 s, not after its start 0.6 s"
+        assert bool(found.rows[0].video) == (first == "00:00:00,500")
+    assert found.seconds == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_name_that_no_file_can_have_is_marked(read: Callable[..., Recording]) -> None:
+    (row,) = read(None, f"file,text\n{'a' * 300}.mp4,Hi.\n").rows
+    assert (row.video, row.problem) == ("", f"{'a' * 300}.mp4: no such file")
+
+
+def test_speakers_that_differ_in_case_only_are_one(read: Callable[..., Recording]) -> None:
+    assert [row.speaker for row in read(None, "speaker,text\nBob,a\nAnn,b\nbob,c\n").rows] == [0, 1, 0]

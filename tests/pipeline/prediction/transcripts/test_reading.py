@@ -1,11 +1,13 @@
 """Transcripts: formats, speakers, order, and words for what cannot be understood."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from foundation.errors import UserError
-from pipeline.prediction.transcripts import Transcript, TranscriptLine, read_transcript
+from pipeline.prediction.transcripts import SUFFIXES, TranscriptLine, read_transcript
+from tests.pipeline.prediction.transcripts.files import essence, read
 
 SRT = """1
 00:00:03,000 --> 00:00:04,500
@@ -37,16 +39,6 @@ M: a note
 Ses01F_impro01_M000 [007.5712-010.4750]: Do you have your forms?
 Ses01F_impro01_MXX0 [011.0000-010.0000]: never
 """
-
-
-def read(folder: Path, suffix: str, content: str | bytes, name: str = "talk") -> Transcript:
-    file = folder / f"{name}{suffix}"
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_transcript(file)
-
-
-def essence(transcript: Transcript) -> list[tuple]:
-    return [(line.speaker, line.text, line.start, line.end) for line in transcript.lines]
 
 
 def test_srt_names_speakers_and_is_sorted_by_time(tmp_path: Path) -> None:
@@ -104,7 +96,7 @@ def test_times_of_a_table_are_seconds_or_a_clocks(tmp_path: Path, written: str, 
     assert read(tmp_path, ".csv", f'text,start\nHi,"{written}"\n').lines[0].start == seconds
 
 
-@pytest.mark.parametrize("written", ["1:2:3:4", "-1", "nan", "1:x"])
+@pytest.mark.parametrize("written", ["1:2:3:4", "-1", "nan", "1:x", "1:60:00", "0:60", "1e300", "9" * 9, "12:", ":12"])
 def test_what_is_no_time_of_a_table_is_named(tmp_path: Path, written: str) -> None:
     with pytest.raises(UserError, match=f"line 2: end = '{written}': must be seconds"):
         read(tmp_path, ".csv", f"text,end\nHi,{written}\n")
@@ -123,15 +115,7 @@ def test_every_column_of_a_table_goes_to_its_own_field(tmp_path: Path) -> None:
 def test_who_is_unnamed_goes_on_with_the_speaker_before_or_the_first(tmp_path: Path) -> None:
     found = read(tmp_path, ".txt", "Hm.\nBob: One.\nTwo.\nAnn: Three.\nFour.\n")
     assert [line.speaker for line in found.lines] == ["Bob", "Bob", "Bob", "Ann", "Ann"]
-    assert found.notes == []
-
-
-def test_a_name_has_at_most_three_words_and_begins_with_a_letter(tmp_path: Path) -> None:
-    lines = ["Ann van Lee: a", "One two three four: b", "4: c", "Ann:d", f"{'A' * 31}: e", f"{'A' * 32}: f"]
-    found = read(tmp_path, ".txt", "\n".join(["Zoe: z", *lines]))
-    assert [line.speaker for line in found.lines[1:]] == ["Ann van Lee", "Ann van Lee", "Ann van Lee", "Ann van Lee",
-                                                          "A" * 31, "A" * 31]  # fmt: skip
-    assert [line.text for line in found.lines[1:3]] == ["a", "One two three four: b"]
+    assert found.notes == ["'Bob', 'Ann': read as speakers, because they recur, or other lines have names too"]
 
 
 def test_order_is_by_start_only_where_all_share_a_recording_and_have_one(tmp_path: Path) -> None:
@@ -174,13 +158,20 @@ def test_lines_of_text_are_utterances_and_both_encodings_are_read(tmp_path: Path
         (".txt", "\n \n", "has no utterance"),
         (".csv", "", "has no utterance"),
         (".srt", "1\n00:00:xx,000 --> 00:00:02,000\nHi\n", "line 2: '00:00:xx,000 --> 00:00:02,000' is no pair"),
-        (".srt", "1\n00:00:03,000 --> 00:00:02,000\nHi\n", "subtitle 1: ends at 00:00:02.000, not after its start"),
-        (".vtt", "00:01.000 --> 00:02.000\nHi\n", "cannot be understood as VTT"),
+        (".srt", "1\n99999:00:00,000 --> 00:00:02,000\nHi\n", "line 2: '99999:00:00,000' is no time"),
+        (".srt", "1\n" + "9" * 5000 + ":00:00,0 --> 00:00:02,000\nHi\n", "line 2: '" + "9" * 60 + "…' is no pair"),
+        (".srt", "Ann: Hi\n", "has no subtitle, which begins with a line 00:00:01,000 --> 00:00:02,500"),
+        (".ass", "Ann: Hi\n", "has no events"),
+        (".sub", "{25}{50}Hi\n", "does not say how many pictures a second has"),
+        (".sub", "Ann: Hi\n", "has no line of MicroDVD"),
+        (".ttml", "<tt>", "is no TTML"),
+        (".json", "{}", "is no JSON of Whisper"),
+        (".json", "[" * 100_000, "is no JSON"),
         (".csv", "speaker,start\nAnn,1\n", "line 1: no column text"),
         (".csv", "text,start,end\nHi,2,1\n", "line 2: end = 1: must be after start = 2"),
         (".csv", "text,start,end\nHi,soon,1\n", "line 2: start = 'soon': must be seconds"),
         (".csv", "text,region\nHi,left\n", "line 2: region = 'left': must be left,top,width,height"),
-        (".docx", "x", "is no transcript that is understood; give one that ends in .srt, .vtt, .csv, .txt"),
+        (".docx", "x", "is no transcript that is understood; give one that ends in .srt, .vtt, .csv, .tsv, .txt"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_understood_is_named(tmp_path: Path, suffix: str, content: str, words: str) -> None:
@@ -190,6 +181,52 @@ def test_what_cannot_be_understood_is_named(tmp_path: Path, suffix: str, content
     assert f"talk{suffix}" in str(raised.value)
 
 
-def test_a_transcript_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.srt: no such file"):
-        read_transcript(tmp_path / "none.srt")
+def test_a_transcript_that_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.srt").mkdir()
+    for name, words in (
+        ("none.srt", "no such file"), ("folder.srt", "is a folder"), ("a" * 300 + ".srt", "cannot be read")
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=rf"{name}: {words}"):
+            read_transcript(tmp_path / name)
+
+
+def test_a_table_of_a_prediction_is_read_as_one_of_a_corpus_is(tmp_path: Path) -> None:
+    table = "Speaker;TEXT;start;End;Mood\nAnn;Hi, you;0:01:02,5;62,75\n;;;\nBob;Yo;63;1:04\n"
+    found = read(
+        tmp_path, ".csv", table.replace(";62,75", ";62,75;glad").replace("1:04", "1:04;").replace(";;;", ";;;;")
+    )
+    assert essence(found) == [("Ann", "Hi, you", 62.5, 62.75), ("Bob", "Yo", 63.0, 64.0)]
+    assert found.notes == [
+        "talk.csv: the column 'Mood' is none that is read",
+        "talk.csv: 1 empty rows were passed over",
+    ]
+    assert essence(read(tmp_path, ".tsv", "Text\tSpeaker\nHi, you\tAnn\n")) == [("Ann", "Hi, you", None, None)]
+
+
+@pytest.mark.parametrize("region", ["0,0,0,0", "1,2,3,0", "1,2,3", "1,2,3,999999", "-1,2,3,4"])
+def test_a_region_without_pixels_is_refused_with_its_line(tmp_path: Path, region: str) -> None:
+    with pytest.raises(UserError, match=f"line 2: region = '{region}': must be left,top,width,height"):
+        read(tmp_path, ".csv", f'text,region\nHi,"{region}"\n')
+
+
+def test_an_end_that_is_not_given_is_the_next_start(tmp_path: Path) -> None:
+    found = read(tmp_path, ".csv", "speaker,text,start,end\nA,b,5,\nB,a,1,2\nA,c,5,7\nB,d,9,\n")
+    assert [(line.text, line.start, line.end) for line in found.lines] == [
+        ("a", 1, 2), ("b", 5, 9), ("c", 5, 7), ("d", 9, None)
+    ]  # fmt: skip
+    assert "where the transcript has no end, an utterance lasts until the next one begins" in found.notes
+    clips = read(tmp_path, ".csv", "text,start,file\na,1,x.mp4\nb,2,y.mp4\n")
+    assert [line.end for line in clips.lines] == [None, None]
+
+
+def test_speakers_that_differ_in_case_only_are_noted(tmp_path: Path) -> None:
+    found = read(tmp_path, ".csv", "speaker,text\nBob,a\nAnn,b\nbob,c\n")
+    assert [line.speaker for line in found.lines] == ["Bob", "Ann", "bob"]
+    assert found.notes == ["speakers whose names differ in case only count as one: Bob, bob"]
+
+
+def test_the_documented_endings_are_those_that_are_read() -> None:
+    guide = Path(__file__).parents[4] / "docs" / "predict.md"
+    table = guide.read_text("utf-8").partition("| ending | format |")[2].partition("\n\n")[0]
+    told = [ending for row in table.split("\n") for ending in re.findall(r"`(\.\w+)`", row.partition(" | ")[0])]
+    assert sorted(told) == sorted(SUFFIXES)
