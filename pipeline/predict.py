@@ -5,14 +5,27 @@
 VIDEO is a recording (mp4, avi, mkv, flv, mpg, wav, …), or a folder of recordings, each with a transcript of the same
 name in that folder. The transcript is subtitles (SRT, WebVTT, ASS, TTML, …), a meeting's export, Whisper's JSON, or a
 table (text, and speaker, start, end). Without VIDEO, predictions use the text only, or the media files that the table's
-column `file` names. The command prints a table and writes predictions.csv, predictions.json and report.html. An
-interrupted run can be resumed.
+column `file` names. The command prints a table and writes predictions.csv, predictions.json and report.html; with
+--also, subtitles (SRT, WebVTT) and annotations (ELAN, Praat) too. An interrupted run can be resumed.
 """
 
 import argparse
 from pathlib import Path
 
 from pipeline.stage import command
+
+ALSO = ("srt", "vtt", "eaf", "TextGrid")
+"""What --also can name; pipeline.prediction.annotations writes it."""
+
+
+def formats(written: str) -> list[str]:
+    """Understand the value of --also, in any case."""
+    known = {name.lower(): name for name in ALSO}
+    names = [name.strip().lower() for name in written.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{written!r}: must name some of {', '.join(ALSO)}, with commas between them")
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -24,6 +37,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D, or a "
                         "copy of models/D/bundle")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")
+    parser.add_argument("--also", type=formats, default=[], metavar="FORMATS", help="further outputs, with commas "
+                        "between them: srt, vtt, eaf (ELAN), TextGrid (Praat)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="K", help="the model of one seed (default: the average of all)")
     parser.add_argument("--text-encoder", default="", metavar="FOLDER", help="where the text encoder lies, if not "
                         "where it lay when the model was trained")  # fmt: skip

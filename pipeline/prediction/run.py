@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foundation.errors import UserError
 from foundation.log import log
+from pipeline.prediction.annotations import write_annotations
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import MEDIA, Recording, read_recording
 from pipeline.prediction.results import as_table, write_results
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> None:
             base = args.out or Path("predictions") / (args.recording.resolve().name if many else recording.name)
             out = base / recording.name if many else base
             write_results(recording, found, predictor, out)
+            write_annotations(recording, found, predictor.bundle.labels, args.also, out)
             print("\n".join([*([f"\n{recording.name}"] if many else []),
                              *as_table(recording, found, predictor.bundle)]))  # fmt: skip
             log.info("%s: %d utterances; look at %s", out, len(found), out / "report.html")
