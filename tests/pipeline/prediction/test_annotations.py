@@ -95,6 +95,12 @@ def test_no_two_tiers_have_the_same_name(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_quotation_mark_in_a_name_is_doubled_for_praat(tmp_path: Path) -> None:
+    write(tmp_path, [TranscriptLine("1", "x", 'Al "Duke" Lee', 0.0, 1.0)])
+    assert '        name = "Al ""Duke"" Lee"\n' in text(tmp_path, "TextGrid")
+    assert next(iter(annotated(tmp_path))) == 'Al "Duke" Lee'
+
+
 def test_an_end_that_is_not_known_is_the_next_start_or_the_recordings_end(tmp_path: Path) -> None:
     lines = [TranscriptLine("1", "a", "A", 3.0, None), TranscriptLine("2", "b", "A", 1.0, 1.0, problem="no length")]
     write(tmp_path, lines)
@@ -114,6 +120,7 @@ def test_elan_finds_the_recording_and_the_bytes_are_the_same_each_time(tmp_path:
     assert media == [
         {"MEDIA_URL": "../films/talk.mp4", "RELATIVE_MEDIA_URL": "../films/talk.mp4", "MIME_TYPE": "video/mp4"}
     ]
+    assert root.attrib["DATE"] == "1970-01-01T00:00:00+00:00"
     for name in ALSO:
         assert text(tmp_path / "one", name) == text(tmp_path / "two", name)
     assert not list((tmp_path / "two").glob("*.bak"))
