@@ -19,6 +19,8 @@ from pipeline.prediction.transcripts.cues import ends
 NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 UNKNOWN = 1.0
 """Length in seconds of an utterance whose end is not known, at the end of a text without a recording."""
+SHOWN = 3000
+"""Milliseconds that a warning is shown."""
 BEGINNING = "1970-01-01T00:00:00+00:00"
 """Date in ELAN's files, which must have one; today's would make other bytes every day."""
 
@@ -52,12 +54,22 @@ class Tier(NamedTuple):
 
 
 def write_annotations(
-    recording: Recording, found: Sequence[Prediction], labels: Sequence[str], formats: Sequence[str], out: Path
+    recording: Recording,
+    found: Sequence[Prediction],
+    labels: Sequence[str],
+    formats: Sequence[str],
+    out: Path,
+    warning: str = "",
 ) -> None:
-    """Write predictions.srt, .vtt, .eaf and .TextGrid, as `formats` says; without times there is nothing to write."""
+    """Write predictions.srt, .vtt, .eaf and .TextGrid, as `formats` says; without times there is nothing to write.
+
+    A `warning` about the model stands at the beginning, as if somebody called NOTE said it.
+    """
     if not formats:
         return
     lines = annotations(recording, found, labels)
+    if lines and warning:
+        lines.insert(0, Annotation(0, SHOWN, "NOTE", "warning", warning))
     for name in formats:
         file = out / f"predictions.{name}"
         if lines:

@@ -10,7 +10,7 @@ from foundation.log import log
 from pipeline.prediction.annotations import write_annotations
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import MEDIA, Recording, read_recording
-from pipeline.prediction.results import as_table, write_results
+from pipeline.prediction.results import as_table, warning, write_results
 from pipeline.prediction.transcripts import SUFFIXES, Transcript, read_transcript
 
 TOGETHER = 64
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
             base = args.out or Path("predictions") / (args.recording.resolve().name if many else recording.name)
             out = base / recording.name if many else base
             write_results(recording, found, predictor, out)
-            write_annotations(recording, found, predictor.bundle.labels, args.also, out)
+            write_annotations(recording, found, predictor.bundle.labels, args.also, out, warning(predictor.bundle))
             print("\n".join([*([f"\n{recording.name}"] if many else []),
                              *as_table(recording, found, predictor.bundle)]))  # fmt: skip
             log.info("%s: %d utterances; look at %s", out, len(found), out / "report.html")

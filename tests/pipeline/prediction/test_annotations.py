@@ -23,7 +23,8 @@ ANN, BOB, SECOND = (
 )
 
 
-def write(folder: Path, lines: list[TranscriptLine], seconds: float = 4.0, files: list[Path] | None = None) -> None:
+def write(folder: Path, lines: list[TranscriptLine], seconds: float = 4.0, files: list[Path] | None = None,
+          warning: str = "") -> None:  # fmt: skip
     """Predict `fear` for Bob and `joy` for everybody else."""
     folder.mkdir(exist_ok=True)
     row = Utterance(utterance_id="a", dialogue_id="a", turn=0, speaker=0, split="test", text="", label="")
@@ -32,7 +33,7 @@ def write(folder: Path, lines: list[TranscriptLine], seconds: float = 4.0, files
                    probabilities=np.array([0.2, 0.8] if line.speaker == "Bob" else [0.9, 0.1]))
         for line in lines
     ]  # fmt: skip
-    write_annotations(Recording("talk", lines, [row], [], files or [], seconds), found, LABELS, ALSO, folder)
+    write_annotations(Recording("talk", lines, [row], [], files or [], seconds), found, LABELS, ALSO, folder, warning)
 
 
 def text(folder: Path, name: str) -> str:
@@ -63,6 +64,14 @@ def test_subtitles_have_the_emotion_before_the_line(tmp_path: Path) -> None:
         'WEBVTT\n\n00:00:00.500 --> 00:00:02.000\n[joy] Ann: Oh &lt;3 &amp; "you" --&gt; it\n\n'
         "00:00:01.250 --> 00:00:03.000\n[fear] Bob: Yes.\n"
     )
+
+
+def test_a_warning_about_the_model_stands_at_the_beginning_of_every_file(tmp_path: Path) -> None:
+    write(tmp_path, [ANN, BOB], warning="Synthetic.")
+    assert text(tmp_path, "srt").startswith("1\n00:00:00,000 --> 00:00:03,000\n[warning] NOTE: Synthetic.\n\n2\n")
+    assert text(tmp_path, "vtt").startswith("WEBVTT\n\n00:00:00.000 --> 00:00:03.000\n[warning] NOTE: Synthetic.\n")
+    assert annotated(tmp_path)["NOTE"] == [(0, 3000, "Synthetic.")]
+    assert "Synthetic." in text(tmp_path, "TextGrid")
 
 
 def test_annotations_have_tiers_per_speaker_and_more_where_they_overlap(tmp_path: Path) -> None:
