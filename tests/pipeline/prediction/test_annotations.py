@@ -161,7 +161,8 @@ def test_a_prediction_can_be_written_and_read_again(trained: Path, tmp_path: Pat
         given = ["--transcript", tmp_path / transcript, "--model", trained / "models/demo", "--also", "srt",
                  "--out", tmp_path / "out"]  # fmt: skip
         run(arguments().parse_args([str(value) for value in given]))
-        written = (tmp_path / "out/predictions.srt").read_text()
+        warning, _, written = (tmp_path / "out/predictions.srt").read_text().partition("\n\n")
+        assert "a synthetic corpus of artificial voices" in warning
         (tmp_path / "again.srt").write_text(written)
     assert [line.partition("] ")[2] for line in written.split("\n")[2::4]] == ["Ann: Hello.", "Bob: Go away!"]
     assert [line for line in written.split("\n") if "-->" in line] == [
