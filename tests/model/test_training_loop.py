@@ -1,8 +1,10 @@
 """The whole training loop against a plain statement of it: Adam by hand, and nothing of `model.training`."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -11,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model import training
 from model.batching import Batch, Corpus, collate
 from model.interface import ErcModel, Output
 from model.settings import TrainingSettings
-from model.training import Fit, fit, weighted_f1
+from model.training import Fit, fit, positions, predict, weighted_f1
 
 CPU, CLASSES, SEED = torch.device("cpu"), 3, 312
 CLASS_WEIGHTS = torch.tensor([0.3, 1.1, 1.6])
@@ -209,11 +212,13 @@ class Breaking(Tiny):
 
 
 def test_a_training_that_leaves_the_finite_numbers_later_keeps_what_it_had_and_does_not_try_again(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Breaking.lessons.clear()
     whole, told = run(tmp_path / "whole", SETTINGS.model_copy(update={"epochs": 2})), []
-    broken = run(tmp_path, make=Breaking, each_epoch=lambda history: told.append(len(history)))
+    with caplog.at_level("WARNING", "cmath"):
+        broken = run(tmp_path, make=Breaking, each_epoch=lambda history: told.append(len(history)))
+    assert caplog.messages == [f"seed {SEED}: the loss became infinite or NaN in epoch 3; training stopped there"]
     assert told == [1, 2]
     assert broken.history == whole.history
     assert broken.best_epoch == whole.best_epoch
@@ -222,3 +227,108 @@ def test_a_training_that_leaves_the_finite_numbers_later_keeps_what_it_had_and_d
     again = run(tmp_path, make=Breaking)
     assert again.history == whole.history
     assert Breaking.lessons == [1, 2, 3]
+
+
+class Bar:
+    """A progress bar that notes what it is told."""
+
+    def __init__(self, **how: object) -> None:
+        self.how, self.done, self.said = how, 0, []
+        BARS.append(self)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self) -> None:
+        self.done += 1
+
+    def set_postfix(self, said: dict[str, str]) -> None:
+        self.said.append(said)
+
+
+BARS: list[Bar] = []
+
+
+def test_a_terminal_sees_how_far_a_training_is_unless_somebody_else_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BARS.clear()
+    monkeypatch.setattr(training, "tqdm", Bar)
+    run(tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
+    result = run(tmp_path, SETTINGS.model_copy(update={"epochs": 3}))
+    first, second = BARS
+    assert (first.how["total"], first.how["initial"], first.done) == (1, 0, 1)
+    assert (second.how["total"], second.how["initial"], second.done) == (3, 1, 2)
+    assert second.how["desc"] == f"seed {SEED}"
+    assert second.how["disable"] is None  # tqdm's word for: where there is a terminal
+    row = result.history[-1]
+    assert second.said[-1]["loss"] == f"{row['loss']:.3f}"
+    assert second.said[-1]["F1"] == f"{row['validation_weighted_f1']:.2f}"
+    run(tmp_path / "other", SETTINGS.model_copy(update={"epochs": 1}), each_epoch=lambda _: None)
+    assert BARS[-1].how["disable"] is True
+
+
+def test_a_checkpoint_is_written_when_its_time_has_come_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, written = [0.0], []
+
+    def epoch_over(history: list[dict[str, float]]) -> None:
+        now[0] += 10.0
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(training, "save_checkpoint", lambda *_, state, **__: written.append(state["epoch"]))
+    settings = SETTINGS.model_copy(update={"epochs": 7, "patience": 7})
+    fit(Tiny, example(), settings, CLASS_WEIGHTS, SEED, CPU, tmp_path / "checkpoint", 30.0, epoch_over)
+    assert written == [3, 6, 7]
+
+
+def test_logits_and_representations_are_in_the_order_of_the_dialogues() -> None:
+    torch.manual_seed(0)
+    corpus, model = example(), Tiny()
+    where = positions(corpus, "train")
+    for size in (1, 5, 32):
+        logits, representations = predict(model, corpus, "train", CPU, size)
+        text = corpus.features["text"][where].double()
+        torch.testing.assert_close(representations, text.float())
+        torch.testing.assert_close(logits, (text @ model.weight.detach()).float())
+        assert (logits.dtype, representations.dtype) == (torch.float32, torch.float32)
+
+
+def test_a_weight_that_a_batch_does_not_use_stays_as_it_is(tmp_path: Path) -> None:
+    class Idle(Tiny):
+        """Has a weight that only the first of the two batches uses."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = nn.Parameter(torch.ones(1))
+
+        def begin_epoch(self, epoch: int) -> None:
+            super().begin_epoch(epoch)
+            self.fresh = True
+
+        def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
+            output = super().forward(batch, class_weights)
+            if self.training and self.fresh:
+                output.losses["ce"] += self.idle.sum()
+                self.fresh = False
+            return output
+
+    settings = SETTINGS.model_copy(update={"epochs": 1, "ema_decay": 0.0})
+    result = run(tmp_path, settings, Idle)
+    assert result.weights["idle"].item() == pytest.approx(1 - settings.learning_rate)  # Adam's first step
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_cpu_uses_float32_whatever_the_precision_for_cuda_and_without_a_warning(
+    precision: str, tmp_path: Path
+) -> None:
+    few = SETTINGS.model_copy(update={"epochs": 2})
+    expected = run(tmp_path / "float32", few)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run(tmp_path / precision, few.model_copy(update={"precision": precision}))
+    assert result.history == expected.history
+    assert torch.equal(result.weights["weight"], expected.weights["weight"])
