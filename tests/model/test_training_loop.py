@@ -17,7 +17,7 @@ from model import training
 from model.batching import Batch, Corpus, collate
 from model.interface import ErcModel, Output
 from model.settings import TrainingSettings
-from model.training import Fit, fit, positions, predict, weighted_f1
+from model.training import PREDICTED_AT_ONCE, Fit, fit, positions, predict, weighted_f1
 
 CPU, CLASSES, SEED = torch.device("cpu"), 3, 312
 CLASS_WEIGHTS = torch.tensor([0.3, 1.1, 1.6])
@@ -285,12 +285,13 @@ def test_a_checkpoint_is_written_when_its_time_has_come_and_at_the_end(
     assert written == [3, 6, 7]
 
 
-def test_logits_and_representations_are_in_the_order_of_the_dialogues() -> None:
+def test_logits_and_representations_are_in_the_order_of_the_dialogues(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     corpus, model = example(), Tiny()
     where = positions(corpus, "train")
     for size in (1, 5, 32):
-        logits, representations = predict(model, corpus, "train", CPU, size)
+        monkeypatch.setitem(PREDICTED_AT_ONCE, "cpu", size)
+        logits, representations = predict(model, corpus, "train", CPU)
         text = corpus.features["text"][where].double()
         torch.testing.assert_close(representations, text.float())
         torch.testing.assert_close(logits, (text @ model.weight.detach()).float())
