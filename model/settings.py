@@ -54,7 +54,8 @@ class TrainingSettings(Settings):
     """Dialogues per training step."""
     epochs: Count = 50
     patience: Count = 10
-    """Training of a seed stops after this many epochs without a better validation score."""
+    """Training of a seed stops after this many epochs without a better validation score; model/training.py says from
+    which epoch on they count."""
     weight_decay: NotNegative = 1e-05
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay per step of the exponential moving average of the weights, which is validated and saved; 0: no average."""

@@ -111,6 +111,9 @@ def fit(
 ) -> Fit:
     """Train a model from `seed` until the validation score has not improved for `patience` epochs.
 
+    Patience counts only once a model has begun to learn: from the first epoch that sees all of train, and not before
+    the validation score is better than that of the best constant prediction.
+
     Args:
         class_weights: weights [C] of the classes in the loss.
         each_epoch: is called with the history so far after each newly trained epoch; without it, a terminal shows a
@@ -144,6 +147,7 @@ def fit(
                         optimizer=optimizer.state_dict(), scaler=scaler.state_dict(), state=parts)  # fmt: skip
 
     validation = corpus.label[positions(corpus, "validation")]
+    constant = weighted_f1(validation, torch.full_like(validation, int(validation.mode().values)))
     saved = time.monotonic()
     with tqdm(
         total=settings.epochs,
@@ -153,9 +157,9 @@ def fit(
         disable=True if each_epoch else None,
         leave=False,
     ) as progress:
-        while (
-            state.epoch < settings.epochs
-            and state.epoch - max(state.best_epoch, model.curriculum - 1) < settings.patience
+        while state.epoch < settings.epochs and (
+            state.best_score <= constant
+            or state.epoch - max(state.best_epoch, model.curriculum - 1) < settings.patience
         ):
             state.epoch += 1
             torch.manual_seed(seed_of(seed, state.epoch))

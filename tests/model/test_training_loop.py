@@ -19,10 +19,12 @@ from model.interface import ErcModel, Output
 from model.settings import TrainingSettings
 from model.training import PREDICTED_AT_ONCE, Fit, fit, positions, predict, weighted_f1
 
-CPU, CLASSES, SEED = torch.device("cpu"), 3, 312
+CPU, CLASSES, SEED = torch.device("cpu"), 3, 43
 CLASS_WEIGHTS = torch.tensor([0.3, 1.1, 1.6])
 SETTINGS = TrainingSettings(learning_rate=0.15, batch=3, epochs=40, patience=4, weight_decay=0.02, ema_decay=0.75,
                     class_weights=True)  # fmt: skip
+SLOW = SETTINGS.model_copy(update={"learning_rate": 0.01, "patience": 2})
+"""For many epochs no better than a constant prediction."""
 HASTY = SETTINGS.model_copy(update={"class_weights": False, "batch": 5, "patience": 1, "learning_rate": 0.3})
 
 
@@ -30,6 +32,8 @@ def weights_of(settings: TrainingSettings) -> Tensor | None:
     return CLASS_WEIGHTS if settings.class_weights else None
 
 
+CONSTANT = 51.21212121212121
+"""Weighted F1 of the best constant prediction on the example's validation split."""
 BUCKET = 4
 """Dialogues that each epoch of `Tiny` adds."""
 
@@ -81,6 +85,8 @@ def stated(corpus: Corpus, settings: TrainingSettings, seed: int) -> Stated:
     torch.manual_seed(seed * 1_000_003)
     model = Tiny()
     w, average = model.weight, model.weight.detach().clone()
+    label = corpus.label[torch.cat(corpus.dialogues["validation"])].numpy()
+    constant = max(f1(label, np.full_like(label, c)) for c in range(CLASSES))
     for epoch in range(1, settings.epochs + 1):
         torch.manual_seed(seed * 1_000_003 + epoch)
         model.heat, sums = 1 / epoch, dict.fromkeys(["loss", *model.loss_weights], 0.0)
@@ -105,9 +111,14 @@ def stated(corpus: Corpus, settings: TrainingSettings, seed: int) -> Stated:
         found.accuracies.append(float((label == predicted).mean()))
         if found.best is None or score > found.history[found.best_epoch - 1]["validation_weighted_f1"]:
             found.best, found.best_epoch = average.clone(), epoch
-        if epoch >= max(found.best_epoch, Tiny.curriculum - 1) + settings.patience:
+        if score_of(found) > constant and epoch >= max(found.best_epoch, Tiny.curriculum - 1) + settings.patience:
             break
     return found
+
+
+def score_of(found: Stated) -> float:
+    """The best validation score so far."""
+    return max(row["validation_weighted_f1"] for row in found.history)
 
 
 def order(dialogues: list[Tensor], size: int, number: int) -> list[list[Tensor]]:
@@ -163,8 +174,8 @@ def run(
 
 @pytest.mark.parametrize(
     "settings",
-    [SETTINGS, SETTINGS.model_copy(update={"ema_decay": 0.0}), HASTY],
-    ids=["all", "last weights", "no class weights, little patience"],
+    [SETTINGS, SETTINGS.model_copy(update={"ema_decay": 0.0}), HASTY, SLOW],
+    ids=["all", "last weights", "no class weights, little patience", "slow to learn"],
 )
 def test_training_is_the_plain_loop(settings: TrainingSettings, tmp_path: Path) -> None:
     result, expected = run(tmp_path, settings), stated(example(), settings, SEED)
@@ -192,6 +203,18 @@ def test_the_example_tells_a_right_choice_of_the_epoch_from_wrong_ones() -> None
     # The first epoch is the best, and patience counts from the second on, the last that sees a part of train.
     assert hasty.best_epoch == 1
     assert len(hasty.history) == 3
+    assert hasty.history[0]["validation_weighted_f1"] > CONSTANT
+
+
+def test_patience_does_not_count_before_a_model_is_better_than_every_constant_prediction(tmp_path: Path) -> None:
+    label = example().label[positions(example(), "validation")].numpy()
+    assert max(f1(label, np.full_like(label, c)) for c in range(CLASSES)) == pytest.approx(CONSTANT)
+    scores = [row["validation_weighted_f1"] for row in run(tmp_path, SLOW).history]
+    assert len(scores) == 17  # ended by patience
+    assert [score > CONSTANT for score in scores] == [False] * 14 + [True] * 3
+    assert scores.index(max(scores[:14])) + 1 == 3  # so patience would have ended it with epoch 5
+    still = SLOW.model_copy(update={"learning_rate": 1e-12, "epochs": 9})
+    assert len(run(tmp_path / "still", still).history) == 9
 
 
 def test_the_validation_score_is_the_weighted_f1_in_percent() -> None:
