@@ -13,7 +13,7 @@ class Utterance:
     turn: int
     """Turn index in the dialogue, from 0."""
     speaker: int
-    """Number of the speaker inside the dialogue, from 0, by first appearance."""
+    """Number of the speaker inside the dialogue, from 0, by first appearance; in IEMOCAP by role."""
     split: str
     text: str
     label: str

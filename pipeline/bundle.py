@@ -57,6 +57,8 @@ class Bundle:
     """Name of the text encoder; empty if text is not used."""
     fine_tuned: bool
     """Whether the text encoder was fine-tuned on the corpus and is in the bundle."""
+    roles: tuple[str, ...] = ()
+    """Names of the speakers, in the order of their numbers, if the corpus has fixed roles."""
     scalers: dict[str, Scaler]
     reduction: dict[str, np.ndarray]
     """Tensors of the audio reduction; empty if there is none."""
@@ -125,6 +127,8 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "fine_tuned": bundle.fine_tuned,
         "origins": bundle.origins,
     }
+    if bundle.roles:
+        content["roles"] = bundle.roles
     (folder / FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
@@ -168,9 +172,9 @@ def read_bundle(folder: Path) -> Bundle:
             for name, value in statistics.items()
             if name.startswith("reduction.")
         }
-        labels = tuple(content.pop("labels"))
+        labels, roles = tuple(content.pop("labels")), tuple(content.pop("roles", ()))
         content.setdefault("synthetic", content["corpus"] == SYNTHETIC)
-        return Bundle(**content, labels=labels, scalers=scalers, reduction=reduction, folder=place)
+        return Bundle(**content, labels=labels, roles=roles, scalers=scalers, reduction=reduction, folder=place)
     except (KeyError, TypeError) as error:
         raise UserError(f"{file}: lacks what a bundle has ({error}); copy the folder anew") from None
 

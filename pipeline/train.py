@@ -21,7 +21,7 @@ from model.identity import digest
 from model.scaling import Scaler
 from pipeline.bundle import NAME, TEST_PREDICTIONS, Bundle, reduction_of, write_bundle
 from pipeline.corpora.index_file import read_index
-from pipeline.corpora.labels import labels
+from pipeline.corpora.labels import ROLES, labels
 from pipeline.params import Params
 from pipeline.stage import parser, start
 from pipeline.training.loading import load_corpus
@@ -83,6 +83,7 @@ def make_bundle(
         origins={modality: origin.identity for modality, origin in origins.items()},
         text_encoder=params.text[name].model if spoken else "",
         fine_tuned=spoken and params.text[name].finetune,
+        roles=ROLES.get(params.index[name].reader, ()),
         scalers=scalers,
         reduction=reduction_of(origins),
         folder=Path("models") / name / NAME,

@@ -2,7 +2,7 @@
 
 It gives the six-class set of the literature. An utterance without consensus (`xxx`) counts as happy if Happiness has
 more votes of all annotators than any other category and is the only category in the actor's own line. Session 5 is
-test.
+test. The speakers' numbers are their roles in the dyad, M 0 and F 1.
 """
 
 import re
@@ -15,6 +15,7 @@ import numpy as np
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from pipeline.corpora.labels import ROLES
 from pipeline.corpora.raw_corpus import RawCorpus
 
 CODES = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
@@ -145,7 +146,6 @@ def _dialogue(
     sentences = session / "sentences" / "wav" / file.stem
     films = {path.stem: path for path in sorted((session / "dialog" / "avi").glob("**/Ses*.avi"))}
     film = films.get(file.stem)
-    numbers: dict[str, int] = {}
     spoken_before: set[str] = set()
     turn = 0
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
@@ -179,7 +179,7 @@ def _dialogue(
                 utterance_id=spoken["id"],
                 dialogue_id=file.stem,
                 turn=turn,
-                speaker=numbers.setdefault(spoken["speaker"], len(numbers)),
+                speaker=ROLES["iemocap"].index(spoken["speaker"]),
                 split="test" if name["session"] == TEST_SESSION else "train",
                 text=" ".join(spoken["text"].split()),
                 label=evaluation.label,

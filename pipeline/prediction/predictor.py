@@ -85,7 +85,8 @@ class Predictor:
         for modality in self.modalities:
             features[modality], present[modality] = self._features(modality, rows, found)
         known = self.bundle.config["speakers"]
-        speaker = torch.tensor([min(row.speaker, known - 1) for row in rows])
+        numbers = [number for recording in recordings for number in self._speakers(recording)]
+        speaker = torch.tensor([min(number, known - 1) for number in numbers])
         corpus = Corpus(features, present, speaker, torch.zeros(len(rows), dtype=torch.int64), {})
         begin = 0
         for recording in recordings:
@@ -103,6 +104,13 @@ class Predictor:
             begin = end
         places = np.cumsum([0, *(len(recording.rows) for recording in recordings)])
         return [found[int(begin) : int(end)] for begin, end in pairwise(places)]
+
+    def _speakers(self, recording: Recording) -> list[int]:
+        """Numbers of the speakers: the model's own, if all are named by the roles of its corpus (IEMOCAP: F and M)."""
+        roles = self.bundle.roles
+        if all(line.speaker in roles for line in recording.lines):
+            return [roles.index(line.speaker) for line in recording.lines]
+        return [row.speaker for row in recording.rows]
 
     def _features(self, modality: str, rows: list[Utterance], found: list[Prediction]) -> tuple[Tensor, Tensor]:
         """Extract standardised features [utterances, F] and their presence; record in `found` why some are missing."""

@@ -58,7 +58,15 @@ def test_order_is_the_transcriptions_not_the_evaluations(tmp_path: Path) -> None
     rows = rows_of(tmp_path)
     assert [row.utterance_id for row in rows] == ids
     assert [row.turn for row in rows] == [0, 1, 2]
-    assert [row.speaker for row in rows] == [0, 1, 0]
+
+
+def test_a_speakers_number_is_the_role_whoever_speaks_first(tmp_path: Path) -> None:
+    # All public code has [1, 0] for M and [0, 1] for F; whether the M is marked or speaks first does not matter.
+    for dialogue, roles in {"Ses01F_impro01": "MFM", "Ses01M_impro01": "FFM", "Ses05F_script01_1": "FM"}.items():
+        ids = [f"{dialogue}_{role}{turn:03}" for turn, role in enumerate(roles)]
+        add(tmp_path, dialogue, ids, [block(name, "neu") for name in ids])
+    numbers = {(row.utterance_id.rsplit("_", 1)[1][0], row.speaker) for row in rows_of(tmp_path)}
+    assert numbers == {("M", 0), ("F", 1)}
 
 
 def test_the_six_classes_stay_and_the_others_leave_the_sequence(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,18 +46,21 @@ def predict(*given: object) -> None:
     run(arguments().parse_args([str(value) for value in given]))
 
 
-def clip_table(rows: list[Utterance], raw: Path, file: Path) -> Path:
-    """A transcript that names the files of each utterance of one dialogue."""
+def clip_table(rows: list[Utterance], raw: Path, file: Path, names: Sequence[str]) -> Path:
+    """A transcript that names the files of each utterance of one dialogue, and the speakers in the order of their
+    numbers."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file", "audio", "start", "end", "region", "speaker", "text"])
         for row in rows:
             own = str(raw / row.audio) if row.audio and row.audio != row.video else ""
-            writer.writerow([raw / row.video, own, row.start, row.end, row.region, f"P{row.speaker}", row.text])
+            writer.writerow([raw / row.video, own, row.start, row.end, row.region, names[row.speaker], row.text])
     return file
 
 
-def compare_with_evaluate(project: Path, corpus: str, raw: Path, folder: Path) -> None:
+def compare_with_evaluate(
+    project: Path, corpus: str, raw: Path, folder: Path, names: Sequence[str] = ("Ann", "Bob", "Cy", "Di")
+) -> None:
     """Predict each test dialogue from its raw clips, with an empty work cache, against predictions.csv."""
     rows = [row for row in read_index(project / "data" / corpus / "index.csv") if row.split == "test"]
     with (project / "results" / corpus / "predictions.csv").open() as stream:
@@ -66,7 +69,7 @@ def compare_with_evaluate(project: Path, corpus: str, raw: Path, folder: Path) -
     average = Predictor(project / "models" / corpus)
     for dialogue in dict.fromkeys(row.dialogue_id for row in rows):
         part = [row for row in rows if row.dialogue_id == dialogue]
-        table = clip_table(part, raw, folder / f"{dialogue}.csv")
+        table = clip_table(part, raw, folder / f"{dialogue}.csv", names)
         recording = read_recording(dialogue, None, read_transcript(table), folder)
         labels = average.bundle.labels
         shares = {
@@ -123,7 +126,7 @@ def test_parity_holds_for_halves_of_iemocaps_films(tmp_path: Path) -> None:
         content["visual"]["iemocap"]["fps"] = 0.5
 
     project = train_small(tmp_path / "project", "iemocap", raw, change)
-    compare_with_evaluate(project, "iemocap", raw, tmp_path)
+    compare_with_evaluate(project, "iemocap", raw, tmp_path, ("M", "F"))
 
 
 def test_a_bundle_alone_predicts_text_anywhere(
@@ -332,6 +335,26 @@ def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(
     assert all(one.probabilities.sum() == pytest.approx(1) for one in found)
     assert any("8 people speak" in note for note in recording.notes)
     assert any("predicted in 2 parts" in note for note in recording.notes)
+
+
+def test_speakers_named_by_the_roles_of_the_models_corpus_have_their_numbers(trained: Path, tmp_path: Path) -> None:
+    chat = tmp_path / "chat.txt"
+    chat.write_text("F: What a wonderful day!\nM: No. It is not.\nF: Oh.\n")
+    of_roles, of_none = (shutil.copytree(trained / "models/demo/bundle", tmp_path / name) for name in ("one", "two"))
+    card = json.loads((of_roles / "bundle.json").read_text())
+    assert "roles" not in card
+    (of_roles / "bundle.json").write_text(json.dumps({**card, "roles": ["M", "F"]}))
+
+    def shares(bundle: Path) -> np.ndarray:
+        recording = read_recording("chat", None, read_transcript(chat), tmp_path)
+        return np.array([one.probabilities for one in Predictor(bundle).predict([recording])[0]])
+
+    by_role, by_appearance = shares(of_roles), shares(of_none)
+    assert not np.allclose(by_role, by_appearance)
+    chat.write_text("M: What a wonderful day!\nF: No. It is not.\nM: Oh.\n")  # who appears first is now the first role
+    np.testing.assert_allclose(shares(of_roles), by_appearance, atol=1e-6)
+    chat.write_text("F: What a wonderful day!\nBob: No. It is not.\nF: Oh.\n")
+    np.testing.assert_allclose(shares(of_roles), by_appearance, atol=1e-6)
 
 
 def test_a_fine_tuned_encoder_travels_in_the_bundle(
