@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -215,6 +215,23 @@ def test_patience_does_not_count_before_a_model_is_better_than_every_constant_pr
     assert scores.index(max(scores[:14])) + 1 == 3  # so patience would have ended it with epoch 5
     still = SLOW.model_copy(update={"learning_rate": 1e-12, "epochs": 9})
     assert len(run(tmp_path / "still", still).history) == 9
+
+
+class Constant(Tiny):
+    """Predicts the last class for everything."""
+
+    def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
+        output = super().forward(batch, class_weights)
+        return replace(output, logits=0 * output.logits + torch.eye(CLASSES)[-1])
+
+
+def test_the_best_constant_prediction_is_the_most_frequent_class_of_validation(tmp_path: Path) -> None:
+    corpus = example()
+    assert corpus.label.mode().values == 0
+    turned = replace(corpus, label=(corpus.label + CLASSES - 1) % CLASSES)  # now it is the last class
+    few = SETTINGS.model_copy(update={"epochs": 9, "patience": 1})
+    result = fit(Constant, turned, few, CLASS_WEIGHTS, SEED, CPU, tmp_path / "checkpoint", 1e9)
+    assert len(result.history) == 9  # it never is better, so patience never counts
 
 
 def test_the_validation_score_is_the_weighted_f1_in_percent() -> None:
