@@ -36,7 +36,10 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float, mask: Tenso
 
 
 def inverse_frequency(label: Tensor, classes: int) -> Tensor:
-    """Class weights [C] from the training labels: inverse frequency, with mean 1 over the observed classes."""
+    """Class weights [C] from the training labels: one by each class's share of the utterances, 0 for an absent class.
+
+    They are not normalised, as in the baselines' public code. A cross-entropy divides by their sum, so it is the same
+    with any scale; a focal loss is a plain mean, and its scale decides how strong the weight decay is beside it.
+    """
     counts = torch.bincount(label, minlength=classes).float()
-    weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), torch.zeros(()))
-    return weights / weights[counts > 0].mean()
+    return torch.where(counts > 0, counts.sum() / counts.clamp(min=1), torch.zeros(()))

@@ -1,8 +1,8 @@
 """DialogueGCN: relational graph convolutions over a window of neighbours.
 
 Source: Ghosal et al., "DialogueGCN: A Graph Convolutional Neural Network for Emotion Recognition in Conversation",
-EMNLP 2019. The equations are those of the paper, and of the two public implementations where these agree with it. The
-model takes one feature vector per utterance, so the modalities are concatenated.
+EMNLP 2019. Two implementations are public, the authors' and one of Zhang that they link to. They differ from each other
+and from the paper. The model takes one feature vector per utterance, so the modalities are concatenated.
 
     G       = BiLSTM([t; a; v])                              two layers, packed
     alpha_i = softmax over j in [i - 10, i + 10] of G_i^T W G_j
@@ -11,12 +11,23 @@ model takes one feature vector per utterance, so the modalities are concatenated
     h2_i    = W h1_i + sum_j W' h1_j
     F_i     = [G_i ; h2_i], attention over the dialogue as in DialogueRNN, a classifier of two layers
 
-Published for IEMOCAP: 100 per direction, 200 -> 100, 30 bases, Adam 1e-4, l2 1e-5, dropout 0.5, batch 32, 60 epochs.
-For MELD only the advice to use class weights is published.
+Published for IEMOCAP: 100 per direction, 200 -> 100, 30 bases; the authors' README has Adam 3e-4, no l2, dropout 0.4,
+batch 32, class weights, and their script 60 epochs. For MELD only the advice to use class weights is published.
 
-Not copied from the authors' code: its edge weights come from a layer with a fixed maximum length, as a softmax over
-time, and they are normalised at the other end of the edge than the node that sums; and its LSTM does not pack the
-padded sequences, so a prediction depends on the other dialogues in the batch.
+The paper decides wherever it is explicit, and the authors' code elsewhere:
+
+    point                       here                                  authors' code
+    edge weights                paper: bilinear, over the window      softmax over time of a layer of fixed length 110
+    weights of an edge sum to 1 paper: over the edges into i          over the edges out of i
+    1 / c_{i,r}, c = |N_r(i)|   paper                                 missing
+    relation of i with itself   paper: [i < j] is false, the past     that of edges from the future
+    scores over the dialogue    paper: no tanh                        tanh of each score
+    G                           code: LSTM, packed                    LSTM, not packed (the paper: a GRU)
+    after h1 and h2             code: nothing                         nothing (the paper: an activation)
+    W_0 G_i                     code: not weighted                    not weighted (the paper: by alpha_ii)
+    start of the relations      ours: Xavier                          uniform, +- 1 / sqrt(30 * 200)
+
+docs/baselines.md has what the scores' tanh and 1 / c are worth.
 """
 
 import torch

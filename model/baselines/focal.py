@@ -1,4 +1,4 @@
-"""Focal loss, and the different loss that MMGCN's public code calls focal."""
+"""Focal loss of MM-DFN and AdaIGN, and the different loss that MMGCN's public code calls focal."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,9 +7,13 @@ from model.losses import masked_mean
 
 
 def focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float, class_weights: Tensor | None = None) -> Tensor:
-    """Focal loss -(1 - p)^gamma w log p of the true class, mean over the real utterances; logits [B, T, C]."""
+    """Focal loss -(1 - p)^gamma w log p of the true class, mean over the real utterances; logits [B, T, C].
+
+    As in the public code of both models, (1 - p)^gamma is a weight through which no gradient passes, and the sum is
+    divided by the number of utterances, not by the class weights `class_weights` [C].
+    """
     log_p = logits.float().log_softmax(-1).gather(-1, label.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    loss = -((1 - log_p.exp()).clamp(min=1e-9) ** gamma) * log_p  # x^gamma has infinite slope at 0 for gamma < 1
+    loss = -((1 - log_p.detach().exp()).clamp(min=0) ** gamma) * log_p
     if class_weights is not None:
         loss = loss * class_weights[label.clamp(min=0)]
     return masked_mean(loss, mask)

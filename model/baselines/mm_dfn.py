@@ -6,10 +6,10 @@ the equations follow the authors' public code. With the graph of `model.baseline
     x_t0 = BiGRU(Linear(t));  x_a0, x_v0 = Linear(a), Linear(v)                 200 wide, two layers
     y_m  = one BiGRU, shared by all parties and modalities, over each party's own utterances
     x_m  = x_m0 + k_m y_m
-    h_0  = relu(Linear(drop x));  h = h_0;  state = 0
+    h_0  = relu(Linear(drop x));  h = drop(h_0);  state = 0                     one mask of x, here and below
     (o, state) = LSTM cell(h, state)                                            one cell, carried over the layers
     h    = drop(relu(GCNII_l(A^ o, h_0))) + h,   l = 1 .. K                     alpha 0.2, lambda 0.5
-    logits = Linear(relu(drop [x_a ; h_a ; x_v ; h_v ; x_t ; h_t]))
+    logits = Linear(relu(drop [drop x_m ; h_m for each modality m]))
 
 Published: k (a, v, t) = (3, 0, 1) for IEMOCAP, (0.5, 0.5, 1.5) for MELD; focal loss with gamma 0.5 or 1, and class
 weights on IEMOCAP; batch 32, at most 30 epochs; search grids K 16, 32 (MELD also 64), dropout 0.2, 0.4, Adam 1e-4, 3e-4
@@ -41,14 +41,15 @@ class DynamicFusion(nn.Module):
     def __init__(self, dim: int, layers: int, alpha: float, decay: float, dropout: float) -> None:
         super().__init__()
         self.cell = nn.LSTMCell(dim, dim)
-        self.layers = nn.ModuleList(
-            DeepConvolution(dim, layer, alpha, decay, join=True) for layer in range(1, layers + 1)
-        )
+        self.layers = nn.ModuleList(DeepConvolution(dim, layer, alpha, decay) for layer in range(1, layers + 1))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h0: Tensor, graph: ModalityGraph) -> Tensor:
-        """Initial node states [M, B, T, d] -> final node states of the same shape."""
-        h = h0
+        """Initial node states [M, B, T, d] -> final node states of the same shape.
+
+        The first layer and what it adds to have h0 after dropout; all layers join h0 without it.
+        """
+        h = self.dropout(h0)
         state = (torch.zeros_like(h0).flatten(0, 2), torch.zeros_like(h0).flatten(0, 2))
         for layer in self.layers:
             state = self.cell(h.flatten(0, 2), state)
@@ -81,8 +82,9 @@ class MmDfn(ErcModel):
             projected["text"] = self.sequence(projected["text"], batch.lengths())
         k = torch.tensor([getattr(self.config.speaker_weights, name) for name in projected], device=context.device)
         x = torch.stack(list(projected.values())) + k.view(-1, 1, 1, 1) * context
-        h = self.fusion(torch.relu(self.enter(self.dropout(x))), modality_graph(x, nodes))
-        representation = torch.relu(self.dropout(read_out([self.dropout(x), h], nodes)))
+        entering = self.dropout(x)  # with the same mask where it is read out
+        h = self.fusion(torch.relu(self.enter(entering)), modality_graph(x, nodes))
+        representation = torch.relu(self.dropout(read_out([entering, h], nodes)))
         logits = self.classifier(representation)
         loss = focal(logits, batch.label, batch.mask, self.config.focal_gamma, class_weights)
         return Output(logits, {"focal": loss}, representation)

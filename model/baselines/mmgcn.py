@@ -6,9 +6,9 @@ Conversation", ACL 2021; the equations follow the authors' public code.
     x_a, x_v = Linear(a), Linear(v);  x_t = BiLSTM(Linear(t)) + speaker embedding           200 wide, two layers
     w(i, j)  = 1 - arccos(0.99999 cos(x_i, x_j)) / pi      all pairs inside a modality; across, the same utterance
     A^       = D^-1/2 A D^-1/2
-    h_0      = relu(Linear(drop x))                                                          100 wide
+    h_0      = relu(Linear(drop x))                                one mask of x, here and below; 100 wide
     p = A^ drop(h);  h = relu(theta_l [p ; h_0] W_l + (1 - theta_l) ((1 - alpha) p + alpha h_0)),   l = 1 .. K
-    logits   = Linear(relu(drop [x_a ; h_a ; x_v ; h_v ; x_t ; h_t]))                        900 -> C
+    logits   = Linear(relu(drop [drop x_m ; drop h_m for each modality m]))                   900 -> C
 
 Published: alpha 0.1, lambda 0.5, dropout 0.4, batch 16; for IEMOCAP Adam 3e-4, l2 3e-5, 20 epochs, cross-entropy with
 class weights; for MELD Adam 1e-3, no l2, 60 epochs, gamma 2.5. The paper says K = 4; the public code always uses 64,
@@ -48,7 +48,7 @@ class Mmgcn(ErcModel):
             self.speaker = nn.Embedding(config.speakers, config.dim)
         self.enter = nn.Linear(config.dim, config.graph_dim)
         self.layers = nn.ModuleList(
-            DeepConvolution(config.graph_dim, layer, config.alpha, config.decay, join=True)
+            DeepConvolution(config.graph_dim, layer, config.alpha, config.decay)
             for layer in range(1, config.layers + 1)
         )
         self.dropout = nn.Dropout(config.dropout)
@@ -59,8 +59,9 @@ class Mmgcn(ErcModel):
         """Compute the logits and the loss."""
         nodes = usable(batch)
         x = self.encode(batch)
-        h = self.convolve(x, nodes)
-        representation = torch.relu(self.dropout(read_out([self.dropout(x), self.dropout(h)], nodes)))
+        entering = self.dropout(x)  # with the same mask where it is read out
+        h = self.convolve(x, entering, nodes)
+        representation = torch.relu(self.dropout(read_out([entering, self.dropout(h)], nodes)))
         logits = self.classifier(representation)
         return Output(logits, self._losses(logits, batch, class_weights), representation)
 
@@ -71,10 +72,13 @@ class Mmgcn(ErcModel):
             projected["text"] = self.sequence(projected["text"], batch.lengths()) + self.speaker(batch.speaker)
         return torch.stack(list(projected.values()))
 
-    def convolve(self, x: Tensor, nodes: Tensor) -> Tensor:
-        """Node features x [M, B, T, dim] and mask of existing nodes -> output of the K layers [M, B, T, graph_dim]."""
+    def convolve(self, x: Tensor, entering: Tensor, nodes: Tensor) -> Tensor:
+        """Output of the K layers [M, B, T, graph_dim], from node features x [M, B, T, dim] and the mask of nodes.
+
+        The edges are made of x, and the first layer's input of `entering`: x after dropout.
+        """
         graph = modality_graph(x, nodes)
-        h = h0 = torch.relu(self.enter(self.dropout(x)))
+        h = h0 = torch.relu(self.enter(entering))
         for layer in self.layers:
             h = layer(graph.propagate(self.dropout(h)), h0)
         return h

@@ -50,34 +50,31 @@ def modality_graph(x: Tensor, nodes: Tensor, edges: Tensor | None = None) -> Mod
             len(x), len(x), 1, 1
         )
         across = angular((unit.unsqueeze(1) * unit.unsqueeze(0)).sum(-1)) * joined
-        scale = (within.sum(-1) + across.sum(1)).clamp(min=1e-12).rsqrt()
+        degree = within.sum(-1) + across.sum(1)
+        # A node without edges is multiplied by 0: so neither its value nor a gradient passes 1 / sqrt(0).
+        scale = degree.clamp(min=1e-12).rsqrt() * (degree > 0)
         within = scale.unsqueeze(3) * within * scale.unsqueeze(2)
         across = scale.unsqueeze(1) * across * scale.unsqueeze(0)
     return ModalityGraph(within, across)
 
 
 class DeepConvolution(nn.Module):
-    """One layer l of GCNII: relu(theta_l S W_l + (1 - theta_l) r),  r = (1 - alpha) p + alpha h0.
+    """One layer l of GCNII: relu(theta_l [p ; h0] W_l + (1 - theta_l) r),  r = (1 - alpha) p + alpha h0.
 
-    p is the propagated state A^ h, and h0 the input of the first layer; S is [p ; h0] if `join`, else r;
-    theta_l = ln(lambda / l + 1). The two products with p are merged into one, and so are the two with h0.
+    p is the propagated state A^ h, and h0 the input of the first layer; theta_l = ln(lambda / l + 1). The two products
+    with p are merged into one, and so are the two with h0.
     """
 
-    def __init__(self, dim: int, layer: int, alpha: float, decay: float, join: bool) -> None:
+    def __init__(self, dim: int, layer: int, alpha: float, decay: float) -> None:
         super().__init__()
-        self.alpha, self.theta, self.join = alpha, math.log(decay / layer + 1), join
-        self.weight = nn.Parameter(torch.empty(2 * dim if join else dim, dim).uniform_(-(dim**-0.5), dim**-0.5))
+        self.alpha, self.theta = alpha, math.log(decay / layer + 1)
+        self.weight = nn.Parameter(torch.empty(2 * dim, dim).uniform_(-(dim**-0.5), dim**-0.5))
 
     def forward(self, p: Tensor, h0: Tensor) -> Tensor:
         """Propagated state p and input h0 of the first layer, both [..., d] -> [..., d]."""
-        weighted = self.theta * self.weight
+        for_p, for_h0 = (self.theta * self.weight).chunk(2)
         rest = (1 - self.theta) * torch.eye(p.shape[-1], device=p.device)
-        if self.join:
-            for_p, for_h0 = weighted.chunk(2)
-            for_p, for_h0 = for_p + (1 - self.alpha) * rest, for_h0 + self.alpha * rest
-        else:
-            for_p, for_h0 = (1 - self.alpha) * (weighted + rest), self.alpha * (weighted + rest)
-        return torch.relu(p @ for_p + h0 @ for_h0)
+        return torch.relu(p @ (for_p + (1 - self.alpha) * rest) + h0 @ (for_h0 + self.alpha * rest))
 
 
 def read_out(parts: list[Tensor], nodes: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class MultiDag(ErcModel):
 
     def __init__(self, config: MultiDagConfig) -> None:
         super().__init__()
-        self.curriculum = config.buckets
+        self.curriculum = config.curriculum
         inputs, dim = sum(config.dims.values()), config.hidden
         self.enter = nn.Linear(inputs, dim)
         self.layers = nn.ModuleList(DagLayer(dim) for _ in range(config.layers))

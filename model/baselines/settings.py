@@ -10,6 +10,11 @@ from foundation.settings import Count, Dropout, Even, KeyedError, NotNegative, P
 class OwnSettings(Settings):
     """Base class for the settings of one model in the section `baselines` of params.yaml."""
 
+    @property
+    def curriculum(self) -> int:
+        """First epoch that trains on the whole training split."""
+        return 1
+
     def _check_heads(self, key: str, width: int, heads: int) -> None:
         if width % heads:
             raise KeyedError(key, width, f"must be a multiple of heads = {heads}")
@@ -112,8 +117,13 @@ class MultiDagSettings(OwnSettings):
     dropout: Dropout
     buckets: Count
 
+    @property
+    def curriculum(self) -> int:
+        return self.buckets
+
 
 class AdaignSettings(MmDfnSettings):
+    text_dim: Count
     temperature: Positive
     keep_weight: NotNegative
     intra_weight: NotNegative

@@ -27,8 +27,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "cmcf_srnet": {"dim": 16, "graph_dim": 8, "heads": 2, "bases": 3, "local_window": 1, "graph_window": 2},
     "multidag": {"hidden": 10, "layers": 2, "buckets": 3},
     "adaign": {
-        **GRAPH, "layers": 3, "speaker_weights": SPEAKERS, "focal_gamma": 0.5, "temperature": 5.0, "keep_weight": 0.6,
-        "intra_weight": 0.1,
+        **GRAPH, "layers": 3, "speaker_weights": SPEAKERS, "focal_gamma": 0.5, "text_dim": 9, "temperature": 5.0,
+        "keep_weight": 0.6, "intra_weight": 0.1,
     },
 }  # fmt: skip
 BASELINES = [name for name in MODELS if name != "cmath"]

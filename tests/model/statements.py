@@ -147,7 +147,6 @@ def dense_graph(x: Array, there: Array, within: Callable[[int, int, int], float]
 
 
 def gcnii(p: Array, h0: Array, weight: Array, layer: int, alpha: float, decay: float) -> Array:
-    """One layer of the deep graph convolution, S = [p ; h0] or r by what the weight takes."""
+    """One layer of the deep graph convolution of MMGCN, MM-DFN and AdaIGN."""
     theta, r = math.log(decay / layer + 1), (1 - alpha) * p + alpha * h0
-    support = r if weight.shape[0] == weight.shape[1] else np.hstack([p, h0])
-    return relu(theta * support @ weight + (1 - theta) * r)
+    return relu(theta * np.hstack([p, h0]) @ weight + (1 - theta) * r)

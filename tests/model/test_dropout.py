@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,14 +15,13 @@ from torch.nn import functional as F
 from model.baselines.attention import TransformerLayer
 from model.baselines.cmcf_srnet import CmcfSrnet
 from model.baselines.ctnet import Ctnet
-from model.baselines.mm_dfn import MmDfn
-from model.baselines.modality_graph import modality_graph
 from model.batching import Batch, collate
 from model.cmath import AddAndRefine
 from model.interface import ErcModel
 from model.registry import MODELS
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import SMALL, network
+from tests.model.statements import Array, dense_graph, gcnii, linear, lstm, part, relu, weights
 
 LENGTHS = [9, 8, 7, 6]
 B, T = len(LENGTHS), max(LENGTHS)
@@ -84,9 +84,8 @@ PLACES: dict[str, list[Place]] = {
     "dialogue_gcn": [Place(LAYERS, 1, P), Place("the head's inner layer", 1, P, (B, T, 8))],
     "mmgcn": [
         Place(LAYERS, 1, P),
-        Place("x, where it enters the graph", 1, P, (M, B, T, 8)),
+        Place("x, where it enters the graph and is read out", 1, P, (M, B, T, 8)),
         Place("h, before each layer", 4, P, (M, B, T, 6)),
-        Place("x, as it is read out", 1, P, (M, B, T, 8)),
         Place("h, as it is read out", 1, P, (M, B, T, 6)),
         Place("both, joined", 1, P, (B, T, M * (8 + 6))),
     ],
@@ -99,9 +98,8 @@ PLACES: dict[str, list[Place]] = {
     ],
     "mm_dfn": [
         Place(LAYERS, 2, P),  # the text's and the speakers'
-        Place("x, where it enters the graph", 1, P, (M, B, T, 8)),
-        Place("what each layer adds", 3, P, (M, B, T, 6)),
-        Place("x, as it is read out; h is not dropped again", 1, P, (M, B, T, 8)),
+        Place("x, where it enters the graph and is read out; h is not dropped there again", 1, P, (M, B, T, 8)),
+        Place("h_0, where it enters the first layer, and what each layer adds", 1 + 3, P, (M, B, T, 6)),
         Place("both, joined", 1, P, (B, T, M * (8 + 6))),
     ],
     "scmm": [
@@ -131,7 +129,7 @@ PLACES: dict[str, list[Place]] = {
     "adaign": [
         Place(LAYERS, 2 * 2, P),  # the text's and the speakers', a stream
         Place("x, where it enters the graph of a stream", 2, P, (M, B, T, 8)),
-        Place("h, before each layer of a stream", 2 * 3, P, (M, B, T, 6)),
+        Place("h, before each layer of a stream and after the last", 2 * (3 + 1), P, (M, B, T, 6)),
         Place("z and x, joined", 1, P, (B, T, M * (6 + 8))),
     ],
 }
@@ -271,8 +269,67 @@ def test_ctnets_speakers_and_the_states_that_attention_adds_to_are_not_dropped()
     torch.testing.assert_close(model(some).representation, expected)
 
 
-def test_mm_dfns_layers_add_to_what_is_not_dropped() -> None:
-    model, h0 = dropping_all("mm_dfn"), torch.randn(3, 1, 4, 6)
-    assert isinstance(model, MmDfn)
-    graph = modality_graph(h0, torch.ones(3, 1, 4, dtype=torch.bool))
-    assert torch.equal(model.fusion(h0, graph), h0)
+# Which values share a mask, and what joins them undropped, is seen only if the masks are known: here they are drawn in
+# the order of the public code's calls, once for the model and once for its equations.
+
+
+@contextmanager
+def known_masks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[tuple[int, ...]], Array]]:
+    """Dropout with known masks; gives a function that draws the same ones again, a shape at a time."""
+    one, two = (np.random.default_rng(7) for _ in range(2))
+
+    def draw(shape: tuple[int, ...], source: np.random.Generator = two) -> Array:
+        return (source.random(shape) >= P) / (1 - P)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(F, "dropout", lambda x, p, training, inplace: x * torch.from_numpy(draw(x.shape, one)).float())
+        yield draw
+
+
+def node_features(model: ErcModel, batch: Batch) -> Array:
+    """x [M, T, d], as the model in evaluation has it."""
+    seen: list[Array] = []
+    handle = model.enter.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach().numpy()[:, 0]))
+    with torch.no_grad():
+        model.eval()(batch)
+    handle.remove()
+    return seen[0].astype(float)
+
+
+@pytest.mark.parametrize("name", ["mmgcn", "mm_dfn"])
+def test_one_mask_of_x_enters_the_graph_and_is_read_out_and_h0_joins_each_layer_undropped(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = random_corpus([5], missing=0.0)
+    some = collate(corpus, corpus.dialogues["train"])
+    model = network(name, dropout=P)
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0  # its masks are drawn elsewhere
+    x, w = node_features(model, some), weights(model)
+    a = dense_graph(x, np.ones((M, 5), bool), lambda *_: 1.0)
+    with known_masks(monkeypatch) as draw:
+        found = model.train()(some).logits[0].detach().numpy()
+
+        def drop(values: Array, shape: tuple[int, ...]) -> Array:
+            return values * draw(shape).reshape(values.shape)
+
+        x_dropped = drop(x, (M, 1, 5, 8))
+        h0 = relu(linear(x_dropped.reshape(-1, 8), w, "enter"))
+        of_nodes = (M, 1, 5, 6)
+        if name == "mmgcn":
+            h = h0
+            for layer in range(1, 5):
+                h = gcnii(a @ drop(h, of_nodes), h0, w[f"layers.{layer - 1}.weight"], layer, 0.2, 0.5)
+            h = drop(h, of_nodes)
+        else:
+            h, o, c = drop(h0, of_nodes), np.zeros_like(h0), np.zeros_like(h0)
+            for layer in range(1, 4):
+                steps = [lstm(*states, part(w, "fusion.cell")) for states in zip(h, o, c, strict=True)]
+                o, c = np.stack([step[0] for step in steps]), np.stack([step[1] for step in steps])
+                added = gcnii(a @ o, h0, w[f"fusion.layers.{layer - 1}.weight"], layer, 0.2, 0.5)
+                h = drop(added, of_nodes) + h
+        h = h.reshape(M, 5, 6)
+        joined = np.hstack([values[m] for m in range(M) for values in (x_dropped, h)])
+        expected = linear(relu(drop(joined, (1, 5, M * 14))), w, "classifier")
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)

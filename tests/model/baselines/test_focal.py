@@ -24,6 +24,17 @@ def test_focal_loss_follows_its_equation(gamma: float) -> None:
     assert focal(LOGITS, LABEL, MASK, gamma, weight).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("gamma", [0.5, 2.5])
+def test_no_gradient_passes_the_factor(gamma: float) -> None:
+    # d/dz_k of -(1 - p)^gamma w log p, with the factor held fixed: (1 - p)^gamma w (p_k - [k is the label]).
+    logits = LOGITS.clone().requires_grad_()
+    focal(logits, LABEL, MASK, gamma, torch.tensor([0.5, 1.0, 3.0])).backward()
+    p, truth = softmax(LOGITS[0, :2].double().numpy()), np.eye(3)[[0, 2]]
+    factor = (1 - (p * truth).sum(1)) ** gamma * np.array([0.5, 3.0])
+    np.testing.assert_allclose(logits.grad[0, :2].numpy(), factor[:, None] * (p - truth) / 2, rtol=1e-5)
+    assert not logits.grad[0, 2].any()
+
+
 def test_without_focus_it_is_the_cross_entropy() -> None:
     torch.testing.assert_close(focal(LOGITS, LABEL, MASK, 0.0), cross_entropy(LOGITS, LABEL, MASK))
 

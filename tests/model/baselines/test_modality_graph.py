@@ -58,17 +58,26 @@ def test_gradients_pass_the_adjacency() -> None:
     assert (x.grad.abs().sum(-1) > 0).all()
 
 
-@pytest.mark.parametrize("join", [True, False])
 @pytest.mark.parametrize("layer", [1, 7])
-def test_a_folded_layer_is_the_equation(join: bool, layer: int) -> None:
+def test_a_folded_layer_is_the_equation(layer: int) -> None:
     torch.manual_seed(layer)
-    module = DeepConvolution(4, layer, alpha=0.1, decay=0.5, join=join).double()
+    module = DeepConvolution(4, layer, alpha=0.1, decay=0.5).double()
     p, h0 = torch.randn(2, 6, 4, dtype=torch.float64)
     theta = math.log(0.5 / layer + 1)
     r = 0.9 * p + 0.1 * h0
-    support = torch.cat([p, h0], dim=1) if join else r
-    expected = torch.relu(theta * support @ module.weight + (1 - theta) * r)
+    expected = torch.relu(theta * torch.cat([p, h0], dim=1) @ module.weight + (1 - theta) * r)
     torch.testing.assert_close(module(p, h0), expected, atol=1e-7, rtol=0)
+
+
+def test_a_node_without_edges_takes_nothing_and_sends_no_gradient_to_the_weights_of_its_edges() -> None:
+    x = torch.randn(1, 1, 3, 4)
+    edges = torch.tensor([[[[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]]], requires_grad=True)
+    graph = modality_graph(x, torch.ones(1, 1, 3, dtype=torch.bool), edges)
+    states = graph.propagate(torch.randn(1, 1, 3, 2))
+    assert not states[0, 0, 0].any()
+    states.square().sum().backward()
+    assert not edges.grad[0, 0, 0].any()
+    assert float(edges.grad.abs().max()) < 10
 
 
 def mmgcn(**changes: object) -> Mmgcn:
