@@ -265,7 +265,7 @@ def test_ctnets_speakers_and_the_states_that_attention_adds_to_are_not_dropped()
     model, some = dropping_all("ctnet"), batch()
     assert isinstance(model, Ctnet)
     model.attend.dropout = 0.0
-    expected = model.context_norm(model.sequence(model.speaker(some.speaker), some.mask))
+    expected = model.context_norm(model.sequence(model.speaker(some.speaker), some.lengths()))
     torch.testing.assert_close(model(some).representation, expected)
 
 
