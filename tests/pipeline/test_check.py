@@ -101,10 +101,12 @@ def test_what_the_parameters_name_must_be_there(project: Path) -> None:
     with pytest.raises(UserError, match="no/such/encoder"):
         check.run()
     write(project, text__meld__model="minilm", visual__meld__weights="nowhere.safetensors")
-    with pytest.raises(UserError, match=r"visual\.meld\.weights = 'nowhere\.safetensors': there is no such file"):
+    with pytest.raises(UserError, match=r"^params\.yaml: visual\.meld\.weights = 'nowhere\.safetensors': there is no "
+                       r"such file; `git restore extractors/visual/weights`.*, and `random` needs none$"):  # fmt: skip
         check.run()
     write(project, visual__meld__weights="random", face__datasets=["fer2013"], face__data="nowhere")
-    with pytest.raises(UserError, match=r"face\.data = 'nowhere': there is no such folder"):
+    with pytest.raises(UserError, match=r"^params\.yaml: face\.data = 'nowhere': there is no such folder; set it to "
+                       r"the folder of FER-2013, or face\.datasets to \[\]: docs/faces\.md$"):  # fmt: skip
         check.run()
     write(project, face__datasets=[])
     check.run()
@@ -152,6 +154,52 @@ def test_who_has_the_index_and_the_features_needs_neither_corpus_nor_encoder(
     write(project, index__meld__raw="/another/place")
     with pytest.raises(UserError, match="another/place"):
         check.refuse_what_is_not_there(load_params(), locked)
+
+
+def test_the_time_of_the_parameters_is_moved_by_a_second_and_nothing_else(project: Path) -> None:
+    file = project / "params.yaml"
+    os.utime(file, ns=(5_000_000_007, 9_000_000_013))
+    check.let_git_look(file)
+    assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == (5_000_000_007, 10_000_000_013)
+    check.let_git_look(project / "none.yaml")
+
+
+def test_a_lock_that_is_missing_or_empty_knows_no_stage(project: Path) -> None:
+    assert check.read_lock() == {}
+    for content in ("", "schema: '2.0'\n"):
+        (project / "dvc.lock").write_text(content)
+        assert check.read_lock() == {}
+    (project / "dvc.lock").write_text("stages:\n  index@meld:\n    cmd: x\n")
+    assert check.read_lock() == {"index@meld": {"cmd": "x"}}
+
+
+def test_the_corpora_and_outputs_of_a_lock_are_those_of_its_stages() -> None:
+    locked: dict[str, dict] = {
+        "check": {"outs": [{"path": "data/checked.txt"}]},
+        "train_face@fer2013": {"outs": [{"path": "face"}]},
+        "watch@meld": {"outs": [{"path": "watched"}]},
+        "index@meld": {"outs": [{"path": "index"}, {"path": "counts"}]},
+        "extract@meld-text": {"outs": [{"path": "text"}]},
+        "extract@own-audio-visual": {"outs": [{"path": "of another"}]},
+        "raw@meld": {},
+    }
+    assert check.corpora_of(locked) == ["meld", "own-audio"]
+    assert [out["path"] for out in check.outputs_of(locked, "meld")] == ["index", "counts", "text"]
+    assert [out["path"] for out in check.outputs_of(locked, "own-audio")] == ["of another"]
+
+
+def test_what_was_made_by_other_settings_or_an_older_schema_is_not_made(project: Path) -> None:
+    settings = load_params().text["meld"]
+
+    def made(parameters: dict) -> bool:
+        return check.is_made({"extract@meld-text": {"params": {"params.yaml": parameters}}}, "extract@meld-text",
+                             "text.meld", settings)  # fmt: skip
+
+    assert made({"text.meld": settings.model_dump()})
+    assert not made({"text.meld": {**settings.model_dump(), "max_tokens": 7}})
+    assert not made({"text.meld": {"gone": 1}})
+    assert not made({})
+    assert not check.is_made({}, "extract@meld-text", "text.meld", settings)
 
 
 GRAPH = """\
@@ -211,7 +259,10 @@ def test_a_corpus_that_is_no_longer_watched_leaves_nothing_of_it(project: Path) 
     assert (project / "params.yaml").exists()
 
 
-def test_what_is_not_in_dvcs_cache_is_no_error(trained: Path) -> None:
+def test_what_is_not_in_dvcs_cache_is_no_error(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.rmtree(trained / ".dvc/cache")
-    check.run()
+    with caplog.at_level("DEBUG", "cmath"):
+        check.run()
+    [said] = caplog.messages
+    assert said.startswith("models/meld: is not in DVC's cache ([Errno 2] No such file or directory: ")
     assert not (trained / "models/meld/weights").exists()

@@ -1,6 +1,7 @@
 """The index stage: bad input is met with a recorded problem or a clear refusal."""
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from pipeline import index
 from pipeline.corpora import media_files
+from pipeline.corpora.census import census
 from pipeline.corpora.index_file import dialogues, read_index, write_index
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.params import Params, load_params
@@ -45,10 +47,11 @@ def indexed(
     return run
 
 
-def test_usable_clips_have_hashes_and_no_problem(indexed: Callable[..., list[Utterance]]) -> None:
+def test_usable_clips_have_hashes_and_no_problem(indexed: Callable[..., list[Utterance]], clip: Path) -> None:
     rows = indexed()
     assert len(rows) == 9
-    assert all(row.problem == "" and len(row.audio_hash) == 64 and row.audio_hash == row.video_hash for row in rows)
+    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert all(row.problem == "" and row.audio_hash == row.video_hash == digest for row in rows)
 
 
 def test_a_truncated_a_zero_byte_and_one_sided_clips_are_recorded(
@@ -78,6 +81,73 @@ def test_too_many_problems_refuse_the_corpus_and_say_what_to_check(
     for word in ("9 of 9", "index.meld.max_problem_share = 0.2", "index.meld.raw", "index.meld.modalities=[text]"):
         assert word in str(caught.value)
     assert not Path("data/meld/index.csv").exists()
+
+
+def row(name: str = "u", **values: Any) -> Utterance:
+    usual: dict = {"dialogue_id": "d", "turn": 0, "speaker": 0, "split": "train", "text": "", "label": "joy"}
+    return Utterance(utterance_id=name, **{**usual, **values})
+
+
+def test_as_many_problems_as_are_allowed_are_allowed() -> None:
+    rows = [row(), row(problem="a.mp4: is empty"), row(problem="b.mp4: no such clip"), row()]
+    index.refuse_problems(rows, 0.5, "meld")
+    with pytest.raises(UserError) as caught:
+        index.refuse_problems(rows, 0.25, "meld")
+    assert str(caught.value) == (
+        "2 of 4 utterances have media that cannot be used, more than index.meld.max_problem_share = 0.25 (the first: "
+        "a.mp4: is empty). Check that index.meld.raw names the whole release, with its folders of clips unpacked; to "
+        "use it without them, leave media out: `-S 'index.meld.modalities=[text]'`"
+    )
+
+
+@pytest.mark.parametrize("number", [20, 23])
+def test_the_log_shows_twenty_notes_and_problems_and_says_where_the_others_are(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [*(row(f"u{place}", problem=f"{place}.mp4: is empty") for place in range(number)), row("whole")]
+    raw_corpus = RawCorpus(rows, ["Ann"] * len(rows), [f"n{place}" for place in range(number)], ["lacks 7 clips"])
+    with caplog.at_level("INFO", "cmath"):
+        index.report(raw_corpus, census(raw_corpus, [0.0] * len(rows), ("joy",)))
+    said = [(one.levelname, one.getMessage()) for one in caplog.records]
+    more = number > 20
+    begin = said.index(("INFO", "note: n0"))
+    assert said[begin:] == [
+        *(("INFO", f"note: n{place}") for place in range(20)),
+        *[("INFO", "… and 3 more notes: results/…/corpus.json")] * more,
+        *(("WARNING", f"cannot be used: u{place}: {place}.mp4: is empty") for place in range(20)),
+        *[("WARNING", "… and 3 more: column `problem` of the index")] * more,
+        ("INFO", f"{number} of {number + 1} utterances have media that cannot be used"),
+        ("INFO", f"     {number}: is empty"),
+        ("WARNING", "NOT THE FULL RELEASE: lacks 7 clips"),
+    ]
+    assert any(message.split()[:1] == ["joy"] for _, message in said[:begin])
+
+
+def test_a_corpus_without_an_utterance_is_refused_and_its_key_is_named(
+    indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
+) -> None:
+    raw = meld(clips=False)
+    for file in raw.glob("*.csv"):
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+    with pytest.raises(
+        UserError, match=rf"^{raw}: has no utterance; set index\.meld\.raw to the folder of the raw corpus$"
+    ):
+        indexed()
+
+
+def test_words_that_shall_not_be_used_are_no_part_of_the_index(indexed: Callable[..., list[Utterance]]) -> None:
+    rows = indexed(modalities=["audio", "visual"])
+    assert {row.text for row in rows} == {""}
+    assert {row.label for row in rows} == {"joy", "neutral", "anger"}
+
+
+def test_the_encoders_of_sound_and_pictures_have_notes_that_never_change(
+    indexed: Callable[..., list[Utterance]],
+) -> None:
+    for _ in range(2):
+        indexed()
+        notes = {file.name: file.read_bytes() for file in Path("data/meld/encoder").iterdir()}
+        assert notes == {"audio": b"not fine-tuned\n", "visual": b"not fine-tuned\n"}
 
 
 def test_annotations_alone_are_a_text_corpus(
@@ -115,6 +185,28 @@ def test_a_second_index_sees_a_change_of_the_same_length(
     content[-1] ^= 3
     change_in_secret(file, bytes(content))
     assert indexed()[1].audio_hash not in (before[1].audio_hash, after[1].audio_hash)
+
+
+def test_clips_that_were_looked_at_before_a_kill_are_not_opened_again(
+    indexed: Callable[..., list[Utterance]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, opened = media_files._look, []
+
+    def noting(file: Path) -> bytes:
+        opened.append(file)
+        if len(opened) == 6:
+            raise KeyboardInterrupt
+        return look(file)
+
+    monkeypatch.setattr(media_files, "KEPT_TOGETHER", 2)
+    monkeypatch.setattr(media_files.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(media_files, "_look", noting)
+    with pytest.raises(KeyboardInterrupt):
+        indexed()
+    opened.clear()
+    opened += [Path()] * 10
+    assert len(indexed()) == 9
+    assert len(opened) == 10 + 9 - 4  # two times two had been kept
 
 
 def corpus_json() -> dict:
@@ -213,7 +305,7 @@ def test_an_empty_split_is_refused(indexed: Callable[..., list[Utterance]], meld
     raw = meld()
     header = (raw / "dev_sent_emo.csv").read_text().splitlines()[0]
     (raw / "dev_sent_emo.csv").write_text(header + "\n")
-    with pytest.raises(UserError, match="the split validation is empty"):
+    with pytest.raises(UserError, match=rf"^{raw}: the split validation is empty; without it nothing can be fitted"):
         indexed()
 
 
@@ -243,6 +335,9 @@ def test_a_picture_without_sound_is_looked_at_too() -> None:
     assert (found.video, found.video_hash, found.problem) == ("v.mp4", "hash", "")
     broken = media_files.checked(row, {"v.mp4": ("hash", MediaInfo("no sound", "is broken", 1.0))})
     assert (broken.video, broken.video_hash, broken.problem) == ("", "", "v.mp4: is broken")
+    known = {"v.mp4": ("hash", MediaInfo("is broken", "is broken", 1.0))}
+    both = media_files.checked(replace(row, audio="v.mp4", problem="no time"), known)
+    assert both.problem == "no time; v.mp4: is broken"  # once of sound and picture
 
 
 def test_seconds_are_of_the_sounds_own_interval() -> None:

@@ -1,7 +1,10 @@
 """Counts of a corpus, by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from extractors.utterance import Utterance
-from pipeline.corpora.census import as_table, census, clock
+from pipeline.corpora.census import as_table, census, clock, write_census
 from pipeline.corpora.raw_corpus import RawCorpus
 
 
@@ -56,6 +59,33 @@ def test_the_table_has_a_line_a_part_and_a_line_a_label() -> None:
         ["train", "validation", "test", "train+validation", "all"],
         ["joy", "3", "0", "0", "3", "3"], ["anger", "0", "0", "0", "0", "0"], ["fear", "1", "2", "0", "3", "3"],
     ]  # fmt: skip
+
+
+def test_the_columns_stand_below_one_another() -> None:
+    lines = list(as_table(census(corpus(), [1.25, 2.0, 0.0, 0.0, 3600.0, 0.0, 0.07], ("joy",))))
+    assert [lines[0], lines[4], *lines[6:]] == [
+        "                   dialogues  utterances    turns a dialogue  speakers     sound",
+        "train+validation           3           6       2.00 (1 to 3)         4   1:00:03",
+        "                    train   validation   test   train+validation   all",
+        "joy                     3            0      0                  3     3",
+    ]
+    many = [replace(corpus().rows[0], dialogue_id=str(number)) for number in range(1234)]
+    thousands = list(as_table(census(RawCorpus(many, [row.dialogue_id for row in many]), [0.0] * 1234, ("joy",))))
+    assert thousands[1].split() == ["train", "1,234", "1,234", "1.00", "(1", "to", "1)", "1,234", "-"]
+    assert thousands[-1].split() == ["joy", "1,234", "0", "0", "1,234", "1,234"]
+
+
+def test_an_empty_part_has_zeros() -> None:
+    found = census(RawCorpus(corpus().rows[:1], ["Ann"]), [1.0], ("joy",))
+    assert found["splits"]["test"] == {
+        "dialogues": 0, "utterances": 0, "turns_a_dialogue": {"mean": 0, "min": 0, "max": 0}, "speakers": 0,
+        "labels": {"joy": 0}, "with_audio": 0, "with_video": 0, "seconds_of_audio": 0,
+    }  # fmt: skip
+
+
+def test_the_file_is_indented_json_with_letters_as_they_are(tmp_path: Path) -> None:
+    write_census({"notes": ["Zoë"]}, tmp_path / "results/own/corpus.json")
+    assert (tmp_path / "results/own/corpus.json").read_bytes() == '{\n  "notes": [\n    "Zoë"\n  ]\n}\n'.encode()
 
 
 def test_a_clock_has_hours_minutes_and_seconds() -> None:
