@@ -1,0 +1,109 @@
+"""Reading of the single files in which features are published: pickles, json, .npy and .npz; nothing in them is run."""
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extractors.published.pickles import DTYPES, PickleError, read_pickle
+from foundation.errors import UserError
+
+LARGEST_MEMBER = 2**30
+"""Bytes of the largest array in an .npz; a compressed one can declare any size."""
+ZIP, NUMPY = b"PK\x03\x04", b"\x93NUMPY"
+JSON = (b"[", b"{")
+"""First characters of a json file; no pickle begins with them."""
+
+
+class FileError(UserError):
+    """The file cannot be read; the message names it and what is wrong."""
+
+
+def read_file(file: Path) -> Any:
+    """Read a pickle, a json file, an array or an archive of arrays (as a dict), told apart by content.
+
+    Raises:
+        UserError: the file is missing, broken, of another kind, or asks for more than its kind may.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise FileError(f"{file}: cannot be read ({error.strerror})") from None
+    if not content:
+        raise FileError(f"{file}: is empty (zero bytes)")
+    if content.startswith(b"version https://git-lfs"):
+        raise FileError(f"{file}: is a pointer of git-lfs and not the file itself; fetch it with `git lfs pull`")
+    if content.startswith(NUMPY):
+        return read_array(content, str(file))
+    if content.startswith(ZIP):
+        return read_archive(content, str(file))
+    if content.lstrip()[:1] in JSON:
+        return read_json(content, str(file))
+    return read_pickle(content, str(file))
+
+
+def read_json(content: bytes, name: str) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{name}: is no json file ({str(error).splitlines()[0]})") from None
+
+
+def read_array(content: bytes, name: str) -> Any:
+    """Read an .npy file; one of objects is a pickle inside, and read as such."""
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version} of the format is not read")
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(stream)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise FileError(f"{name}: is no .npy file ({str(error).splitlines()[0]})") from None
+    rest = content[stream.tell() :]
+    if dtype == np.dtype("O"):
+        return read_pickle(rest, name)
+    if dtype.str[1:] not in DTYPES and dtype.kind not in "SU":
+        raise FileError(f"{name}: has the data type {dtype}; allowed are numbers and strings")
+    number = 1
+    for edge in shape:
+        number *= edge
+    if number < 0 or number * dtype.itemsize != len(rest):
+        raise FileError(f"{name}: declares {number:,} values of {dtype.itemsize} bytes, and has {len(rest):,} bytes "
+                        "for them")  # fmt: skip
+    flat = np.frombuffer(rest, dtype) if rest else np.zeros(0, dtype)
+    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+
+
+def read_archive(content: bytes, name: str) -> dict[str, Any]:
+    """Read all arrays of an .npz, by name."""
+    found = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                if not member.filename.endswith(".npy"):
+                    raise PickleError(f"{name}: holds {member.filename!r}; an .npz of features holds arrays alone "
+                                      "(a PyTorch file is not read)")  # fmt: skip
+                if member.file_size > LARGEST_MEMBER:
+                    raise FileError(f"{name}: declares {member.file_size:,} bytes for {member.filename!r}")
+                with archive.open(member) as stream:
+                    inside = stream.read(member.file_size + 1)
+                found[member.filename.removesuffix(".npy")] = read_array(inside, f"{name}, {member.filename}")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise FileError(f"{name}: is no whole .npz file ({error})") from None
+    return found
+
+
+def checksums(file: Path) -> tuple[str, str]:
+    """SHA-256 of the file, and the id that git gives to its content (SHA-1 of `blob SIZE`, a zero byte, content)."""
+    sha256, blob = hashlib.sha256(), hashlib.sha1(f"blob {file.stat().st_size}\0".encode(), usedforsecurity=False)
+    with file.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            sha256.update(part)
+            blob.update(part)
+    return sha256.hexdigest(), blob.hexdigest()
