@@ -32,9 +32,16 @@ class Utterance:
     video_hash: str = ""
     problem: str = ""
     """Why the utterance's media cannot be used, or empty."""
+    text_file: str = ""
+    """File with a published vector of the text; empty: an encoder makes it of `text`. For such corpora `audio` and
+    `video` name files of vectors too."""
+    text_hash: str = ""
+    """SHA-256 of the file that `text_file` names."""
 
 
-ABOUT = frozenset({"utterance_id", "dialogue_id", "turn", "speaker", "split", "label", "problem", "audio", "video"})
+ABOUT = frozenset(
+    {"utterance_id", "dialogue_id", "turn", "speaker", "split", "label", "problem", "audio", "video", "text_file"}
+)
 """Fields that no features depend on: identifiers, position, label, file paths. Files are identified by their hashes."""
 
 

@@ -69,6 +69,11 @@ class Bundle:
         """Whether the face encoder is untrained: its random weights come from a fixed seed and need no file."""
         return str(self.origins["visual"]["weights"]).startswith("random")
 
+    @property
+    def encodes_faces(self) -> bool:
+        """Whether the bundle needs the file of a face encoder; published vectors and untrained encoders need none."""
+        return "visual" in self.origins and "weights" in self.origins["visual"] and not self.untrained_faces
+
     def network(self, seed: int) -> ErcModel:
         """Load the model of `seed` on the CPU.
 
@@ -108,7 +113,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
     save_file(statistics, folder / STATISTICS)
     if bundle.fine_tuned:
         _copy_text_encoders(encoders, folder / TEXT_ENCODERS)
-    if "visual" in bundle.origins and not bundle.untrained_faces:
+    if bundle.encodes_faces:
         source, target = root() / face_weights, folder / FACE_ENCODER
         if not source.is_file() or _digest(source) != bundle.origins["visual"]["weights"]:
             raise UserError(f"{source}: is not the face encoder that made the features; `dvc repro` makes them anew")

@@ -24,7 +24,8 @@ from foundation.folders import cache_folder
 from foundation.trainings import FOLDER, about, folder_of
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
-from pipeline.params import Params, load_params, read_yaml
+from pipeline.corpora.settings import FeaturesSettings
+from pipeline.params import MODALITIES, Params, load_params, read_yaml
 from pipeline.stage import raw_folder, start
 
 OF_A_MACHINE = ("device", "processor")
@@ -94,13 +95,17 @@ def identities(corpus: str, params: Params) -> Iterator[dict]:
     """Identities that the extractors of `corpus` have with `params`, without what depends on data and machine."""
     from extractors.audio import reduction
     from extractors.audio.extractor import AudioExtractor
+    from extractors.published.extractor import VectorExtractor
     from extractors.result import ExtractorError
     from extractors.text.extractor import identity_of
     from extractors.visual.extractor import VisualExtractor
     from pipeline.corpora.media_files import memory_identity
 
     yield memory_identity()
-    raw = raw_folder(corpus, params)
+    raw, index = raw_folder(corpus, params), params.index[corpus]
+    if isinstance(index, FeaturesSettings):
+        for modality in MODALITIES:
+            yield VectorExtractor(modality, raw, index.folders, params.text[corpus].layers).identity
     audio = params.audio[corpus]
     yield AudioExtractor(audio, raw).identity
     if audio.reduce != "none":

@@ -75,7 +75,8 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
             require_raw_folder(corpus, params)
         text, visual = params.text[corpus], params.visual[corpus]
         made = is_made(locked, f"extract@{corpus}-text", f"text.{corpus}", text)
-        if "text" in index.modalities and not made:
+        given = index.reader == "features" and "text" in index.vectors  # no encoder is needed, if the file has vectors
+        if "text" in index.modalities and not made and not given:
             require_text_encoder(text.model)
         if visual.weights != "random" and not (root() / visual.weights).is_file():
             raise UserError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "

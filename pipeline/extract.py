@@ -20,6 +20,7 @@ from extractors.result import Extractor
 from foundation.log import log
 from foundation.spread import ENGINES
 from pipeline.corpora.index_file import read_index
+from pipeline.corpora.settings import FeaturesSettings
 from pipeline.params import MODALITIES, Params
 from pipeline.stage import parser, raw_folder, start
 
@@ -33,13 +34,16 @@ def run(args: argparse.Namespace, params: Params) -> None:
     data = Path("data") / args.corpus
     rows = read_index(data / "index.csv")
     file = data / "features" / f"{args.modality}.safetensors"
-    if not any(getattr(row, KIND[args.modality]) for row in rows):
+    spoken = args.modality == "text" and not any(row.text_file for row in rows)
+    published = params.index[args.corpus].reader == "features" and not spoken
+    column = "text_file" if published and args.modality == "text" else KIND[args.modality]
+    if not any(getattr(row, column) for row in rows):
         log.info("%s: the index has none; nothing to extract", args.modality)
         if args.shard == WHOLE:
             write_features(Features(np.zeros((len(rows), 0)), np.zeros(len(rows), bool), {}), file)
             write_report({}, [], [], file, set())
         return
-    extractor = make_extractor(args.modality, args.corpus, params)
+    extractor = make_extractor(args.modality, args.corpus, params, published)
     keys = [extractor.key(row) for row in rows]
     if args.shard != WHOLE:
         fill_share(extractor, by_key(keys, rows), args.modality, *args.shard)
@@ -52,9 +56,17 @@ def run(args: argparse.Namespace, params: Params) -> None:
     write_report(results, rows, keys, file, known)
 
 
-def make_extractor(modality: str, corpus: str, params: Params) -> Extractor:
-    """Make the extractor of `modality` with the parameters of `corpus`; only its own libraries are imported."""
-    raw = raw_folder(corpus, params)
+def make_extractor(modality: str, corpus: str, params: Params, published: bool) -> Extractor:
+    """Make the extractor of `modality` with the parameters of `corpus`; only its own libraries are imported.
+
+    Args:
+        published: whether the vectors are taken from a published feature file.
+    """
+    raw, index = raw_folder(corpus, params), params.index[corpus]
+    if published and isinstance(index, FeaturesSettings):
+        from extractors.published.extractor import VectorExtractor
+
+        return VectorExtractor(modality, raw, index.folders, params.text[corpus].layers)
     if modality == "text":
         from extractors.text.extractor import TextExtractor
 

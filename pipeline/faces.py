@@ -53,7 +53,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     rows = read_index(Path("data") / args.corpus / "index.csv")
     file = Path("data") / args.corpus / "features" / "visual.safetensors"
     features = read_features(file, len(rows))
-    filmed = [row for row in rows if row.video]
+    # The index of published feature files names vectors where others name films.
+    filmed = [row for row in rows if row.video] if params.index[args.corpus].reader != "features" else []
     places = np.linspace(0, len(filmed) - 1, min(UTTERANCES, len(filmed))).round().astype(int)
     settings, raw = params.visual[args.corpus], raw_folder(args.corpus, params)
     samples = [sample(filmed[place], raw, settings) for place in places]

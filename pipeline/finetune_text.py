@@ -12,6 +12,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from foundation.errors import UserError
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
@@ -26,6 +27,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if settings.finetune:
         rows = read_index(Path("data") / args.corpus / "index.csv")
+        if any(row.text_file for row in rows):
+            raise UserError(f"params.yaml: text.{args.corpus}.finetune = true: the corpus has its text vectors from a "
+                            f"file; `-S 'index.{args.corpus}.vectors=[audio,visual]'` encodes its sentences"
+                            )  # fmt: skip
         order = labels(params.index[args.corpus].reader, [row.label for row in rows])
         finetune(rows, order, settings, params.recipe(args.corpus), folder)
     else:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         )
     if "text" not in settings.modalities:
         raw_corpus.rows = [replace(row, text="") for row in raw_corpus.rows]
-    seconds = look_at_media(raw_corpus, raw)
+    seconds = [0.0] * len(raw_corpus.rows) if raw_corpus.published else look_at_media(raw_corpus, raw)
     if settings.reader == "table":
         raw_corpus.notes += repeated(raw_corpus.rows)
     counts = census(raw_corpus, seconds, labels(settings.reader, [row.label for row in raw_corpus.rows]))

@@ -41,7 +41,7 @@ Corpus = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")]
 """Name of a corpus that is valid in DVC's stage names, in folder names and for `-S`."""
 ModelName = Literal["cmath", "sdt", "dialogue_rnn", "dialogue_gcn", "mmgcn", "ctnet", "mm_dfn", "scmm", "cmcf_srnet",
                     "multidag", "adaign"]  # fmt: skip
-READERS = "demo, meld, iemocap or table"
+READERS = "demo, meld, iemocap, table or features"
 NOT_FOR_DVC = ("size", "nfiles", "item", "key")
 """Names that DVC forgets in its run cache, or takes for its own."""
 OF_ROBERTA = ("roberta", "roberta_iemocap")

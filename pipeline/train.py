@@ -71,7 +71,7 @@ def make_bundle(
     origins = {
         modality: read_origin(Path("data") / name / "features" / f"{modality}.safetensors") for modality in scalers
     }
-    spoken = "text" in scalers
+    spoken = "text" in scalers and "source" not in origins["text"].identity  # published vectors need no encoder
     return Bundle(
         corpus=name,
         synthetic=params.index[name].reader == "demo",

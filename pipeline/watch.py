@@ -29,7 +29,12 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 
 def files(folder: Path) -> Iterator[str]:
-    """Yield one line per file below `folder`, sorted by name: size in bytes, modification time in ns, name."""
+    """Yield one line per file below `folder`, sorted by name: size in bytes, modification time in ns, name.
+
+    The raw corpus of the reader `features` may be a single file.
+    """
+    if folder.is_file():
+        yield f"{folder.stat().st_size} {folder.stat().st_mtime_ns} {folder.name}\n"
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):

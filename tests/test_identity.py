@@ -24,6 +24,7 @@ from extractors.audio import extractor as audio
 from extractors.audio import reduction
 from extractors.audio.extractor import AudioExtractor
 from extractors.cache import ShardCache, WorkCache
+from extractors.published import extractor as vectors
 from extractors.settings import FineTuningRecipe, TextSettings
 from extractors.text import extractor as text
 from extractors.text.extractor import TextExtractor
@@ -192,6 +193,7 @@ WITHOUT_A_NAME = {
     "Params", "Baselines",  # hold sections
     # The index is made anew each time; what is remembered of a clip is its own.
     "CorpusSettings", "DemoSettings", "MeldSettings", "IemocapSettings", "TableSettings",
+    "FeaturesSettings",
     "OwnSettings", "HeadedSettings", "DeepGraphSettings", "NoSettings",  # have no field, or are no section themselves
     "CmathSettings",  # in params.yaml as `Model`
 }  # fmt: skip
@@ -425,6 +427,7 @@ def test_another_av_looks_at_the_clips_again(monkeypatch: pytest.MonkeyPatch) ->
 VERSIONS = {
     "extractors/audio/extractor.py VERSION": (audio, "VERSION", ["audio"]),
     "extractors/audio/reduction.py VERSION": (reduction, "VERSION", ["reduction"]),
+    "extractors/published/extractor.py VERSION": (vectors, "VERSION", []),  # its keys: test_feature_files.py
     "extractors/text/extractor.py VERSION": (text, "VERSION", ["text"]),
     "extractors/visual/extractor.py FACES_VERSION": (visual, "FACES_VERSION", ["faces", "visual"]),
     "extractors/visual/extractor.py VERSION": (visual, "VERSION", ["visual"]),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """Version of this module; raise it with every change here or in media.py that changes a feature value."""
-NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash"}
+NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash", "text_hash"}
 """Fields of an utterance that its audio features do not depend on; all other fields, new ones too, are in the key."""
 SILENCE = 1e-3
 """Smallest loudness (root mean square of a frame, full scale 1) that some frame must reach: -60 dB, far below the noise

@@ -107,3 +107,13 @@ def checksums(file: Path) -> tuple[str, str]:
             sha256.update(part)
             blob.update(part)
     return sha256.hexdigest(), blob.hexdigest()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, SHA-256 over the names and contents of its files."""
+    if path.is_file():
+        return checksums(path)[0]
+    whole = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        whole.update(f"{file.name}\0{checksums(file)[0]}\n".encode())
+    return whole.hexdigest()

@@ -40,7 +40,7 @@ ENCODING = frozenset({"weights", "pooling"})
 """Settings that are used after face detection; all others are in the identity of the faces."""
 NAMES = frozenset({"weights"})
 """Settings that name a file; the identity has the file's checksum instead."""
-NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash"}
+NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash", "text_hash"}
 """Fields of an utterance that its visual features do not depend on; all other fields, new ones too, are in the key."""
 UNTRAINED = "random-342"
 """Name of the untrained weights, used instead of a checksum."""

@@ -34,6 +34,7 @@ def census(raw_corpus: RawCorpus, seconds: list[float], labels: tuple[str, ...])
         },
         "differences": raw_corpus.differences,
         "notes": raw_corpus.notes,
+        **({"published": raw_corpus.published} if raw_corpus.published else {}),
     }
 
 

@@ -10,14 +10,17 @@ from foundation.errors import UserError
 SPLITS = ("train", "validation", "test")
 
 
-COLUMNS = [field.name for field in fields(Utterance)]
+OF_FILES = ("text_file", "text_hash")
+"""Columns that only the index of published feature files has."""
+COLUMNS = [field.name for field in fields(Utterance) if field.name not in OF_FILES]
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:
     """Write `rows` in the given order; the same rows give the same bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        columns = [*COLUMNS, *OF_FILES] if any(row.text_file for row in rows) else COLUMNS
+        writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         for row in rows:
             writer.writerow({name: "" if value is None else value for name, value in asdict(row).items()})
@@ -32,7 +35,7 @@ def read_index(file: Path) -> list[Utterance]:
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
-            if reader.fieldnames != COLUMNS:
+            if reader.fieldnames not in (COLUMNS, [*COLUMNS, *OF_FILES]):
                 raise UserError(f"{file}: its columns are not an index's; make it anew with `dvc repro -f index@…`")
             return [_row(values) for values in reader]
     except FileNotFoundError:

@@ -4,6 +4,13 @@ from collections.abc import Iterable
 
 MELD = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
+EMORYNLP = ("joyful", "mad", "peaceful", "neutral", "sad", "powerful", "scared")
+POLARITY = (
+    "strongly negative", "negative", "weakly negative", "neutral", "weakly positive", "positive", "strongly positive",
+)  # fmt: skip
+SIGN = ("negative", "neutral", "positive")
+FOUR = ("happy", "sad", "neutral", "angry")
+"""The four classes of IEMOCAP, where `happy` contains `excited`."""
 
 LITERATURE = {"demo": MELD, "meld": MELD, "iemocap": IEMOCAP}
 """Labels of each reader in the order of the publications; complete even if a small copy of the corpus lacks one."""
@@ -14,6 +21,20 @@ Speakers of other corpora are numbered by first appearance in their dialogue.
 """
 
 
+OF_FILES = (MELD, IEMOCAP, EMORYNLP, SIGN, POLARITY)
+"""Labels of the corpora that the field shares as feature files; the first that have all labels of the index count."""
+
+
 def labels(reader: str, found: Iterable[str]) -> tuple[str, ...]:
-    """Labels of a corpus that `reader` reads; for the reader `table`, the labels `found` in the index, sorted."""
-    return LITERATURE.get(reader) or tuple(sorted(set(found)))
+    """Labels of a corpus that `reader` reads; for the reader `table`, the labels `found` in the index, sorted.
+
+    For the reader `features` it is the order of the corpus that has all the labels `found`, if there is one.
+    """
+    there = set(found)
+    if reader in LITERATURE:
+        return LITERATURE[reader]
+    if reader == "features":
+        orders = [FOUR] if there == set(FOUR) else [order for order in OF_FILES if there <= set(order)]
+        if orders:
+            return orders[0]
+    return tuple(sorted(there))

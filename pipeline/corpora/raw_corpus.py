@@ -24,6 +24,8 @@ class RawCorpus:
     """Differences between this copy and the published full release."""
     stated: dict[str, float] = field(default_factory=dict)
     """Annotated duration in seconds, by utterance id, for corpora with one media file per utterance."""
+    published: dict = field(default_factory=dict)
+    """What a published feature file is (pipeline/corpora/features.py); empty for corpora of media."""
 
 
 def table(file: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

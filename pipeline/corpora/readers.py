@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
-from pipeline.corpora import iemocap, meld, table
+from pipeline.corpora import features, iemocap, meld, table
 from pipeline.corpora.raw_corpus import RawCorpus
-from pipeline.corpora.settings import DemoSettings, IemocapSettings, MeldSettings, TableSettings
+from pipeline.corpora.settings import (
+    DemoSettings,
+    FeaturesSettings,
+    IemocapSettings,
+    MeldSettings,
+    TableSettings,
+)
 
 
-def read(raw: Path, settings: DemoSettings | MeldSettings | IemocapSettings | TableSettings) -> RawCorpus:
+def read(
+    raw: Path, settings: DemoSettings | MeldSettings | IemocapSettings | TableSettings | FeaturesSettings
+) -> RawCorpus:
     """Read the utterances of the raw corpus in `raw`, without opening its media.
 
     Raises:
@@ -18,5 +26,7 @@ def read(raw: Path, settings: DemoSettings | MeldSettings | IemocapSettings | Ta
             return iemocap.read(raw, settings.modalities, settings.validation, settings.validation_seed)
         case TableSettings():
             return table.read(raw, settings.modalities)
+        case FeaturesSettings():
+            return features.read(raw, settings)
         case MeldSettings() | DemoSettings():  # the synthetic corpus has MELD's layout
             return meld.read(raw, settings.modalities)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from foundation.settings import Settings, Share, refuse_repetition
+from foundation.settings import KeyedError, Settings, Share, refuse_repetition
 
 MODALITIES = ("text", "audio", "visual")
 
@@ -55,5 +55,33 @@ class TableSettings(CorpusSettings):
     reader: Literal["table"]
 
 
-IndexSettings = Annotated[DemoSettings | MeldSettings | IemocapSettings | TableSettings, Field(discriminator="reader")]
+class FeaturesSettings(CorpusSettings):
+    """Settings of a feature file, or a folder of them, as the field shares them; `raw` may be the file itself."""
+
+    reader: Literal["features"]
+    vectors: list[Modality] = Field(["text", "audio", "visual"])
+    """Modalities whose vectors are taken from the file, if it has them; other text is encoded from the sentences."""
+    validation: Literal["file", "random20", "cosmic12", "session4"] = "file"
+    """Validation dialogues: the file's own (random20 where it has none), or as for the reader iemocap."""
+    validation_seed: Annotated[int, Field(ge=0)] = 0
+    fold: Annotated[int, Field(ge=1, le=5)] = 5
+    """Session of IEMOCAP that is test, for MERBench's protocol of five folds."""
+    folders: dict[str, str] = Field(default_factory=dict)
+    """For layouts with a file per utterance: folder of each modality, where its name does not tell the modality."""
+    labels: list[str] = Field(default_factory=list)
+    """Words for the label codes 0, 1, … of the file; empty: those that the field uses for the corpus."""
+
+    @model_validator(mode="after")
+    def _check_lists(self) -> Self:
+        refuse_repetition(self, "vectors")
+        refuse_repetition(self, "labels")
+        for name in self.folders:
+            if name not in MODALITIES:
+                raise KeyedError("folders", name, f"must be a modality: {', '.join(MODALITIES)}")
+        return self
+
+
+IndexSettings = Annotated[
+    DemoSettings | MeldSettings | IemocapSettings | TableSettings | FeaturesSettings, Field(discriminator="reader")
+]
 """Type of an entry of `index`."""

@@ -23,6 +23,9 @@ def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Ext
         UserError: its encoder is missing or a different one, or its code has another version.
     """
     origin = bundle.origins[modality]
+    if "source" in origin:
+        raise UserError(f"{bundle.folder}: was trained on {modality} vectors of a published file, and what made them "
+                        "is not known here: it can be evaluated, but not be used for a recording")  # fmt: skip
     made = {"text": _text, "audio": _audio, "visual": _visual}[modality](bundle, origin, text_encoder)
     for name in ("version", "faces"):
         if origin.get(name) != made.identity.get(name):

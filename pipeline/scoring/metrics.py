@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,10 +135,12 @@ def validation_scores(history: Path) -> dict[str, float]:
 
 def shares_present(rows: list[Utterance], corpus: Corpus) -> dict[str, float]:
     """Percentage of the index's texts, sounds and videos that have features (not silent, and with a face)."""
-    kinds = {"text": "text", "audio": "audio", "visual": "video"}
+    there: dict[str, Callable[[Utterance], str]] = {
+        "text": lambda row: row.text_file or row.text, "audio": lambda row: row.audio, "visual": lambda row: row.video
+    }  # fmt: skip
     found = {}
     for modality, present in corpus.present.items():
-        media = sum(bool(getattr(row, kinds[modality])) for row in rows)
+        media = sum(bool(there[modality](row)) for row in rows)
         found[modality] = _rounded(100 * int(present.sum()) / media)
     return found
 
