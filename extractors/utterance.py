@@ -36,7 +36,7 @@ class Utterance:
     """File with a published vector of the text; empty: an encoder makes it of `text`. For such corpora `audio` and
     `video` name files of vectors too."""
     text_hash: str = ""
-    """SHA-256 of the file that `text_file` names."""
+    """SHA-256 of the file that `text_file` names and of the vector's place in it; so are the other two hashes then."""
 
 
 ABOUT = frozenset(

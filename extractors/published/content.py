@@ -1,5 +1,6 @@
 """What a published feature file holds, whatever its layout: turns in conversation order, and vectors by modality."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -44,11 +45,17 @@ class Vectors:
 
     files: Sequence[str]
     """File of each turn's vector, relative to the raw folder; empty where there is none."""
+    places: Sequence[str]
+    """Where in its file each turn's vector is. Ids do not say it: they may come from another file beside it."""
     take: Callable[[int, str], Any]
     """Reads the vector of a turn (its number, `last` or `last4`), as written: a list or an array [F], or [N, F] to be
     averaged over its rows."""
     layers: int = 1
     """Number of layers of an encoder of which the file has vectors."""
+
+    def content(self, turn: int, digest: str) -> str:
+        """SHA-256 for a turn's vector: of its file's `digest`, and its place there."""
+        return hashlib.sha256(f"{digest}|{self.places[turn]}".encode()).hexdigest()
 
 
 @dataclass(slots=True)

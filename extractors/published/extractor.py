@@ -1,6 +1,5 @@
 """Extractor of vectors that a published feature file already holds: they are taken as they are, by utterance."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +57,7 @@ class VectorExtractor:
         return True
 
     def source(self, row: Utterance) -> tuple[str, str]:
-        """File of the row's vector, and the hash of its content."""
+        """File of the row's vector, and the hash of the file's content and the vector's place in it."""
         return {
             "text": (row.text_file, row.text_hash),
             "audio": (row.audio, row.audio_hash),
@@ -67,24 +66,23 @@ class VectorExtractor:
 
     def key(self, row: Utterance) -> str | None:
         file, content = self.source(row)
-        return hashlib.sha256(f"{content}|{row.utterance_id}".encode()).hexdigest() if file else None
+        return content if file else None
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         """Yield the vectors; raises ExtractorError if a file is not the one that the index names."""
-        checked: set[str] = set()
+        digests: dict[str, str] = {}
         part: dict[str, Result] = {}
         width = 0
         for key, row in rows.items():
             if key in known:
                 continue
             file, content = self.source(row)
-            if file not in checked:
-                self.require_content(file, content)
-                checked.add(file)
-            part[key] = result = self.result(row)
+            if file not in digests:
+                digests[file] = self.digest_of(file)
+            part[key] = result = self.result(row, digests[file], content)
             if result.vector is not None:
                 width = width or len(result.vector)
                 if len(result.vector) != width:
@@ -96,23 +94,31 @@ class VectorExtractor:
         if part:
             yield part
 
-    def require_content(self, file: str, content: str) -> None:
-        """Raise ExtractorError unless the file is the one that the index names."""
+    def digest_of(self, file: str) -> str:
         path = base_of(self.raw) / file
         try:
-            same = digest(path) == content
+            return digest(path)
         except OSError as error:
             why = f"cannot be read ({error.strerror}); it could when the index was made"
             raise ExtractorError(f"{path}: {why}") from None
-        if not same:
-            raise ExtractorError(f"{path}: was changed since the index was made; {ANEW}")
 
-    def result(self, row: Utterance) -> Result:
-        """Vector of one utterance, or why it has none."""
+    def result(self, row: Utterance, found: str, content: str) -> Result:
+        """Vector of one utterance, or why it has none.
+
+        Args:
+            found: digest of the vector's file.
+            content: hash that the index has for the vector.
+
+        Raises:
+            ExtractorError: the file is not the one that the index names.
+        """
         place = self.places.get(row.utterance_id)
-        if place is None or self.modality not in self.published.vectors:
-            raise ExtractorError(f"{self.raw}: has no {self.modality} vector of {row.utterance_id}; {ANEW}")
-        taken = self.published.vectors[self.modality].take(place, self.layers)
+        vectors = self.published.vectors.get(self.modality)
+        if place is None or vectors is None or vectors.content(place, found) != content:
+            raise ExtractorError(
+                f"{self.raw}: the {self.modality} vectors were changed since the index was made; {ANEW}"
+            )
+        taken = vectors.take(place, self.layers)
         if taken is None:
             return Result(None, "no file")
         values = vector(taken, f"{self.raw}, {row.utterance_id}")

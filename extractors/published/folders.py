@@ -104,6 +104,7 @@ def dag_erc(raw: Path) -> Published | None:
     several = kinds == {"_mm"}
     found = Published("MultiDAG" if several else "DAG-ERC", "words", [], {}, [])
     entries: list[tuple[str, dict]] = []
+    places: list[str] = []
     for name in ("train", "dev", "test"):
         file = raw / f"{name}_data_roberta{'_mm' if several else ''}.json.feature"
         content = read_file(file)
@@ -118,9 +119,10 @@ def dag_erc(raw: Path) -> Published | None:
                 found.turns.append(Turn(named, f"{named}_{place}", clean(entry["speaker"]), entry.get("label"),
                                         SPLIT_NAMES[name], clean(entry["text"])))  # fmt: skip
                 entries.append((file.name, entry))
-    for place, modality in enumerate(tuples.MODALITIES if several else tuples.MODALITIES[:1]):
-        take = partial(_taken_of_json, entries, place if several else None)
-        found.vectors[modality] = Vectors([name for name, _ in entries], take)
+                places.append(f"{number} {place}")
+    for part, modality in enumerate(tuples.MODALITIES if several else tuples.MODALITIES[:1]):
+        take = partial(_taken_of_json, entries, part if several else None)
+        found.vectors[modality] = Vectors([name for name, _ in entries], places, take)
     return found
 
 
@@ -247,7 +249,8 @@ def _add_vectors(
         if lacking:
             found.notes.append(f"{folder.relative_to(raw)}: lacks {lacking} of {len(names)} utterances")
         files = [path.relative_to(raw).as_posix() if path else "" for path in paths]
-        found.vectors[modality] = Vectors(files, partial(_taken_of_files, paths, names_of_faces))
+        places = list(names_of_faces) if names_of_faces is not None else [""] * len(names)
+        found.vectors[modality] = Vectors(files, places, partial(_taken_of_files, paths, names_of_faces))
 
 
 def chosen_folders(raw: Path, folders: Mapping[str, str]) -> dict[str, Path]:

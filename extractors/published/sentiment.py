@@ -48,7 +48,8 @@ def mmsa(content: dict[str, Any], file: Path, raw: Path) -> Published:
     for modality, field in FIELDS.items():
         if all(field in content[name] for name in PARTS):
             files = [file.relative_to(raw).as_posix()] * len(rows)
-            found.vectors[modality] = Vectors(files, partial(_taken, content, rows, field))
+            where = [f"{name} {place}" for name, place in rows]
+            found.vectors[modality] = Vectors(files, where, partial(_taken, content, rows, field))
     found.notes.append("MMSA has no speakers: all clips of a video count as one speaker's")
     return found
 

@@ -187,7 +187,8 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
 
 def vectors_of(found: Published, file: str, layers: Sequence[dict]) -> Vectors:
     """Vectors of one modality, from dicts by dialogue: one for each layer of the encoder, the last layer first."""
-    return Vectors([file] * len(found.turns), partial(taken, layers, found.keys), len(layers))
+    places = [f"{key!r} {place}" for key, place in found.keys]
+    return Vectors([file] * len(found.turns), places, partial(taken, layers, found.keys), len(layers))
 
 
 def plain(label: Any) -> Any:

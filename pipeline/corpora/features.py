@@ -107,7 +107,7 @@ def labels_of(found: Published, names: Sequence[str], raw: Path) -> list[str]:
     polarity = found.coding == "polarity" and not names
     strong = polarity and any(abs(value) > 1 for value in written if isinstance(value, (int, float)))
     words = {str(value).strip().lower() for value in written if isinstance(value, str)}
-    of_iemocap = words and {WORDS.get(word, word) for word in words} <= set(IEMOCAP)
+    of_iemocap = not words <= set(MELD) and {WORDS.get(word, word) for word in words} <= set(IEMOCAP)
     labels = []
     for turn, value in zip(found.turns, written, strict=True):
         if value is None or value == "" or (value == -1 and not polarity):
@@ -184,7 +184,9 @@ def sources_of(found: Published, settings: FeaturesSettings, raw: Path) -> dict[
             if file not in hashes:
                 hashes[file] = digest(base_of(raw) / file)
         named, hashed = FIELDS[modality]
-        fields[named], fields[hashed] = files, [hashes[file] for file in files]
+        fields[named] = files
+        fields[hashed] = [found.vectors[modality].content(place, hashes[file]) if file else ""
+                          for place, file in enumerate(files)]  # fmt: skip
     return fields
 
 

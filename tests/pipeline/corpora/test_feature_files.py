@@ -314,7 +314,7 @@ def test_a_file_that_was_changed_after_the_index_is_refused_and_another_index_gi
     there["visual"]["Ses01F_impro01"][0] = np.full(26, 7, "f4")
     there["audio"]["Ses01F_impro01"][0] = np.full(30, 7, "f4")
     written.save(tuple(there.values()), raw)
-    with pytest.raises(UserError, match="was changed since the index was made"):
+    with pytest.raises(UserError, match="vectors were changed since the index was made"):
         features_of(raw, "audio")
     second = indexed(raw)
     assert {row.video_hash for row in first}.isdisjoint(row.video_hash for row in second)
