@@ -99,7 +99,11 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioSettings) 
         return features
     from extractors.audio import reduction
 
-    fitted = [place for place, row in enumerate(rows) if row.split == "train" and features.present[place]]
+    fitted = [
+        place
+        for place, row in enumerate(rows)
+        if row.split == "train" and features.present[place] and (row.label or settings.reduce != "svm")
+    ]
     labels, before = [rows[place].label for place in fitted], features.values.shape[1]
     if len(fitted) < 2:
         log.warning("audio: not reduced, because only %d utterances of train have sound", len(fitted))

@@ -9,7 +9,7 @@ from torch import Tensor
 from foundation.torch_setup import sent
 
 NO_LABEL = -1
-"""Label value in padding."""
+"""Label value in padding, and of turns that nobody labelled: context, which enters no loss and no score."""
 NOBODY = -1
 """Speaker in padding, in `Batch.who`."""
 
@@ -30,10 +30,15 @@ class Batch:
     mask: Tensor
     """Mask of real turns, bool [B, T]; false in padding."""
     label: Tensor
-    """Class numbers, int64 [B, T]; NO_LABEL in padding."""
+    """Class numbers, int64 [B, T]; NO_LABEL in padding and of unlabelled turns."""
     who: Tensor
     """`speaker` once more, always on the CPU, NOBODY in padding. What a model must know before it computes (lengths,
     parties) it takes from here: asking a GPU would wait until the GPU has done all that it was given."""
+
+    @property
+    def labelled(self) -> Tensor:
+        """Mask of the turns that enter a loss, bool [B, T]: real ones with a label."""
+        return self.label != NO_LABEL
 
     def lengths(self) -> Tensor:
         """Number of turns of each dialogue, int64 [B] on the CPU."""

@@ -228,6 +228,7 @@ class Cmath(ErcModel):
         logits = {name: self.classifier[name](self.dropout(values)) for name, values in h.items()}  # Eq. 19
         fused = self.fused_classifier(self.dropout(sample))
 
+        counted = {name: present[name] & batch.labelled for name in h}  # context without a label enters no loss
         losses = {"ce": cross_entropy(fused, batch.label, mask, class_weights)}  # Eq. 21
         for name in h:
             losses["ce"] = losses["ce"] + cross_entropy(
@@ -235,12 +236,12 @@ class Cmath(ErcModel):
             )  # Eq. 20, 22
         if config.ablate != "mr":
             losses["re"] = self._sum(
-                self._squared(batch.features[name], reconstructed[name], present[name]) for name in h
+                self._squared(batch.features[name], reconstructed[name], counted[name]) for name in h
             )  # Eq. 3 and 4
         teacher, teacher_logits = (sample.detach(), fused.detach()) if config.detach_teacher else (sample, fused)
-        losses["mse"] = self._sum(self._squared(teacher, h[name], present[name]) for name in h)  # Eq. 18
+        losses["mse"] = self._sum(self._squared(teacher, h[name], counted[name]) for name in h)  # Eq. 18
         losses["kl"] = self._sum(
-            divergence(teacher_logits, logits[name], config.temperature, present[name]) for name in h
+            divergence(teacher_logits, logits[name], config.temperature, counted[name]) for name in h
         )  # Eq. 23
         return Output(fused, losses, mean)
 

@@ -1,4 +1,4 @@
-"""Losses over the real utterances of padded batches."""
+"""Losses over the real and labelled utterances of padded batches."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, label: Tensor, mask: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of `logits` [B, T, C] over the utterances where `mask` is true (Eq. 20 and 21).
+    """Mean cross-entropy of `logits` [B, T, C] over the labelled utterances where `mask` is true (Eq. 20 and 21).
 
     With `class_weights` [C], the mean is weighted by the weight of each utterance's class.
     """
+    mask = mask & (label != NO_LABEL)
     label = label.masked_fill(~mask, NO_LABEL)
     loss = F.cross_entropy(
         logits.flatten(0, 1).float(), label.flatten(), class_weights, ignore_index=NO_LABEL, reduction="sum"
@@ -41,5 +42,5 @@ def inverse_frequency(label: Tensor, classes: int) -> Tensor:
     They are not normalised, as in the baselines' public code. A cross-entropy divides by their sum, so it is the same
     with any scale; a focal loss is a plain mean, and its scale decides how strong the weight decay is beside it.
     """
-    counts = torch.bincount(label, minlength=classes).float()
+    counts = torch.bincount(label[label != NO_LABEL], minlength=classes).float()
     return torch.where(counts > 0, counts.sum() / counts.clamp(min=1), torch.zeros(()))

@@ -21,7 +21,7 @@ from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.log import log
 from foundation.precision import chosen_precision, lowered, tf32
 from foundation.torch_setup import seed_of, sent
-from model.batching import Corpus, batches, in_order, shuffled
+from model.batching import NO_LABEL, Corpus, batches, in_order, shuffled
 from model.interface import ErcModel
 from model.settings import TrainingSettings
 
@@ -147,7 +147,9 @@ def fit(
                         optimizer=optimizer.state_dict(), scaler=scaler.state_dict(), state=parts)  # fmt: skip
 
     validation = corpus.label[positions(corpus, "validation")]
-    constant = weighted_f1(validation, torch.full_like(validation, int(validation.mode().values)))
+    labelled = validation != NO_LABEL
+    known = validation[labelled]
+    constant = weighted_f1(known, torch.full_like(known, int(known.mode().values)))
     saved = time.monotonic()
     with tqdm(
         total=settings.epochs,
@@ -176,7 +178,7 @@ def fit(
                 state.epoch = settings.epochs  # a resumed run must not train this epoch again
                 break
             predicted, of_test = _classes(kept, corpus)
-            score = weighted_f1(validation, predicted)
+            score = weighted_f1(validation[labelled], predicted[labelled])
             state.history.append({"seed": seed, "epoch": state.epoch, **losses, "validation_weighted_f1": score})
             state.predictions.append(of_test.to(torch.int8))
             if score > state.best_score:

@@ -13,6 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import load_file
 
 from foundation.device import device
@@ -30,6 +31,7 @@ from pipeline.scoring.metrics import (
     Seed,
     by_group,
     compared,
+    labelled,
     metrics,
     modality_groups,
     said_of_test,
@@ -66,7 +68,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     (results / "metrics.json").write_text(json.dumps(compared(scores), indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, order, results / "predictions.csv")
     write_class_scores(scores, order, results / "classes.csv")
-    label = corpus.label[where].numpy()
+    seeds, tested = labelled(seeds, tested)
+    label = np.array([order.index(row.label) for row in tested])
     write_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], order, results / "confusion.csv")
     model = read_bundle(Path("models") / name).model
     draw_tsne(seeds[0].representations, label, order, results / "tsne.png", f"{name}, {model}:")

@@ -98,7 +98,7 @@ def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], 
     for line, one, name in zip(grid, samples, names, strict=False):
         found = sum(box is not None for box in one.chosen)
         what = one.problem or f"{found} of {len(one.pictures)} frames with a face"
-        line[0].set_title(f"{name} ({words[one.row.label]}): {what}", fontsize=8, loc="left")
+        line[0].set_title(f"{name} ({words[one.row.label] or 'no label'}): {what}", fontsize=8, loc="left")
         places = np.linspace(0, len(one.pictures) - 1, min(SHOWN, len(one.pictures))).round().astype(int)
         for column, place in enumerate(places):
             line[column].imshow(one.pictures[place])

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     raw_corpus = read(raw, settings)
     if not raw_corpus.rows:
         raise UserError(f"{raw}: has no utterance; set index.{corpus}.raw to the folder of the raw corpus")
-    missing = [split for split in SPLITS if all(row.split != split for row in raw_corpus.rows)]
+    missing = [split for split in SPLITS if not any(row.split == split and row.label for row in raw_corpus.rows)]
     if missing:
         raise UserError(
             f"{raw}: the split {missing[0]} is empty; without it nothing can be fitted, chosen and reported"

@@ -198,10 +198,11 @@ class Adaign(ErcModel):
         z = torch.cat([g * whole + (1 - g) * thin, read_out([self.share * x], nodes)], dim=-1)
         representation = torch.relu(self.dropout(z))
         logits = self.classifier(representation)
-        rate = torch.stack([masked_mean(*pair) for pair in zip(keep_chance, nodes, strict=True)])
+        counted = nodes & batch.labelled
+        rate = torch.stack([masked_mean(*pair) for pair in zip(keep_chance, counted, strict=True)])
         losses = {
             "focal": focal(logits, batch.label, mask, self.config.focal_gamma, class_weights),
             "keep": (rate - self.target).square().sum(),
-            "intra": masked_mean(1 - own_chance, nodes),
+            "intra": masked_mean(1 - own_chance, counted),
         }
         return Output(logits, losses, representation)

@@ -3,11 +3,12 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.batching import NO_LABEL
 from model.losses import masked_mean
 
 
 def focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float, class_weights: Tensor | None = None) -> Tensor:
-    """Focal loss -(1 - p)^gamma w log p of the true class, mean over the real utterances; logits [B, T, C].
+    """Focal loss -(1 - p)^gamma w log p of the true class, mean over the labelled utterances; logits [B, T, C].
 
     As in the public code of both models, (1 - p)^gamma is a weight through which no gradient passes, and the sum is
     divided by the number of utterances, not by the class weights `class_weights` [C].
@@ -16,7 +17,7 @@ def focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float, class_weigh
     loss = -((1 - log_p.detach().exp()).clamp(min=0) ** gamma) * log_p
     if class_weights is not None:
         loss = loss * class_weights[label.clamp(min=0)]
-    return masked_mean(loss, mask)
+    return masked_mean(loss, mask & (label != NO_LABEL))
 
 
 def mmgcn_focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float) -> Tensor:
@@ -26,4 +27,4 @@ def mmgcn_focal(logits: Tensor, label: Tensor, mask: Tensor, gamma: float) -> Te
     """
     log_p = logits.float().log_softmax(-1)
     truth = F.one_hot(label.clamp(min=0), logits.shape[-1])
-    return masked_mean((-((1 - truth * log_p) ** gamma) * log_p).mean(-1), mask)
+    return masked_mean((-((1 - truth * log_p) ** gamma) * log_p).mean(-1), mask & (label != NO_LABEL))

@@ -38,7 +38,7 @@ from model.baselines.attention import masked_softmax
 from model.baselines.dialogue_rnn import gru
 from model.baselines.early_fusion import joined_features
 from model.baselines.settings import MultiDagSettings
-from model.batching import NOBODY, Batch, Corpus
+from model.batching import NO_LABEL, NOBODY, Batch, Corpus
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
@@ -101,12 +101,14 @@ class DagLayer(nn.Module):
 
 
 def difficulty(label: Tensor, speaker: Tensor) -> float:
-    """Difficulty (S + P) / (U + P) of a dialogue; `label` and `speaker` are [turns]."""
-    changes, last = 0, dict[int, int]()
-    for who, emotion in zip(speaker.tolist(), label.tolist(), strict=True):
+    """Difficulty (S + P) / (U + P) of a dialogue, by its labelled turns; `label` and `speaker` are [turns]."""
+    changes, last, labelled = 0, dict[int, int](), label != NO_LABEL
+    if not labelled.any():
+        return 1.0
+    for who, emotion in zip(speaker[labelled].tolist(), label[labelled].tolist(), strict=True):
         changes += last.get(who, emotion) != emotion
         last[who] = emotion
-    return (changes + len(last)) / (len(label) + len(last))
+    return (changes + len(last)) / (int(labelled.sum()) + len(last))
 
 
 class MultiDag(ErcModel):

@@ -51,11 +51,11 @@ class Router(nn.Module):
         self.score = mlp(dim, dim // 2, PATHS, dropout)
 
     def forward(
-        self, values: Tensor, there: Tensor, real: Tensor, paths: list[Tensor], temperature: float
+        self, values: Tensor, there: Tensor, real: Tensor, counted: Tensor, paths: list[Tensor], temperature: float
     ) -> tuple[Tensor, Tensor]:
         """Choose a path from `values` [M, B, T, d], averaged over the modalities where `there` [M, B, T] is true.
 
-        `real` are the places of the real turns among the B * T.
+        `real` are the places of the real turns among the B * T, and `counted` tells which of these are labelled.
 
         Returns the output of the chosen path, one of `paths` [..., B, T, d], and KL(mean choice || uniform).
         """
@@ -63,7 +63,8 @@ class Router(nn.Module):
         logits = self.score((values * weight).sum(0))
         choice = select(logits, temperature, self.training)
         chosen = torch.stack([choice[..., k : k + 1] * path for k, path in enumerate(paths)]).sum(0)
-        share = logits.float().softmax(-1).flatten(0, 1)[real].mean(0)
+        shares = logits.float().softmax(-1).flatten(0, 1)[real]
+        share = (shares * counted.unsqueeze(-1)).sum(0) / counted.sum().clamp(min=1)
         return chosen, (share * (share * PATHS).clamp(min=1e-9).log()).sum()
 
 
@@ -99,8 +100,9 @@ class Scmm(ErcModel):
         """Compute the logits and the losses by name."""
         mask, there, real = batch.mask, usable(batch), batch.real_turns()
         x = torch.stack([self.project[name](values) for name, values in masked_features(batch).items()])
-        c, balance = self.context_router(x, there, real, self._context(x, mask), self.temperature)
-        y, more = self.interaction_router(c, there, real, self._interaction(c, there), self.temperature)
+        counted = batch.labelled.flatten()[real]
+        c, balance = self.context_router(x, there, real, counted, self._context(x, mask), self.temperature)
+        y, more = self.interaction_router(c, there, real, counted, self._interaction(c, there), self.temperature)
         logits = self.classifier(self.dropout(y))
         losses = {"ce": cross_entropy(logits, batch.label, mask, class_weights), "balance": balance + more}
         return Output(logits, losses, y)

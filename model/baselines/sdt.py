@@ -128,5 +128,7 @@ class Sdt(ErcModel):
         for name, values in r.items():
             own = self.classifier[name](self.dropout(torch.relu(values)))
             losses["ce"] = losses["ce"] + cross_entropy(own, batch.label, present[name], class_weights)
-            losses["kl"] = losses["kl"] + divergence(logits, own, self.config.temperature, present[name])
+            losses["kl"] = losses["kl"] + divergence(
+                logits, own, self.config.temperature, present[name] & batch.labelled
+            )
         return Output(logits, losses, fused)

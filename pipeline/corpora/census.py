@@ -52,6 +52,7 @@ def _part(raw_corpus: RawCorpus, seconds: list[float], labels: tuple[str, ...], 
         },
         "speakers": len({raw_corpus.speakers[place] for place in places}),
         "labels": {label: counted[label] for label in labels},
+        **({"unlabelled": counted[""]} if any(not row.label for row in raw_corpus.rows) else {}),
         "with_audio": sum(bool(row.audio) for row in rows),
         "with_video": sum(bool(row.video) for row in rows),
         "seconds_of_audio": round(sum(seconds[place] for place in places), 1),
@@ -83,6 +84,8 @@ def as_table(found: dict) -> Iterator[str]:
     yield f"{'':<17}" + "".join(f"{name:>{len(name) + 3}}" for name in splits)
     for label in splits[ALL]["labels"]:
         yield f"{label:<17}" + "".join(f"{part['labels'][label]:>{len(name) + 3},}" for name, part in splits.items())
+    if "unlabelled" in splits[ALL]:
+        yield f"{'no label':<17}" + "".join(f"{part['unlabelled']:>{len(name) + 3},}" for name, part in splits.items())
 
 
 def clock(seconds: float) -> str:

@@ -70,11 +70,12 @@ def read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
         result.notes.append(f"{raw.name}: {known.TAUGHT}")
     unlabelled = sum(not label for label in labels)
     if unlabelled:
-        result.notes.append(f"{raw.name}: {unlabelled} turns have no label, and are left out")
+        what = "left out" if settings.context == "labelled" else "context only"
+        result.notes.append(f"{raw.name}: {unlabelled} turns have no label, and are {what}")
     numbers: dict[str, dict[str, int]] = {}
     turns: Counter[str] = Counter()
     for place, turn in enumerate(found.turns):
-        if not labels[place]:
+        if not labels[place] and settings.context == "labelled":
             continue
         speakers = numbers.setdefault(turn.dialogue, {})
         files: dict[str, Any] = {field: values[place] for field, values in sources.items()}

@@ -63,8 +63,11 @@ class Evaluation:
         return CODES.get(self.code)
 
 
-def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> RawCorpus:
+def read(raw: Path, modalities: Sequence[str], validation: str, seed: int, context: str = "labelled") -> RawCorpus:
     """Read the six-class utterances in the order of the transcription lines.
+
+    Args:
+        context: `labelled`, or `all` for the turns of other labels too, whose `label` is then empty.
 
     Raises:
         UserError: there is no transcription, or a dialogue has no evaluation.
@@ -81,7 +84,7 @@ def read(raw: Path, modalities: Sequence[str], validation: str, seed: int) -> Ra
         evaluations = file.parent.parent / "EmoEvaluation" / file.name
         if not evaluations.is_file():
             raise UserError(f"{evaluations}: no such file, but {file.name} has a transcription")
-        _dialogue(result, raw, file, read_evaluations(evaluations, raw, result.notes), modalities)
+        _dialogue(result, raw, file, read_evaluations(evaluations, raw, result.notes), modalities, context)
     _compare_with_release(result)
     result.rows = with_validation(result.rows, validation, seed)
     return result
@@ -107,7 +110,7 @@ def _compare_with_release(result: RawCorpus) -> None:
         return
     for session, (number, utterances) in KNOWN.items():
         found = sum(name[4] == str(session) for name in dialogues)
-        rows = sum(row.dialogue_id[4] == str(session) for row in result.rows)
+        rows = sum(row.dialogue_id[4] == str(session) and bool(row.label) for row in result.rows)
         if (found, rows) != (number, utterances):
             noted = [note.partition(": ")[0].partition(", line")[0] for note in result.notes]
             suspects = ", ".join(dict.fromkeys(file for file in noted if file.startswith(f"Session{session}/")))
@@ -137,7 +140,12 @@ def read_evaluations(file: Path, raw: Path, notes: list[str]) -> dict[str, Evalu
 
 
 def _dialogue(
-    result: RawCorpus, raw: Path, file: Path, evaluations: dict[str, Evaluation], modalities: Sequence[str]
+    result: RawCorpus,
+    raw: Path,
+    file: Path,
+    evaluations: dict[str, Evaluation],
+    modalities: Sequence[str],
+    context: str,
 ) -> None:
     """Add one dialogue to `result`."""
     name = DIALOGUE.fullmatch(file.stem)
@@ -164,7 +172,7 @@ def _dialogue(
         if evaluation is None:
             result.notes.append(f"{place}: {spoken['id']} has no evaluation, passed over")
             continue
-        if evaluation.label is None:
+        if evaluation.label is None and context == "labelled":
             continue
         sound = sentences / f"{spoken['id']}.wav"
         problems = []
@@ -182,7 +190,7 @@ def _dialogue(
                 speaker=ROLES["iemocap"].index(spoken["speaker"]),
                 split="test" if name["session"] == TEST_SESSION else "train",
                 text=" ".join(spoken["text"].split()),
-                label=evaluation.label,
+                label=evaluation.label or "",
                 audio=sound.relative_to(raw).as_posix() if "audio" in modalities and sound.is_file() else "",
                 video=film.relative_to(raw).as_posix() if "visual" in modalities and film else "",
                 start=float(spoken["start"]),

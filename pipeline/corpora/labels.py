@@ -30,7 +30,7 @@ def labels(reader: str, found: Iterable[str]) -> tuple[str, ...]:
 
     For the reader `features` it is the order of the corpus that has all the labels `found`, if there is one.
     """
-    there = set(found)
+    there = set(found) - {""}  # turns without a label, which are context
     if reader in LITERATURE:
         return LITERATURE[reader]
     if reader == "features":

@@ -23,7 +23,9 @@ def read(
     """
     match settings:
         case IemocapSettings():
-            return iemocap.read(raw, settings.modalities, settings.validation, settings.validation_seed)
+            return iemocap.read(
+                raw, settings.modalities, settings.validation, settings.validation_seed, settings.context
+            )
         case TableSettings():
             return table.read(raw, settings.modalities)
         case FeaturesSettings():

@@ -10,6 +10,8 @@ MODALITIES = ("text", "audio", "visual")
 
 Modality = Literal["text", "audio", "visual"]
 Modalities = Annotated[list[Modality], Field(min_length=1)]
+Context = Literal["labelled", "all"]
+"""Turns of a conversation: the labelled ones, as the paper; or all, of which those without a label are context only."""
 
 
 class CorpusSettings(Settings):
@@ -47,6 +49,7 @@ class IemocapSettings(CorpusSettings):
     validation: Literal["random20", "cosmic12", "session4"] = "random20"
     """Validation dialogues from Sessions 1 to 4: a random fifth (as in the paper), a fixed list, or Session 4."""
     validation_seed: Annotated[int, Field(ge=0)] = 0
+    context: Context = "labelled"
 
 
 class TableSettings(CorpusSettings):
@@ -64,6 +67,7 @@ class FeaturesSettings(CorpusSettings):
     validation: Literal["file", "random20", "cosmic12", "session4"] = "file"
     """Validation dialogues: the file's own (random20 where it has none), or as for the reader iemocap."""
     validation_seed: Annotated[int, Field(ge=0)] = 0
+    context: Context = "labelled"
     fold: Annotated[int, Field(ge=1, le=5)] = 5
     """Session of IEMOCAP that is test, for MERBench's protocol of five folds."""
     folders: dict[str, str] = Field(default_factory=dict)

@@ -46,7 +46,7 @@ def load(name: str, corpus: str | None) -> Predictions:
 
 
 def _parsed(text: str, name: str) -> Predictions:
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = [row for row in csv.DictReader(io.StringIO(text)) if row.get("label") != ""]  # "" is context, not scored
     if not rows or not {"utterance_id", "seed", "label", "prediction"} <= set(rows[0]):
         raise UserError(f"{name}: its predictions.csv is not one that `evaluate` writes")
     by_seed: dict[int, list[str]] = {}

@@ -46,13 +46,28 @@ def said_of_test(model: ErcModel, predictions: np.ndarray, seed: int, corpus: Co
     return Seed(seed, logits.double().softmax(1).numpy(), representations.numpy(), predictions)
 
 
+def labelled(seeds: list[Seed], rows: list[Utterance]) -> tuple[list[Seed], list[Utterance]]:
+    """Leave out the utterances without a label: they are context, and enter no score."""
+    places = [place for place, row in enumerate(rows) if row.label]
+    if len(places) == len(rows):
+        return seeds, rows
+    kept = [
+        Seed(one.seed, one.probabilities[places], one.representations[places], one.predictions[:, places])
+        for one in seeds
+    ]
+    return kept, [rows[place] for place in places]
+
+
 def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:
     """Compute the scores on test in percent; see the docstring of pipeline/evaluate.py.
 
     Args:
         rows: test utterances, in the order of the seeds' predictions.
         train: labels of the training split, for the majority-class baseline.
+
+    Utterances without a label are left out.
     """
+    seeds, rows = labelled(seeds, rows)
     label = np.array([names.index(row.label) for row in rows])
     predictions = [seed.probabilities.argmax(1) for seed in seeds]
     counts = [confusion(label, predicted, len(names)) for predicted in predictions]
@@ -72,7 +87,7 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     found["f1"] = {name: _rounded(value) for name, value in zip(names, np.mean(f1, axis=0), strict=True)}
     found["f1_std"] = {name: _rounded(_deviation(values)) for name, values in zip(names, np.transpose(f1), strict=True)}
     found["calibration_error"] = _rounded(np.mean([calibration_error(label, seed.probabilities) for seed in seeds]))
-    constant = np.full_like(label, names.index(Counter(train).most_common(1)[0][0]))
+    constant = np.full_like(label, names.index(Counter(filter(None, train)).most_common(1)[0][0]))
     always = confusion(label, constant, len(names))
     found["majority"] = {"accuracy": _rounded(accuracy(always)), "weighted_f1": _rounded(weighted_f1(always))}
     found["seeds"], found["utterances"] = len(seeds), len(label)
@@ -94,7 +109,7 @@ def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...
         return {}
     counts = {}
     for split in ("validation", "test"):
-        part = [row for row in rows if row.split == split]
+        part = [row for row in rows if row.split == split and row.label]
         predicted = np.array([np.argmax([float(shares[row.utterance_id][name]) for name in names]) for row in part])
         counts[split] = confusion(np.array([names.index(row.label) for row in part]), predicted, len(names))
     found = {
@@ -106,7 +121,9 @@ def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...
 
 
 def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names: tuple[str, ...]) -> dict:
-    """Weighted F1 (mean over the seeds) and number of utterances of each group, sorted by name."""
+    """Weighted F1 (mean over the seeds) and number of labelled utterances of each group, sorted by name."""
+    groups = [group for group, row in zip(groups, rows, strict=True) if row.label]
+    seeds, rows = labelled(seeds, rows)
     label, member = np.array([names.index(row.label) for row in rows]), np.array(groups)
     found = {}
     for group in sorted(set(groups)):

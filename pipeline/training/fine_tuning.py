@@ -82,7 +82,7 @@ def training_data(
     from extractors.training.text_training import Labelled
 
     others = [row for row in train if folds.get(row.dialogue_id) != number]
-    spoken = ([row for row in part if row.text.strip()] for part in (others, validation))
+    spoken = ([row for row in part if row.text.strip() and row.label] for part in (others, validation))
     data, chosen_on = (
         Labelled([row.text for row in part], [order.index(row.label) for row in part]) for part in spoken
     )

@@ -8,7 +8,7 @@ from extractors.features import read_features
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.log import log
-from model.batching import Corpus
+from model.batching import NO_LABEL, Corpus
 from model.scaling import Scaler
 from pipeline.corpora.index_file import SPLITS, dialogues
 from pipeline.params import MODALITIES
@@ -48,5 +48,5 @@ def load_corpus(
     parts: dict[str, list[torch.Tensor]] = {split: [] for split in SPLITS}
     for positions in dialogues(rows):
         parts[rows[positions[0]].split].append(torch.tensor(positions))
-    label = torch.tensor([order.index(row.label) for row in rows])
+    label = torch.tensor([order.index(row.label) if row.label else NO_LABEL for row in rows])
     return Corpus(features, present, torch.tensor([row.speaker for row in rows]), label, parts), scalers

@@ -10,7 +10,7 @@ from torch import nn
 
 from foundation.torch_setup import prepare_torch
 from model import training
-from model.batching import Corpus
+from model.batching import NO_LABEL, Corpus
 from model.cmath import Cmath, CmathConfig
 from model.interface import ErcModel
 from model.settings import TrainingSettings
@@ -141,3 +141,20 @@ def test_a_training_that_leaves_the_finite_numbers_at_once_says_so(corpus: Corpu
     said = r"^seed 0: the loss is not finite in the first epoch: \{.*'loss': .*\}; lower train's learning_rate$"
     with pytest.raises(training.DivergenceError, match=said):
         run(corpus, tmp_path / "c", SETTINGS.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_the_epoch_is_chosen_on_the_labelled_turns_of_validation(tmp_path: Path) -> None:
+    whole = random_corpus([3, 5, 4], missing=0.0)
+    where = positions(whole, "validation")
+    label = whole.label.clone()
+    label[where[[0, 4, 5]]] = NO_LABEL
+    label[whole.dialogues["train"][0][:2]] = NO_LABEL
+    some = replace(whole, label=label)
+    done = run(some, tmp_path / "checkpoint.pt", SETTINGS.model_copy(update={"epochs": 2}))
+    kept = model()
+    kept.load_state_dict(done.weights)
+    predicted = predict(kept, some, "validation", CPU)[0].argmax(1)
+    labelled = [place for place in range(12) if place not in (0, 4, 5)]
+    score = done.history[done.best_epoch - 1]["validation_weighted_f1"]
+    assert score == pytest.approx(weighted_f1(whole.label[where][labelled], predicted[labelled]))
+    assert done.test_predictions.shape == (len(done.history), 12)

@@ -89,6 +89,23 @@ def test_metrics_are_those_reckoned_by_hand(seeds: list[Seed]) -> None:
     assert (found["seeds"], found["utterances"]) == (3, 6)
 
 
+def test_utterances_without_a_label_enter_no_score(seeds: list[Seed]) -> None:
+    """Two unlabelled turns, one in the middle and one at the end, predicted like the others."""
+
+    def widened(values: np.ndarray, axis: int) -> np.ndarray:
+        more = np.insert(values, 2, values.take(0, axis), axis)
+        return np.concatenate([more, values.take([0], axis)], axis)
+
+    wider = [
+        Seed(one.seed, widened(one.probabilities, 0), widened(one.representations, 0), widened(one.predictions, 1))
+        for one in seeds
+    ]
+    rows = [*TESTED[:2], row(90, ""), *TESTED[2:], row(91, "")]
+    assert metrics(wider, rows, [*"CBBD", "", "", ""], NAMES) == metrics(seeds, TESTED, list("CBBD"), NAMES)
+    groups = ["x", "y", "x", "y", "x", "y", "x", "z"]
+    assert by_group(groups, rows, wider, NAMES) == by_group(["x", "y", "y", "x", "y", "x"], TESTED, seeds, NAMES)
+
+
 def test_the_bounds_are_those_of_all_possible_draws_of_the_utterances(seeds: list[Seed]) -> None:
     found = metrics(seeds, TESTED, list("B"), NAMES)
     outcomes = [

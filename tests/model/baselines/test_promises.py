@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batching import collate
+from model.batching import NO_LABEL, collate
 from model.registry import MODELS
 from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
 from tests.model.networks import BASELINES, network
@@ -47,6 +47,34 @@ def test_padding_reaches_no_logit_and_no_loss(name: str, lengths: list[int], tur
     assert tight.losses.keys() == model.loss_weights.keys()
     for term, value in tight.losses.items():
         torch.testing.assert_close(loose.losses[term], value, **CLOSE)
+
+
+@every_model
+def test_an_unlabelled_turn_is_context_and_enters_no_loss(name: str) -> None:
+    """A dialogue without labels changes no term; of a labelled dialogue's turns, the unlabelled have no gradient."""
+    corpus, model = random_corpus([3, 5, 4], missing=0.2), network(name).eval()
+    first, second, third = corpus.dialogues["train"]
+    label = corpus.label.clone()
+    label[first] = NO_LABEL
+    label[second[[1, 3]]] = NO_LABEL
+    some = replace(corpus, label=label)
+    weights = torch.tensor([0.5, 2.0, 1.0, 1.5])
+    with_it, without = (model(collate(some, group), weights) for group in ([first, second, third], [second, third]))
+    for term, value in without.losses.items():
+        torch.testing.assert_close(with_it.losses[term], value, **CLOSE)
+        assert torch.isfinite(value)
+    output = model(collate(some, [second]), weights)
+    output.logits.retain_grad()
+    torch.stack(list(output.losses.values())).sum().backward()
+    assert output.logits.grad is not None
+    touched = output.logits.grad[0].abs().sum(1) > 0
+    assert touched.tolist() == [True, False, True, False, True]
+    context = collate(some, [second])
+    context.features["text"][0, 1] += 5.0
+    context.present["text"][0, 1] = True
+    assert not torch.allclose(model(context).logits[0, 2:], output.logits[0, 2:], atol=1e-6)  # it is context
+    nothing = model(collate(some, [first]), weights)
+    assert all(torch.isfinite(value) for value in nothing.losses.values())
 
 
 @every_baseline

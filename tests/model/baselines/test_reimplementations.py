@@ -26,19 +26,20 @@ def test_the_models_say_whether_they_are_a_reimplementation() -> None:
 def test_a_router_takes_each_utterances_likeliest_path_in_evaluation() -> None:
     torch.manual_seed(0)
     router = Router(6, 0.0).eval()
-    values = 5 * torch.randn(2, 1, 60, 6)
+    values, real, counted = 5 * torch.randn(2, 1, 60, 6), torch.arange(60), torch.ones(60, dtype=torch.bool)
     there = torch.ones(2, 1, 60, dtype=torch.bool)
     paths = [torch.full((1, 60, 6), float(k)) for k in range(3)]
-    chosen, _ = router(values, there, torch.arange(60), paths, 1.0)
+    chosen, _ = router(values, there, real, counted, paths, 1.0)
     expected = router.score(values.mean(0)).argmax(-1).float()
     assert torch.equal(chosen[..., 0], expected)
     assert len(expected.unique()) > 1
 
 
 def test_the_balance_is_zero_only_where_all_paths_are_equally_likely() -> None:
-    router = Router(6, 0.0)
+    router, counted = Router(6, 0.0), torch.ones(4, dtype=torch.bool)
     paths = [torch.zeros(1, 4, 6)] * 3
-    arguments = (torch.randn(2, 1, 4, 6), torch.ones(2, 1, 4, dtype=torch.bool), torch.arange(4), paths, 1.0)
+    there = torch.ones(2, 1, 4, dtype=torch.bool)
+    arguments = (torch.randn(2, 1, 4, 6), there, torch.arange(4), counted, paths, 1.0)
     with torch.no_grad():
         router.score[-1].weight.zero_()
         router.score[-1].bias.zero_()

@@ -161,6 +161,20 @@ def test_json_files_of_dag_erc_and_multidag_are_read_without_their_unlabelled_tu
         assert made.values[:2, 0].tolist() == [number(modality, "Ses01F_impro01", place) for place in (0, 2)]
 
 
+def test_unlabelled_turns_of_dag_erc_are_context_where_all_turns_are_asked_for(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "raw")
+    rows = indexed(raw, context="all")
+    assert [(row.utterance_id, row.turn, row.label) for row in rows[:3]] == [
+        ("train_0_0", 0, "happy"), ("train_0_1", 1, ""), ("train_0_2", 2, "frustrated")
+    ]  # fmt: skip
+    assert len(rows) == 15
+    assert corpus_json()["splits"]["all"]["unlabelled"] == 5
+    made = features_of(raw, "text", context="all")
+    assert made.values[:3, 0].tolist() == [number("text", "Ses01F_impro01", place) for place in range(3)]
+
+
 @pytest.mark.parametrize("meld", [False, True])
 def test_merbench_has_its_own_codes_folds_and_folders(
     indexed: Callable[..., list[Utterance]], tmp_path: Path, meld: bool

@@ -1,5 +1,6 @@
 """IEMOCAP's reader against the irregularities of the release, each a test."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.corpora.iemocap import (
 from pipeline.corpora.labels import IEMOCAP
 
 ALL = ["text", "audio", "visual"]
+ANNOTATIONS = Path(__file__).parents[4] / "shared" / "data" / "iemocap_annotations"
 
 
 def block(utterance: str, code: str, *lines: str) -> str:
@@ -411,3 +413,45 @@ def test_what_is_no_release_is_named(tmp_path: Path) -> None:
     (tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt").unlink()
     with pytest.raises(UserError, match=r"EmoEvaluation/Ses01F_impro01\.txt: no such file"):
         rows_of(tmp_path)
+
+
+def test_unlabelled_turns_are_context_where_all_turns_are_asked_for(tmp_path: Path) -> None:
+    name = "Ses01F_impro01"
+    spoken = [f"{name}_F000", f"{name}_M000", f"{name}_F001", f"{name}_M001"]
+    codes = ("neu", "xxx", "sur", "ang")
+    add(tmp_path, name, spoken, [block(one, code) for one, code in zip(spoken, codes, strict=True)], media=False)
+    labelled = read(tmp_path, ["text"], "random20", 0).rows
+    assert [(row.utterance_id, row.turn, row.label) for row in labelled] == [
+        (spoken[0], 0, "neutral"), (spoken[3], 1, "angry")
+    ]  # fmt: skip
+    every = read(tmp_path, ["text"], "random20", 0, "all")
+    assert [(row.utterance_id, row.turn, row.label) for row in every.rows] == [
+        (spoken[0], 0, "neutral"), (spoken[1], 1, ""), (spoken[2], 2, ""), (spoken[3], 3, "angry")
+    ]  # fmt: skip
+    part = census(every, [0.0] * 4, IEMOCAP)["splits"]["train"]
+    assert (part["utterances"], part["unlabelled"], sum(part["labels"].values())) == (4, 2, 2)
+    assert "unlabelled" not in census(read(tmp_path, ["text"], "random20", 0), [0.0] * 2, IEMOCAP)["splits"]["train"]
+
+
+@pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="the development data are not beside the project")
+def test_iemocap_has_10039_turns_of_which_7433_are_labelled(tmp_path: Path) -> None:
+    said = json.loads((ANNOTATIONS / "iemocap_utterances.json").read_text())
+    votes = json.loads((ANNOTATIONS / "iemocap_votes.json").read_text())
+    for name, turns in json.loads((ANNOTATIONS / "iemocap_order.json").read_text()).items():
+        spoken = [f"{one} [{said[one]['start']}-{said[one]['end']}]: {said[one]['text']}" for one in turns]
+        blocks = [
+            block(one, said[one]["label"],
+                  *(f"{who}:\t{'; '.join(chosen)};\t()" for who, chosen in votes.get(one, {}).items()))
+            for one in turns
+        ]  # fmt: skip
+        add(tmp_path, name, spoken, blocks, media=False)
+    labels = json.loads((ANNOTATIONS / "iemocap_cosmic_labels.json").read_text())
+    every = read(tmp_path, ["text"], "random20", 0, "all")
+    assert len(every.rows) == 10_039
+    assert every.differences == []
+    assert {row.utterance_id for row in every.rows if row.label} == set(labels)
+    labelled = read(tmp_path, ["text"], "random20", 0).rows
+    assert [row.utterance_id for row in labelled] == [row.utterance_id for row in every.rows if row.label]
+    assert [row.split for row in labelled] == [row.split for row in every.rows if row.label]
+    counts = census(every, [0.0] * 10_039, IEMOCAP)["splits"]
+    assert [counts[split]["unlabelled"] for split in ("train+validation", "test", "all")] == [2_059, 547, 2_606]
