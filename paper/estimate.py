@@ -6,7 +6,8 @@ The estimate uses the current params.yaml and paper/params.yaml, for each corpus
 The corpus files are not needed: random dialogues have the number and the mean length that the paper's Table 1 prints.
 The time of a step is the larger of two values: the time of its floating-point operations (matrix products, forward and
 backward) at a fraction of the GPU's peak, and the time of its GPU calls, which dominates for small models. Every
-training is assumed to use all its epochs. Extraction and fine-tuning of encoders are not included; see docs/paper.md.
+training is assumed to use all its epochs, and the batch with which its model's search begins. Extraction and
+fine-tuning of encoders are not included; see docs/paper.md.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from model.batching import NOBODY, Batch
 from model.registry import make_model
 from paper.params import NO_CORPUS, Report, changed, load_report
 from paper.published import published_statistics
-from paper.search import at_point, grid
+from paper.search import at_point, search_jobs, walk_of
 from paper.studies import STUDIES, settings
 from paper.words import duration
 from pipeline.params import MODALITIES, Params, ParamsError, load_params
@@ -115,14 +116,15 @@ def lines(corpus: str, params: Params, report: Report, rate: float, call: float)
     if printed is None:
         yield f"{corpus}: the paper does not have it: nothing to go by"
         return
-    point = grid(report)[0]
-    steps = printed[0] * (1 - HELD_OUT[corpus]) / params.train[corpus].batch
     total_seconds, total_bytes, whole = 0.0, 0.0, 0.0
     for name in report.models:
-        at = at_point(params, corpus, name, report, point)
+        walk = walk_of(params, corpus, name, report)
+        at = at_point(params, corpus, name, report, walk.start)
         epochs = at.train[corpus].epochs
+        steps = printed[0] * (1 - HELD_OUT[corpus]) / at.train[corpus].batch
         step = counted(corpus, at)
-        searched = len(grid(report)) * len(report.search.seeds) * min(epochs, report.search.epochs)
+        tried = [job.params.train[corpus].epochs for job in search_jobs(params, corpus, name, report, walk.start)]
+        searched = walk.most * sum(tried)
         one = steps * step.seconds(rate, call)
         seconds, kept = one * (searched + len(report.seeds) * epochs), 4 * step.parameters * len(report.seeds)
         yield (f"{corpus}, {name}: {step.parameters / 1e6:.1f} M parameters, {step.operations / 1e9:.0f} GFLOP and "
@@ -131,7 +133,7 @@ def lines(corpus: str, params: Params, report: Report, rate: float, call: float)
         total_seconds, total_bytes = total_seconds + seconds, total_bytes + kept
         if name == "cmath":
             whole = one * epochs
-    base = at_point(params, corpus, "cmath", report, point)
+    base = at_point(params, corpus, "cmath", report, walk_of(params, corpus, "cmath", report).start)
     number, kept = 0, 0
     for study in STUDIES:
         seeds = len(report.studies.gamma_seeds if study == "gammas" else report.seeds)

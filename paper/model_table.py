@@ -16,7 +16,8 @@ RUNS = Path("paper/runs")
 REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params.yaml names the corpus"
 """Remedy in messages about a missing result."""
 LEGEND = (
-    "Epoch, learning rate and dropout of each model are chosen on validation, by the same search for all. *oracle*: "
+    "Epoch, learning rate, dropout and batch of each model are chosen on validation, by the same search for all, with "
+    "the same number of points. *oracle*: "
     "weighted F1, had the epoch been chosen on test. *reimplementation*: made from a publication without public code. "
     "*majority*: the majority-class baseline, always the most frequent class of train."
 )
@@ -72,7 +73,7 @@ def write_csv(one: Comparison, file: Path) -> None:
     """Write the comparison; scores are in percent, and a missing value is empty."""
     scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1",
               "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
-    form = ["learning_rate", "dropout", "parameters", "seconds"]
+    form = ["learning_rate", "dropout", "batch", "weight_decay", "edge", "parameters", "seconds"]
     tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
     columns = ["corpus", "model", "source", "reimplementation", "seeds", *scores, "validation_weighted_f1", *form]
     columns += [f"cmath_{name}" for name in tests] + [
@@ -85,6 +86,7 @@ def write_csv(one: Comparison, file: Path) -> None:
             writer.writerow({
                 "corpus": one.corpus, "model": model, "source": "here", **run,
                 "reimplementation": "reimplementation" if run["reimplementation"] else "",
+                "edge": " ".join(run["edge"]),
                 "validation_weighted_f1": run["validation"]["weighted_f1"],
                 **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
                 **_by_class(run, "f1"), **_by_class(run, "f1_std"),
@@ -145,8 +147,17 @@ def counts(run: dict) -> str:
 
 def markdown(one: Comparison) -> list[str]:
     """Format the table and the sentences about it as Markdown."""
-    said = f"{counts(next(iter(one.runs.values())))} {LEGEND}"
+    said = f"{counts(next(iter(one.runs.values())))} {legend(one)}"
     return [f"# {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), ""]
+
+
+def legend(one: Comparison) -> str:
+    """What the columns mean, and whose chosen point lies at the edge of what its search tried."""
+    found = [f"{NAMES[model]} ({', '.join(run['edge'])})" for model, run in one.runs.items() if run["edge"]]
+    if not found:
+        return LEGEND
+    return (f"{LEGEND} At the edge of what the search tried lies the chosen point of {', '.join(found)}: with more "
+            "`report.search.points`, for all models, the search goes on there.")  # fmt: skip
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -21,25 +21,42 @@ NO_CORPUS = (
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
-class Search(Settings):
-    """Grid for choosing every model's learning rate and dropout on validation."""
+class Start(Settings):
+    """Training settings of a model that its authors published for a corpus, or ours if they published none."""
 
+    learning_rate: Positive
+    batch: Count
+    weight_decay: NotNegative
+
+
+class Search(Settings):
+    """Search for every model's learning rate, dropout and batch on validation; paper/search.py says how it goes."""
+
+    points: Count
+    """Number of points that are tried, the same for every model."""
     learning_rate: Annotated[list[Positive], Field(min_length=1)]
+    """Values that may be tried; the first and the last bound the search."""
     dropout: Annotated[list[Dropout], Field(min_length=1)]
-    """Values of the network's dropout; every pair with a learning rate is tried."""
+    batch: Annotated[list[Count], Field(min_length=1)]
+    start: dict[ModelName, Start]
+    """Where the search of a model begins; its weight decay is not searched. A model that is not named begins at
+    learning rate and batch of train.D, and has its weight decay."""
     seeds: Seeds
     epochs: Count
-    """Largest number of epochs; the search never uses more epochs than the reported trainings."""
+    """Largest number of epochs, from the first that sees all of train; never more than of the reported trainings."""
 
     @model_validator(mode="after")
     def _check(self) -> "Search":
-        for key in ("learning_rate", "dropout", "seeds"):
+        for key in ("learning_rate", "dropout", "batch", "seeds"):
             refuse_repetition(self, key)
         return self
 
+    def start_of(self, model: str) -> Start | None:
+        return {str(name): start for name, start in self.start.items()}.get(model)
+
 
 class Studies(Settings):
-    """Studies of CMATH, with the learning rate and dropout that its search chose."""
+    """Studies of CMATH, at the point that its search chose."""
 
     ablations: list[Literal["mr", "cma_t", "lld", "hld", "hd"]]
     modalities: list[Modalities]
@@ -72,7 +89,7 @@ class Report(Settings):
     models: Annotated[list[ModelName], Field(min_length=1)]
     seeds: Seeds
     epochs: Count
-    """Largest number of epochs of a training; train.D.epochs is a limit too."""
+    """Largest number of epochs of a training, from the first that sees all of train; train.D.epochs is a limit too."""
     search: Search
     studies: Studies
     robustness: Robustness

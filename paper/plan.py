@@ -4,14 +4,14 @@ python -m paper.plan
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from foundation.errors import UserError
 from paper.features import other_text
 from paper.params import NO_CORPUS, Report, load_report
-from paper.search import Job, Point, chosen, grid, reported_jobs, search_jobs
+from paper.search import Job, Point, Scores, chosen, reported_jobs, search_jobs, walk_of
 from paper.studies import STUDIES
 from paper.study_jobs import jobs as study_jobs
 from paper.trainings import Trainings
@@ -34,11 +34,19 @@ class Plan:
 
 
 def plan(trainings: Trainings, params: Params, model: str, report: Report) -> Plan:
-    """Plan for the row of `model` in the comparison."""
+    """Plan for the row of `model` in the comparison.
+
+    Which points the search will try depends on scores that are not there yet; their trainings are counted.
+    """
     corpus = trainings.name
-    jobs = [job for point in grid(report) for job in search_jobs(params, corpus, model, report, point)]
-    point = point_of(trainings, params, model, report)
-    return planned(trainings, model, [*jobs, *reported_jobs(params, corpus, model, report, point)])
+    walk, tried = walk_of(params, corpus, model, report), finished(trainings, params, model, report)
+    point, following = chosen(tried) or walk.start, walk.next_point(tried)
+    points = [*tried, following] if following else list(tried)
+    jobs = [job for one in points for job in search_jobs(params, corpus, model, report, one)]
+    known = planned(trainings, model, [*jobs, *reported_jobs(params, corpus, model, report, point)])
+    unknown = (walk.most - len(points)) * len(report.search.seeds)
+    epochs = search_jobs(params, corpus, model, report, point)[0].params.train[corpus].epochs
+    return replace(known, left=known.left + unknown, epochs_left=known.epochs_left + unknown * epochs)
 
 
 def plan_of_study(trainings: Trainings, params: Params, report: Report, study: str) -> Plan:
@@ -48,9 +56,20 @@ def plan_of_study(trainings: Trainings, params: Params, report: Report, study: s
 
 
 def point_of(trainings: Trainings, params: Params, model: str, report: Report) -> Point:
-    """Best point of the finished searches; at first any point, because the number of trainings is the same."""
-    jobs = {point: search_jobs(params, trainings.name, model, report, point) for point in grid(report)}
-    return chosen({point: mean_score(found_of(trainings, part)) for point, part in jobs.items()}) or grid(report)[0]
+    """Best point of the search so far; at first where it begins, because the number of trainings is the same."""
+    tried = finished(trainings, params, model, report)
+    return chosen(tried) or walk_of(params, trainings.name, model, report).start
+
+
+def finished(trainings: Trainings, params: Params, model: str, report: Report) -> Scores:
+    """Points of the search whose trainings are finished, as far as the search has come."""
+    walk, tried = walk_of(params, trainings.name, model, report), Scores()
+    while point := walk.next_point(tried):
+        found = found_of(trainings, search_jobs(params, trainings.name, model, report, point))
+        if None in found:
+            break
+        tried[point] = mean_score(found)
+    return tried
 
 
 def planned(trainings: Trainings, name: str, jobs: list[Job]) -> Plan:

@@ -28,7 +28,7 @@ from paper.names import NAMES
 from paper.params import Report, load_report
 from paper.plan import planned
 from paper.rows import trained
-from paper.search import Job, Point, reported_jobs
+from paper.search import Job, point_in, reported_jobs
 from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.scoring.metrics import said_of_test
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
 def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job]:
     """Reported trainings of a model, at the point that its search chose."""
     found = json.loads((Path("paper/runs") / corpus / model / "metrics.json").read_text("utf-8"))
-    return reported_jobs(params, corpus, model, report, Point(found["learning_rate"], found["dropout"]))
+    return reported_jobs(params, corpus, model, report, point_in(found))
 
 
 def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:

@@ -1,8 +1,8 @@
 """A row of a table: the trainings of one model in one setting, one per seed, and their results on test.
 
 Its folder has history.csv, predictions.csv and metrics.json as the main pipeline writes them. metrics.json also has the
-chosen learning rate and dropout, the number of parameters, and `seconds`, the mean time of a training, which is the
-only value that differs between machines.
+chosen learning rate, dropout and batch, the weight decay, the number of parameters, and `seconds`, the mean time of a
+training, which is the only value that differs between machines.
 """
 
 import csv
@@ -18,7 +18,7 @@ from model.registry import MODELS
 from model.training import positions
 from paper.features import FOLDER
 from paper.plan import Plan, in_words
-from paper.search import Job, Point
+from paper.search import Job, dropout_of
 from paper.trainings import Trainings
 from pipeline.scoring.metrics import Seed, metrics, said_of_test, text_encoder_scores, validation_scores
 from pipeline.scoring.tables import write_predictions
@@ -36,8 +36,13 @@ def trained(trainings: Trainings, job: Job, name: str, left: Callable[[], Plan])
     return done
 
 
-def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point: Point, folder: Path) -> dict:
+def write_row(
+    trainings: Trainings, jobs: list[Job], fits: list[Trained], folder: Path, edge: list[str] | None = None
+) -> dict:
     """Evaluate the models of `jobs` on test (for the first time), write the row's folder and return its scores.
+
+    Args:
+        edge: settings in which the point that the search chose lies at the edge of what was tried.
 
     Raises:
         UserError: a training failed.
@@ -46,6 +51,7 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
     if any(fit.score is None for fit in fits):
         raise UserError(f"{params.model.name} on {trainings.name}: at the chosen point the loss of a seed is not "
                         "finite; lower report.search.learning_rate in paper/params.yaml")  # fmt: skip
+    train, model = params.train[trainings.name], params.model.name
     folder.mkdir(parents=True, exist_ok=True)
     write_history([row for fit in fits for row in fit.history], folder / "history.csv")
     corpus = trainings.corpus(params)
@@ -56,11 +62,14 @@ def write_row(trainings: Trainings, jobs: list[Job], fits: list[Trained], point:
     times = [fit.seconds * len(fit.history) for fit in fits if fit.seconds is not None]
     scores |= {
         "validation": validation_scores(folder / "history.csv"),
-        "learning_rate": point.learning_rate,
-        "dropout": point.dropout,
+        "learning_rate": train.learning_rate,
+        "dropout": dropout_of(params, model),
+        "batch": train.batch,
+        "weight_decay": train.weight_decay,
+        "edge": edge or [],
         "parameters": fits[0].parameters,
         "seconds": round(float(np.mean(times)), 1) if times else None,
-        "reimplementation": MODELS[params.model.name][0].reimplementation,
+        "reimplementation": MODELS[model][0].reimplementation,
     }
     (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, trainings.labels, folder / "predictions.csv")

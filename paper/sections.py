@@ -140,7 +140,7 @@ def compared(one: Comparison, figures: Path) -> Section:
     return Section(
         "Tables 2 and 3: comparison",
         "CMATH is better than every baseline.",
-        [model_table.verdict(one), oracle, f"{counts(some)} {model_table.LEGEND}"],
+        [model_table.verdict(one), oracle, f"{counts(some)} {model_table.legend(one)}"],
         head,
         rows,
         [name],

@@ -1,9 +1,13 @@
 """Write a named set of report settings into params.yaml and paper/params.yaml.
 
     python -m paper.settings demo                                   a small first look at the synthetic corpus
-    python -m paper.settings meld --raw /corpora/MELD.Raw           the paper's settings for a whole corpus
+    python -m paper.settings meld --raw /corpora/MELD.Raw           the published settings for a whole corpus
     python -m paper.settings iemocap --raw /corpora/IEMOCAP_full_release
+    python -m paper.settings printed                                CMATH as the paper prints it, for any corpus
     python -m paper.settings off                                    no report, as after a clone
+
+The sets are in paper/sets. Those of a whole corpus have the paper's settings, and of each baseline what its authors
+published for that corpus; for which models nothing is published, the command prints.
 
 `git diff` shows the changes, `git restore params.yaml paper/params.yaml` reverts them.
 """
@@ -39,32 +43,54 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
     MAIN.write_text(main_text, "utf-8")
     FILE.write_text(report_text, "utf-8")
+    if unpublished := values.get("unpublished", {}):
+        print(f"Not published for {args.name}, by the authors of:")
+    for model, instead in unpublished.items():
+        print(f"  {model}: {instead}")
+    print(_next(args.name, values))
+
+
+def _next(name: str, values: dict) -> str:
+    if name == "printed":
+        return (f"{MAIN} has CMATH as the paper prints it, in which it collapses to one class (docs/distillation.md); "
+                "go on with: dvc repro")  # fmt: skip
     if values["report"]["report.corpora"]:
-        print(f"{MAIN} and {FILE} have the settings for {args.name}; go on with: dvc repro paper/dvc.yaml")
-    else:
-        print(f"{FILE} names no corpus: paper/dvc.yaml has no stages; dvc checkout takes their results away, and "
-              "brings them back when the corpus is chosen again")  # fmt: skip
+        return f"{MAIN} and {FILE} have the settings for {name}; go on with: dvc repro paper/dvc.yaml"
+    return (f"{FILE} names no corpus: paper/dvc.yaml has no stages; dvc checkout takes their results away, and "
+            "brings them back when the corpus is chosen again")  # fmt: skip
 
 
 def with_values(file: Path, values: dict[str, object], schema: type[Params] | type[PaperParams]) -> str:
     """Text of `file` with other values for some keys, in the form in which DVC writes it; comments are kept.
 
+    Args:
+        values: values by key, as `train.meld.gamma1`; in the place of a section, `*` stands for all that are there.
+
     Raises:
-        ParamsError: the file cannot be read, or a value is not allowed.
+        ParamsError: the file cannot be read, it lacks a key, or a value is not allowed.
     """
     read_yaml(file)
     text = file.read_text("utf-8")
     content = loads_yaml(text, typ="rt")
     for key, value in values.items():
         *path, last = key.split(".")
-        section = content
-        for name in path:
-            section = section[name]
-        if section[last] != value:
-            section[last] = value
-            text = dumps_yaml(content)
+        for section in _sections(content, path):
+            if not isinstance(section, dict) or last not in section:
+                raise ParamsError(f"{file}: {key} is missing")
+            if section[last] != value:
+                section[last] = value
+                text = dumps_yaml(content)
     checked(loads_yaml(text), schema, file)
     return text
+
+
+def _sections(content: object, path: list[str]) -> list[object]:
+    """The sections at `path` inside `content`; one that is missing is None."""
+    found = [content]
+    for name in path:
+        maps = [part if isinstance(part, dict) else {} for part in found]
+        found = [one for part in maps for one in (part.values() if name == "*" else [part.get(name)])]
+    return found
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """study@D-S and text_study@D of paper/dvc.yaml: one study of CMATH on one corpus.
 
 The studies are `ablations` (Table 4), `modalities` (Table 5), `widths` (Figure 4), `gammas` (Figure 6), and `text` (the
-text encoder as published and fine-tuned). Each setting is trained with the learning rate and the dropout that CMATH's
-search chose. A setting that the comparison has trained is not trained again.
+text encoder as published and fine-tuned). Each setting is trained at the point that CMATH's search chose. A setting
+that the comparison has trained is not trained again.
 
 Writes paper/studies/D/S/<setting>/: history.csv, predictions.csv and metrics.json. `text` also writes encoder/, the
 results of the fine-tuned encoder alone.
@@ -18,7 +18,7 @@ from foundation.torch_setup import prepare_torch
 from paper.params import load_report
 from paper.plan import in_words, planned
 from paper.rows import trained, write_encoder_row, write_row
-from paper.search import Point
+from paper.search import point_in
 from paper.studies import STUDIES
 from paper.study_jobs import jobs
 from paper.trainings import Trainings
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     prepare_torch(threads=1)
     trainings = Trainings(args.corpus, params)
     found = json.loads((Path("paper/runs") / args.corpus / "cmath" / "metrics.json").read_text("utf-8"))
-    point = Point(found["learning_rate"], found["dropout"])
+    point = point_in(found)
     settings = jobs(trainings, params, report, study, point)
     left = partial(planned, trainings, study, [job for part in settings.values() for job in part])
     log.info("%s on %s: %s", study, args.corpus, in_words([left()]))
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         write_encoder_row(trainings, folder / "encoder")
     for name, part in settings.items():
         fits = [trained(trainings, job, f"{study}, {name}", left) for job in part]
-        scores = write_row(trainings, part, fits, point, folder / name)
+        scores = write_row(trainings, part, fits, folder / name)
         log.info("%s, %s on %s: weighted F1 %.2f ± %.2f", study, name, args.corpus, scores["weighted_f1"],
                  scores["weighted_f1_std"])  # fmt: skip
 

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from paper import model_table
-from paper.model_table import Comparison, counts, read, table, verdict, write_csv, write_search
+from paper.model_table import (
+    LEGEND,
+    Comparison,
+    counts,
+    legend,
+    markdown,
+    read,
+    table,
+    verdict,
+    write_csv,
+    write_search,
+)
 from tests.paper.small import PROJECT
 from tests.paper.test_significance import write_run
 
@@ -29,7 +40,8 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
             "f1": {"b": 80.0 + number, "a": 40.0 + number}, "f1_std": {"b": 5.0, "a": 6.0}, "seeds": 2,
             "utterances": 8, "majority": {"accuracy": 30.0, "weighted_f1": 20.0},
             "validation": {"weighted_f1": 90.0 + number, "weighted_f1_std": 7.0}, "learning_rate": 0.001,
-            "dropout": 0.2, "parameters": 1_250_000, "seconds": None if number else 60.0,
+            "dropout": 0.2, "batch": 16, "weight_decay": 0.0001, "edge": ["batch", "dropout"] if number == 1 else [],
+            "parameters": 1_250_000, "seconds": None if number else 60.0,
             "reimplementation": model == "ctnet",
         }  # fmt: skip
         (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -64,8 +76,8 @@ def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -
         "accuracy": "51.0",
         "accuracy_std": "1.0", "weighted_f1": "58.25", "weighted_f1_std": "3.0", "oracle_weighted_f1": "71.0",
         "oracle_weighted_f1_std": "3.0", "calibration_error": "5.0", "learning_rate": "0.001", "dropout": "0.2",
-        "parameters": "1250000", "validation_weighted_f1": "91.0", "f1.b": "81.0", "f1_std.b": "5.0", "f1.a": "41.0",
-        "f1_std.a": "6.0",
+        "batch": "16", "weight_decay": "0.0001", "edge": "batch dropout", "parameters": "1250000",
+        "validation_weighted_f1": "91.0", "f1.b": "81.0", "f1_std.b": "5.0", "f1.a": "41.0", "f1_std.a": "6.0",
     }  # fmt: skip
     for name in ("difference", "low", "high", "p_seeds_holm", "p_utterances", "p_utterances_holm"):
         assert found[1][f"cmath_{name}"] == str(one.against["ctnet"][name])
@@ -81,6 +93,12 @@ def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
     assert rows[3][:3] == ["majority-class baseline", "30.00", "20.00"]
     assert all(len(row) == len(head) for row in rows)
     assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and standard deviation of 2 seeds."
+
+
+def test_whose_search_ended_at_an_edge_is_said(one: Comparison) -> None:
+    assert "At the edge of what the search tried lies the chosen point of CTNet (batch, dropout): with" in legend(one)
+    assert legend(read("custom", ["cmath", "multidag"])) == LEGEND
+    assert legend(one) in "\n".join(markdown(one))
 
 
 def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Path) -> None:

@@ -19,17 +19,18 @@ from model.training import predict
 from paper import probe, train
 from paper.params import changed, load_report
 from paper.rows import write_encoder_row
-from paper.search import Point, at_point, grid, reported_jobs, search_jobs
+from paper.search import Point, at_point, reported_jobs, search_jobs
 from paper.trainings import Trainings
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import MODALITIES, load_params
+from tests.paper import small
 from tests.paper.small import PROJECT, write_params
 from tests.pipeline.statements import accuracy, f1, weighted_f1
 from tests.random_features import write_features_of_meld
 
 ROW = Path("paper/runs/meld/ctnet")
-SEARCH = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0, 3], "epochs": 2}
+SEARCH = {**small.SEARCH, "seeds": [0, 3]}
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +112,9 @@ def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: P
 
 
 def test_the_search_writes_the_mean_over_its_seeds_of_each_point(here: Path) -> None:
-    points = [(0.001, 0.2), (0.01, 0.2)]
+    points = [(0.001, 0.2, 4), (0.01, 0.2, 4)]
     lines = table(ROW / "search.csv")
-    assert [(float(line["learning_rate"]), float(line["dropout"])) for line in lines] == points
+    assert [(float(line["learning_rate"]), float(line["dropout"]), int(line["batch"])) for line in lines] == points
     trainings, params, report = Trainings("meld", load_params()), load_params(), load_report()
     for line, point in zip(lines, points, strict=True):
         scores = []
@@ -126,21 +127,23 @@ def test_the_search_writes_the_mean_over_its_seeds_of_each_point(here: Path) -> 
     assert float(best["validation_weighted_f1"]) == max(float(line["validation_weighted_f1"]) for line in lines)
     found = json.loads((ROW / "metrics.json").read_text())
     assert (found["learning_rate"], found["dropout"]) == (float(best["learning_rate"]), float(best["dropout"]))
+    assert (found["batch"], found["weight_decay"]) == (4, load_params().train["meld"].weight_decay)
+    # Both rates are ends of their list, and so are the only dropout and the only batch.
+    assert best["edge"].split() == found["edge"] == ["learning_rate", "dropout", "batch"]
+    assert [line["edge"] for line in lines if line is not best] == [""]
 
 
 def test_a_point_changes_the_named_model_alone(here: Path) -> None:
     report = load_report()
     params = changed(load_params(), {"model.ablate": "hd"})  # of somebody's own runs: the search is of whole models
-    search = report.search.model_copy(update={"dropout": [0.1, 0.3]})
-    wide = grid(report.model_copy(update={"search": search}))
-    assert wide == [Point(0.001, 0.1), Point(0.001, 0.3), Point(0.01, 0.1), Point(0.01, 0.3)]
-    point = Point(0.5, 0.4)
+    point = Point(0.5, 0.4, 7)
     ctnet, cmath = (at_point(params, "meld", model, report, point) for model in ("ctnet", "cmath"))
     assert (ctnet.model.name, ctnet.model.ablate, ctnet.baselines.ctnet.dropout) == ("ctnet", "none", 0.4)
     assert ctnet.model.dropout == params.model.dropout != 0.4
     assert (cmath.model.name, cmath.model.dropout) == ("cmath", 0.4)
     assert cmath.baselines.ctnet.dropout == params.baselines.ctnet.dropout != 0.4
-    assert (ctnet.train["meld"].learning_rate, ctnet.train["meld"].epochs) == (0.5, 4)  # the report allows 1000
+    train_of = ctnet.train["meld"]
+    assert (train_of.learning_rate, train_of.batch, train_of.epochs) == (0.5, 7, 4)  # the report allows 1000 epochs
     assert ctnet.train["iemocap"] == params.train["iemocap"]
     tried, reported = (jobs(params, "meld", "ctnet", report, point) for jobs in (search_jobs, reported_jobs))
     assert [(job.seed, job.weights, job.params.train["meld"].epochs) for job in tried] == [(0, False, 2), (3, False, 2)]

@@ -49,6 +49,93 @@ def test_a_named_set_is_written_into_both_files(name: str, folder: Path, monkeyp
     assert "Figure 6" in (folder / "paper/params.yaml").read_text("utf-8")
 
 
+SPEAKERS = {"iemocap": (0.0, 0.0, 0.0), "meld": (1.5, 0.5, 0.5)}
+
+
+@pytest.mark.parametrize("name", ["meld", "iemocap"])
+def test_every_baseline_gets_the_form_that_its_authors_published_for_the_corpus(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "iemocap" if name == "meld" else "meld"
+    choose(monkeypatch, other, "--raw", "/corpora/other")  # what the other set wrote must not stay
+    choose(monkeypatch, name, "--raw", "/corpora/it")
+    of, meld = load_params().baselines, name == "meld"
+    # From the authors' scripts: exec_*.sh, train_*.py, the READMEs, run.sh, run_train_*.sh, iemocap.py and meld.py.
+    assert (of.sdt.gate, of.sdt.temperature) == (("identity", 8.0) if meld else ("learned", 1.0))
+    assert (of.sdt.dim, of.sdt.heads) == (1024, 8)
+    rnn = of.dialogue_rnn
+    widths = (rnn.global_dim, rnn.party_dim, rnn.emotion_dim, rnn.head_dim)
+    assert widths == ((150, 150, 100, 100) if meld else (500, 500, 300, 300))
+    assert (of.dialogue_gcn.dropout, of.dialogue_gcn.window) == (0.4, 10)
+    assert (of.mmgcn.loss, of.mmgcn.layers) == ("mmgcn_focal" if meld else "cross_entropy", 64)
+    assert of.mmgcn.focal_gamma == 2.5
+    dfn = of.mm_dfn.speaker_weights
+    assert (dfn.text, dfn.audio, dfn.visual) == ((1.5, 0.5, 0.5) if meld else (1.0, 3.0, 0.0))
+    assert of.mm_dfn.layers in ((16, 32, 64) if meld else (16, 32))
+    assert (of.multidag.layers, of.multidag.buckets, of.multidag.dropout) == (4, 12, 0.4)
+    ada = of.adaign
+    assert (ada.layers, ada.focal_gamma, ada.text_dim) == ((32, 1.0, 600) if meld else (16, 0.5, 100))
+    assert (ada.speaker_weights.text, ada.speaker_weights.audio, ada.speaker_weights.visual) == SPEAKERS[name]
+    start = load_report().search.start
+    found = {model: (at.learning_rate, at.batch, at.weight_decay) for model, at in start.items()}
+    assert set(found) == set(load_report().models)
+    published = {
+        "meld": {"cmath": (2e-4, 4, 1e-5), "sdt": (5e-6, 8, 1e-5), "dialogue_rnn": (5e-4, 30, 1e-5),
+                 "mmgcn": (1e-3, 16, 0.0), "adaign": (1e-3, 32, 5e-4)},
+        "iemocap": {"cmath": (3e-3, 16, 1e-5), "sdt": (1e-4, 16, 1e-5), "dialogue_rnn": (1e-4, 30, 1e-5),
+                    "dialogue_gcn": (3e-4, 32, 0.0), "mmgcn": (3e-4, 16, 3e-5), "multidag": (5e-4, 16, 0.0),
+                    "adaign": (3e-4, 32, 1e-4)},
+    }  # fmt: skip
+    assert {model: found[model] for model in published[name]} == published[name]
+    rate, batch, decay = found["mm_dfn"]
+    assert (rate in ((5e-4, 1e-3) if meld else (1e-4, 3e-4)), batch, decay) == (True, 32, 1e-4)
+
+
+def test_what_is_not_published_for_the_corpus_is_printed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose(monkeypatch, "meld", "--raw", "/corpora/it")
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "Not published for meld, by the authors of:"
+    assert [line.split(":")[0].strip() for line in lines[:-1]] == [
+        "cmath", "dialogue_gcn", "multidag", "ctnet", "scmm", "cmcf_srnet"
+    ]  # fmt: skip
+    assert lines[1] == "  dialogue_gcn: any settings; it has those for IEMOCAP"
+    choose(monkeypatch, "iemocap", "--raw", "/corpora/it")
+    said = capsys.readouterr().out
+    assert "dialogue_gcn" not in said
+    assert "  cmath: weight decay, dropout and class weights; they are ours\n" in said
+    choose(monkeypatch, "demo")
+    assert "ublished" not in capsys.readouterr().out
+
+
+def test_the_printed_form_is_complete_and_of_every_corpus(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (folder / "params.yaml").read_text("utf-8")
+    before, report = load_params(), (folder / "paper/params.yaml").read_bytes()
+    choose(monkeypatch, "printed")
+    params = load_params()
+    printed = {"reduction": "sum", "detach_teacher": False, "embedding_scale": 1.0, "feature_dropout": 0.0}
+    assert params.model == before.model.model_copy(update=printed)
+    of_train = {"gamma1": 1.0, "weight_decay": 0.0, "ema_decay": 0.0, "class_weights": False}
+    assert list(params.train) == ["demo", "meld", "iemocap", "custom"]
+    for corpus, settings_of in params.train.items():
+        assert settings_of == before.train[corpus].model_copy(update=of_train)
+    assert params.model_copy(update={"model": before.model, "train": before.train}) == before
+    assert (folder / "paper/params.yaml").read_bytes() == report
+    assert "it collapses to one class (docs/distillation.md); go on with: dvc repro" in capsys.readouterr().out
+    comments = [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    assert all(line in (folder / "params.yaml").read_text("utf-8").splitlines() for line in comments)
+
+
+def test_a_key_that_the_file_lacks_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (folder / "params.yaml").read_text("utf-8")
+    (folder / "params.yaml").write_text(text.replace("    temperature: 1.0        # temperature of self", "    # self"))
+    with pytest.raises(SystemExit, match=r"error: params.yaml: baselines.sdt.temperature is missing"):
+        choose(monkeypatch, "iemocap", "--raw", "/corpora/it")
+
+
 def test_demo_and_off_change_one_line_of_what_is_committed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed = texts(folder)
     first_look = [committed[0], committed[1].replace("  corpora: []\n", "  corpora:\n  - demo\n")]

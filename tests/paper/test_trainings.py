@@ -24,7 +24,7 @@ from paper.search import Point, chosen
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.params import ParamsError, load_params
 from pipeline.training import store
-from tests.paper.small import PROJECT, write_params
+from tests.paper.small import PROJECT, SEARCH, write_params
 from tests.random_features import write_features_of_meld
 
 pytestmark = pytest.mark.slow
@@ -87,8 +87,7 @@ def test_what_is_kept_is_the_best_epochs(folder: Path) -> None:
 
 
 def test_a_search_as_long_as_the_reported_trainings_is_some_of_them(folder: Path, fitted: list[int]) -> None:
-    search = {"learning_rate": [0.001, 0.01], "dropout": [0.2], "seeds": [0], "epochs": 4}
-    write_params(folder, search=search)
+    write_params(folder, search={**SEARCH, "epochs": 4})
     run("ctnet")
     assert fitted == [0, 0, 1]
 
@@ -119,7 +118,7 @@ def test_the_search_looks_at_validation_alone(folder: Path) -> None:
 
 
 def test_the_search_takes_the_best_point_the_first_of_equal_ones_and_none_that_failed() -> None:
-    worse, best, equal, failed = (Point(rate, 0.2) for rate in (0.1, 0.2, 0.3, 0.4))
+    worse, best, equal, failed = (Point(rate, 0.2, 4) for rate in (0.1, 0.2, 0.3, 0.4))
     assert chosen({worse: 40.0, best: 50.0, equal: 50.0, failed: None}) == best
     assert chosen({failed: None}) is None
 
