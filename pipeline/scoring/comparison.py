@@ -94,7 +94,7 @@ def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | No
 
 def in_words(found: dict) -> Iterator[str]:
     """Format the comparison as sentences."""
-    direction = "better" if found["difference"] > 0 else "worse" if found["difference"] < 0 else "the same"
+    direction = "better" if found["difference"] > 0 else "worse"
     yield f"A {found['a']:.2f}, B {found['b']:.2f} weighted F1 on {found['utterances']} utterances of test."
     yield f"A is {abs(found['difference']):.2f} points {direction}." if found["difference"] else "They are the same."
     if found["p_seeds"] is None:
