@@ -119,7 +119,7 @@ def test_the_printed_form_is_complete_and_of_every_corpus(
     printed = {"reduction": "sum", "detach_teacher": False, "embedding_scale": 1.0, "feature_dropout": 0.0}
     assert params.model == before.model.model_copy(update=printed)
     of_train = {"gamma1": 1.0, "weight_decay": 0.0, "ema_decay": 0.0, "class_weights": False}
-    assert list(params.train) == ["demo", "meld", "iemocap", "custom"]
+    assert list(params.train) == list(before.train)
     for corpus, settings_of in params.train.items():
         assert settings_of == before.train[corpus].model_copy(update=of_train)
     assert params.model_copy(update={"model": before.model, "train": before.train}) == before
