@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bench import seeds, training
+from bench import mutants, seeds, training
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +41,8 @@ def test_a_seed_trains_for_the_epochs_of_its_shape(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(seeds, "fit", lambda *given, **named: epochs.append(len(fit(*given, **named).history)))
     seeds.train(seeds.Shape("tiny", "meld", (("text", 4),), dialogues=3, turns=2, epochs=2), seed=0)
     assert epochs == [2]
+
+
+def test_the_groups_of_mutants_name_files_that_there_are() -> None:
+    named = [path for group in mutants.GROUPS.values() for path in (*group.modules, *group.tests)]
+    assert [path for path in named if not list(mutants.PROJECT.glob(path))] == []
