@@ -75,13 +75,16 @@ GROUPS = {
     "baselines": Group(("model/baselines/*.py",), ("tests/model/baselines", "tests/model/test_dropout.py")),
     "extractors": Group(
         ("extractors/audio/extractor.py", "extractors/audio/reduction.py", "extractors/visual/faces.py",
-         "extractors/media.py"),
+         "extractors/decoding/*.py"),
         (
             "tests/extractors/test_audio.py",
             "tests/extractors/test_faces.py",
             "tests/extractors/test_visual.py",
             "tests/extractors/test_reduction.py",
             "tests/extractors/test_media.py",
+            "tests/extractors/test_timeline.py",
+            "tests/extractors/test_pictures.py",
+            "tests/extractors/test_inspection.py",
         ),
     ),
     "stages": Group(

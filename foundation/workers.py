@@ -33,6 +33,17 @@ class TaskLost:
 
     reason: str
 
+    @staticmethod
+    def by(error: Exception) -> "TaskLost":
+        """Result for an item whose work raised `error`, which nobody foresaw.
+
+        Raises:
+            MemoryError, UserError: as they are; the first is the machine's, and the second stops the work.
+        """
+        if isinstance(error, (MemoryError, UserError)):
+            raise error
+        return TaskLost(f"failed ({type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'})")
+
 
 def number_of_workers() -> int:
     """Value of `$CMATH_WORKERS`, or the number of cores that this process may use."""

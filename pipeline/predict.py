@@ -3,10 +3,11 @@
     python -m pipeline.predict VIDEO --transcript FILE --model models/demo
 
 VIDEO is a recording (mp4, avi, mkv, flv, mpg, wav, …), or a folder of recordings, each with a transcript of the same
-name in that folder. The transcript is subtitles (SRT, WebVTT, ASS, TTML, …), a meeting's export, Whisper's JSON, or a
-table (text, and speaker, start, end). Without VIDEO, predictions use the text only, or the media files that the table's
-column `file` names. The command prints a table and writes predictions.csv, predictions.json and report.html; with
---also, subtitles (SRT, WebVTT) and annotations (ELAN, Praat) too. An interrupted run can be resumed.
+name in that folder; docs/predict.md lists the endings for which a folder is searched. The transcript is subtitles (SRT,
+WebVTT, ASS, TTML, …), a meeting's export, Whisper's JSON, or a table (text, and speaker, start, end). Without VIDEO,
+predictions use the text only, or the media files that the table's column `file` names. The command prints a table and
+writes predictions.csv, predictions.json and report.html; with --also, subtitles (SRT, WebVTT) and annotations (ELAN,
+Praat) too. An interrupted run can be resumed.
 """
 
 import argparse

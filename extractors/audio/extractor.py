@@ -25,8 +25,8 @@ from foundation.workers import TaskLost
 if TYPE_CHECKING:
     import opensmile
 
-VERSION = 2
-"""Version of this module; raise it with every change here or in media.py that changes a feature value."""
+VERSION = 3
+"""Version of this module; raise it with every change here or in decoding/ that changes a feature value."""
 NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash", "text_hash"}
 """Fields of an utterance that its audio features do not depend on; all other fields, new ones too, are in the key."""
 SILENCE = 1e-3
@@ -82,15 +82,17 @@ def _prepare(how: dict) -> None:
     _worker.update(how)
 
 
-def _functionals_of_clip(clip: Clip) -> Result:
+def _functionals_of_clip(clip: Clip) -> Result | TaskLost:
     require_content(clip.path, clip.content)
     try:
         sound = read_sound(clip.path, clip.start, clip.end)
+        if not len(sound) or is_silent(sound):
+            return Result(None, "silent")
+        return Result(functionals(sound, _worker["set"], _worker["min_seconds"]), used=len(sound))
     except MediaError as error:
         return Result(None, str(error))
-    if not len(sound) or is_silent(sound):
-        return Result(None, "silent")
-    return Result(functionals(sound, _worker["set"], _worker["min_seconds"]), used=len(sound))
+    except Exception as error:  # whatever is in one clip, the others go on
+        return TaskLost.by(error)
 
 
 def is_silent(sound: np.ndarray) -> bool:

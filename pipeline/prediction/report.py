@@ -1,7 +1,8 @@
 """report.html: a self-contained page that shows a recording and its predictions, and needs no network.
 
 A small recording that browsers can play is embedded; a large one is linked. For formats that browsers cannot play (avi,
-flv, mpg), and for several clips of one conversation, a small copy is made.
+flv, mpg) or in which they cannot jump (no duration, a clock that does not start at zero), and for several clips of one
+conversation, a small copy is made.
 """
 
 import base64
@@ -13,13 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import av
-import av.error
 import cv2
 import jinja2
 import numpy as np
-from av.container import InputContainer
 
-from extractors.media import RATE, MediaError, media_info, read_sound
+from extractors.media import RATE, MediaError, chosen, media_info, open_container, pictures, read_sound, usable
 from pipeline.prediction.recordings import Recording
 from pipeline.prediction.summary import curves
 from pipeline.prediction.voice import drawn, voice_of
@@ -32,6 +31,8 @@ PLAYED = {
 }  # fmt: skip
 CODECS = {"h264", "vp8", "vp9", "av1", "aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le"}
 """Codecs that current browsers decode."""
+ROUNDING = 0.1
+"""Seconds by which what a browser takes for start and duration may differ from what they are."""
 HEIGHT, FPS, SAMPLES = 360, 15, 1024
 """Limits of the copy: height in pixels, pictures per second; and samples per sound frame."""
 COLOURS = {
@@ -147,12 +148,13 @@ def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple
     copy = file.with_name("recording.mp4")
     copy.unlink(missing_ok=True)
     source, kind = first, PLAYED.get(first.suffix.lower(), "")
-    if len(files) > 1 or not kind or not _plays(first):
-        try:
+    try:
+        if len(files) > 1 or not kind or not _plays(first):
             write_copy(files, copy)
             source, kind = copy, "video/mp4"
-        except (MediaError, av.error.FFmpegError) as error:
-            return {"note": f"The recording cannot be shown here ({error}).", "seconds": offset}, places
+    except Exception as error:  # the page is of use without a player
+        copy.unlink(missing_ok=True)
+        return {"note": f"The recording cannot be shown here ({error}).", "seconds": offset}, places
     player = {"kind": kind, "seconds": offset, "note": ""}
     if source.stat().st_size <= EMBEDDED:
         player["source"] = _data(source.read_bytes(), kind)
@@ -174,19 +176,25 @@ def _seconds(path: str, recording: Recording) -> float:
 
 
 def _plays(file: Path) -> bool:
-    with av.open(str(file), metadata_errors="replace") as container:
-        codecs = {stream.codec_context.name for stream in (*container.streams.video, *container.streams.audio)
-                  if stream.codec_context}  # fmt: skip
-    return codecs <= CODECS
+    """Whether a browser plays `file`, and shows the same as we do at the same time.
+
+    Raises:
+        MediaError: it cannot be opened.
+    """
+    with open_container(file) as container:
+        for kind in ("audio", "video"):
+            if streams := usable(container, kind):
+                first = streams[0]
+                if chosen(container, kind) is not first or first.codec_context.codec.canonical_name not in CODECS:
+                    return False
+        start, stated = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
+    return abs(start) < ROUNDING and abs(stated - media_info(file).seconds) < ROUNDING
 
 
 def write_copy(files: Sequence[Path], target: Path) -> None:
     """Write the `files`, one after another, as one small mp4 (H.264, AAC); parts that cannot be decoded are left out.
 
     Pictures and sound are written alternately, so that memory does not grow with the length.
-
-    Raises:
-        MediaError: nothing can be decoded.
     """
     size = _size(files)
     with av.open(str(target), "w") as container:
@@ -201,17 +209,16 @@ def write_copy(files: Sequence[Path], target: Path) -> None:
         for file in files:
             seconds = media_info(file).seconds
             edges = [*np.arange(0.0, seconds, 30.0).tolist(), seconds]
-            with av.open(str(file), metadata_errors="replace") as given:
-                pictures = _pictures(given, size) if size and given.streams.video else iter(())
-                ahead = next(pictures, None)
-                for begin, end in pairwise(edges):
-                    while video and ahead and ahead[0] < end:
-                        time, frame = ahead
-                        frame.pts, frame.time_base = round(1000 * (offset + time)), Fraction(1, 1000)
-                        container.mux(video.encode(frame))
-                        ahead = next(pictures, None)
-                    for piece in _sound(file, begin, end, offset):
-                        container.mux(sound.encode(piece))
+            shown = _shown(file, size) if size else iter(())
+            ahead = next(shown, None)
+            for begin, end in pairwise(edges):
+                while video and ahead and ahead[0] < end:
+                    time, frame = ahead
+                    frame.pts, frame.time_base = round(1000 * (offset + time)), Fraction(1, 1000)
+                    container.mux(video.encode(frame))
+                    ahead = next(shown, None)
+                for piece in _sound(file, begin, end, offset):
+                    container.mux(sound.encode(piece))
             offset += seconds
         for stream in (video, sound):
             if stream:
@@ -219,33 +226,26 @@ def write_copy(files: Sequence[Path], target: Path) -> None:
 
 
 def _size(files: Sequence[Path]) -> tuple[int, int] | None:
-    """Width and height of the copy, from the first file with pictures; both are even, as H.264 requires."""
+    """Width and height of the copy, from the first picture that is shown; both are even, as H.264 requires."""
     for file in files:
-        with av.open(str(file), metadata_errors="replace") as container:
-            for stream in container.streams.video[:1]:
-                width, height = stream.codec_context.width, stream.codec_context.height
-                if width and height:
-                    scale = min(1.0, HEIGHT / height)
-                    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+        try:
+            _, picture = next(pictures(file, FPS))
+        except MediaError:
+            continue
+        height, width = picture.shape[:2]
+        scale = min(1.0, HEIGHT / height)
+        return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
     return None
 
 
-def _pictures(container: InputContainer, size: tuple[int, int]) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Yield times and pictures, at most FPS per second; a truncated file gives what can be decoded."""
-    due = 0.0
-    packets = container.demux(container.streams.video[0])
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            return
-        for frame in frames:
-            if isinstance(frame, av.VideoFrame) and frame.time is not None and frame.time >= due:
-                due = frame.time + 0.9 / FPS
-                yield frame.time, frame.reformat(size[0], size[1], format="yuv420p")
+def _shown(file: Path, size: tuple[int, int]) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield times and pictures of `size`, at most FPS per second; none of a file without pictures."""
+    try:
+        for time, picture in pictures(file, FPS):
+            small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+            yield time, av.VideoFrame.from_ndarray(small, "rgb24")
+    except MediaError:
+        return
 
 
 def _sound(file: Path, begin: float, end: float, offset: float) -> Iterator[av.AudioFrame]:

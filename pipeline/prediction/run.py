@@ -18,14 +18,21 @@ TOGETHER = 64
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """List the media files of `folder`, sorted by name.
+    """List the media files of `folder`, sorted by name; what else is there, but for their transcripts, is logged.
+
+    Hidden files are passed over.
 
     Raises:
         UserError: there are none.
     """
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in MEDIA and file.is_file())
+    there = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    files = [file for file in there if file.suffix.lower() in MEDIA and file.is_file()]
     if not files:
         raise UserError(f"{folder}: has no recording (a file that ends in {', '.join(MEDIA)})")
+    beside = {file.with_suffix(suffix) for file in files for suffix in SUFFIXES}
+    if others := [file.name for file in there if file not in beside and file not in files]:
+        log.warning("%s: not used, because neither a recording nor the transcript of one: %s. docs/predict.md lists "
+                    "the endings of recordings", folder, ", ".join(others))  # fmt: skip
     return files
 
 
@@ -64,6 +71,9 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
                 yield read_recording(name, file, *transcript_of(file, args.recogniser))
             except UserError as error:
                 yield error
+            except Exception as error:  # one recording must not stop the others
+                log.debug("%s", file, exc_info=True)
+                yield UserError(f"{file}: cannot be used ({type(error).__name__}: {error})")
     else:
         if not args.recording.is_file():
             raise UserError(f"{args.recording}: no such file or folder")

@@ -258,6 +258,28 @@ def test_the_library_of_the_reduction_is_loaded_meanwhile_where_it_will_be_neede
     assert len(asked) == loaded
 
 
+def test_whatever_a_clip_raises_costs_this_clip_alone(  # type: ignore[no-untyped-def]
+    heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wave(tmp_path / "good.wav", tone(0.5))
+    write_wave(tmp_path / "odd.wav", tone(0.6))
+    rows = indexed([replace(ROW, audio=name) for name in ("odd.wav", "good.wav")], tmp_path)
+    read = audio.read_sound
+
+    def fails(path: Path, *interval: float | None) -> np.ndarray:
+        if path.name == "odd.wav":
+            raise IndexError("list index\nout of range")
+        return read(path, *interval)
+
+    monkeypatch.setattr(audio, "read_sound", fails)
+    odd, good = heard(rows)
+    assert (odd.vector, odd.reason, odd.lasting) == (None, "failed (IndexError: list index out of range)", False)
+    assert good.vector is not None
+    monkeypatch.setattr(audio, "read_sound", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):  # not the clip's fault: the worker processes see to it
+        heard(rows)
+
+
 def test_a_short_sound_is_padded_at_its_end_to_the_shortest_length_and_no_further() -> None:
     sound = tone(0.3)
     padded = functionals(np.concatenate([sound, np.zeros(round(0.7 * RATE), np.float32)]), "eGeMAPSv02", 0.25)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -230,6 +231,25 @@ def test_a_clip_that_is_lost_is_no_part_of_the_normalisation_and_is_tried_again(
     extractor, results = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "train"))
     assert extractor.normalisation == (7.0, 1.0)
     assert [(result.reason, result.lasting) for result in results] == [("died", False), ("", True)]
+
+
+def test_whatever_a_clip_raises_costs_this_clip_alone(looking: Looking, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking.crops()  # which prepares this process
+
+    def fails(*_: object) -> None:
+        raise cv2.error("the picture is odd")
+
+    monkeypatch.setattr(faces, "faces_in", fails)
+    found = faces.faces_of_clip(Clip("key", looking.clip, looking.row.video_hash, None, None))
+    assert found == TaskLost("failed (error: the picture is odd)")
+
+
+def test_a_region_outside_the_picture_is_a_missing_face_with_a_reason(looking: Looking) -> None:
+    looking.crops()
+    found = faces.faces_of_clip(Clip("key", looking.clip, looking.row.video_hash, None, None, "900,900,10,10"))
+    assert isinstance(found, Faces)
+    assert len(found.crops) == 0
+    assert found.problem.startswith("has nothing in the region 900,900,10,10")
 
 
 def test_a_share_looks_at_its_own_clips_and_is_done_when_all_are(found: list[str], tmp_path: Path) -> None:

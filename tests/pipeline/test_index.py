@@ -350,6 +350,29 @@ def test_seconds_are_of_the_sounds_own_interval() -> None:
     assert media_files.seconds_of(replace(row, audio_start=30.0, audio_end=None), known, row.audio) == 0
 
 
+def test_whatever_a_file_raises_is_its_problem_and_the_others_go_on(
+    indexed: Callable[..., list[Utterance]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = media_files.media_info
+
+    def fails(file: Path) -> MediaInfo:
+        if file.name == "dia0_utt1.mp4" and file.parent.name == "train_splits":
+            raise RuntimeError("something that nobody foresaw")
+        return look(file)
+
+    monkeypatch.setattr(media_files, "media_info", fails)
+    rows = indexed()
+    assert rows[1].problem == "train_splits/dia0_utt1.mp4: cannot be read (RuntimeError)"
+    assert (rows[1].audio, rows[1].video, rows[1].audio_hash) == ("", "", "")
+    assert all(row.audio and not row.problem for row in rows if row is not rows[1])
+
+
+def test_files_with_several_sound_tracks_share_a_note() -> None:
+    known = {name: ("", MediaInfo("", "", 1.0, note)) for name, note in (("a", "has 2"), ("b", ""), ("c", "has 2"))}
+    assert media_files.notes(known) == ["a and 1 more files: has 2"]
+    assert media_files.notes({"a": known["a"]}) == ["a: has 2"]
+
+
 def test_dialogues_are_told_apart_and_turns_ordered() -> None:
     def row(dialogue: str, turn: int) -> Utterance:
         return Utterance(utterance_id="", dialogue_id=dialogue, turn=turn, speaker=0, split="train", text="", label="")

@@ -1,16 +1,22 @@
 """Recordings against their transcripts: what is missing is marked, what makes no sense is refused in words."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from extractors.media import MediaInfo
 from foundation.errors import UserError
-from pipeline.prediction import recordings
-from pipeline.prediction.recordings import Recording, read_recording
+from pipeline.predict import arguments
+from pipeline.prediction import recordings, run
+from pipeline.prediction.recordings import MEDIA, Recording, read_recording
+from pipeline.prediction.run import recordings_in
 from pipeline.prediction.transcripts import read_transcript
 from tests.conftest import write_clip
 
+PROJECT = Path(__file__).parents[3]
 TABLE = "start,end,text,speaker\n0,0.5,Hi.,Ann\n0.5,1,Yes?,Bob\n"
 
 
@@ -106,3 +112,61 @@ def test_a_name_that_no_file_can_have_is_marked(read: Callable[..., Recording]) 
 
 def test_speakers_that_differ_in_case_only_are_one(read: Callable[..., Recording]) -> None:
     assert [row.speaker for row in read(None, "speaker,text\nBob,a\nAnn,b\nbob,c\n").rows] == [0, 1, 0]
+
+
+def test_an_utterance_without_an_end_in_a_film_of_hours_is_cut(
+    read: Callable[..., Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "LONGEST", 0.4)
+    table = "text,speaker\nHi.,Ann\n"
+    (row,) = read(write_clip(tmp_path / "talk.mp4", 1.0), table).rows
+    assert (row.start, row.end, row.audio_end) == (None, 0.4, 0.4)
+    found = read(write_clip(tmp_path / "talk.mp4", 0.3), table)
+    assert (found.rows[0].end, found.notes) == (None, [])
+
+
+def test_a_choice_of_sound_track_is_noted(
+    read: Callable[..., Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_clip(tmp_path / "talk.mp4", 1.0)
+    info = MediaInfo("", "", 1.0, "has 2 sound tracks")
+    monkeypatch.setattr(recordings, "inspected", lambda files: [("hash", info) for _ in files])
+    assert read(film).notes == ["talk.mp4: has 2 sound tracks"]
+
+
+def test_a_folder_is_searched_for_recordings_and_what_else_is_there_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one.opus", "two.MTS", "one.srt", "notes.docx", "lonely.srt", ".hidden", "._one.mp4", "two.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "clips.mp4").mkdir()
+    assert [file.name for file in recordings_in(tmp_path)] == ["one.opus", "two.MTS"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "neither a recording nor the transcript of one: clips.mp4, lonely.srt, more, notes.docx." in said
+
+
+def test_the_endings_of_recordings_are_those_of_the_docs() -> None:
+    text = (PROJECT / "docs/predict.md").read_text("utf-8")
+    (line,) = [part for part in text.split("\n\n") if part.startswith("`.mp4`")]
+    assert tuple(re.findall(r"`(\.\w+)`", line)) == MEDIA
+
+
+def test_one_recording_that_raises_anything_does_not_stop_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_clip(tmp_path / f"{name}.mp4", 0.5)
+        (tmp_path / f"{name}.txt").write_text("Ann: Hello.\n")
+    make = run.read_recording
+
+    def fails(name: str, *rest: Any) -> Recording:
+        if name == "a":
+            raise KeyError("nobody foresaw it")
+        return make(name, *rest)
+
+    monkeypatch.setattr(run, "read_recording", fails)
+    broken, fine = run.read_all(arguments().parse_args([str(tmp_path), "--model", "none"]))
+    assert isinstance(broken, UserError)
+    assert "a.mp4: cannot be used (KeyError: 'nobody foresaw it')" in str(broken)
+    assert isinstance(fine, Recording)

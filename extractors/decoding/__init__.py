@@ -1,0 +1,1 @@
+"""Decoding of media files. Other rooms import its public names from `extractors.media`."""

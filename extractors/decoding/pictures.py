@@ -1,0 +1,191 @@
+"""Pictures of media files as a player shows them: upright, with square pixels, without the combs of interlaced video,
+and at each moment the last picture that came."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from extractors.decoding.files import MediaError
+from extractors.decoding.inspection import media_info
+from extractors.decoding.timeline import decoded
+
+SQUARE = 0.02
+"""Pixels whose width and height differ by less than this fraction count as square."""
+LONGEST_PIXEL = 8
+"""Largest ratio of the sides of a pixel that is believed."""
+Timed = tuple[float, VideoFrame, VideoStream]
+
+
+def frames(
+    path: Path, fps: float, start: float | None = None, end: float | None = None, region: str = ""
+) -> Iterator[np.ndarray]:
+    """Yield pictures of `path` as a player shows them, `fps` per second, as RGB uint8 [height, width, 3].
+
+    `pictures` says which pictures these are.
+
+    Args:
+        region: part of each picture to return, `left,top,width,height` in pixels of the picture that is shown; what of
+            it lies outside the picture is left out. Empty: the whole picture.
+
+    Raises:
+        MediaError: no picture can be decoded, or there is none between `start` and `end`, or none in `region`.
+    """
+    for _, picture in pictures(path, fps, start, end):
+        yield cut(picture, region) if region else picture
+
+
+def pictures(
+    path: Path, fps: float, start: float | None = None, end: float | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield times and pictures, RGB uint8 [height, width, 3], of `path` between `start` and `end`, in seconds.
+
+    Time is cut into steps of 1/`fps`. Of each step the first picture that comes in it is given. Where none comes (a
+    still, a slide, a film with fewer pictures), the screen goes on showing the last one before: it is given, unless it
+    was given already.
+
+    Raises:
+        MediaError: no picture can be decoded, or there is none between `start` and `end`.
+    """
+    begin = start or 0.0
+    screen = Screen()
+    step, given, ended = 0, 0, True  # the next step without a picture
+    last: Timed | None = None  # what the screen shows, unless it was given
+    for time, frame, stream in progressive(decoded(path, "video", begin)):
+        if end is not None and time >= end:
+            ended = False
+            break
+        if time < begin + step / fps - 1e-6:
+            last = time, frame, stream
+            continue
+        comes_in = int((time - begin) * fps + 1e-6)
+        if last and comes_in > step:
+            given += 1
+            yield max(last[0], begin + step / fps), screen.show(*last[1:])
+        step, last = comes_in + 1, None
+        given += 1
+        yield time, screen.show(frame, stream)
+    if last and (end is not None or not given):
+        shown_until = np.inf if end is None else end
+        if ended:
+            shown_until = min(shown_until, media_info(path).seconds)
+        if begin + (step + 1) / fps <= shown_until or (not given and begin < shown_until):
+            given += 1
+            yield max(last[0], begin + step / fps), screen.show(*last[1:])
+    if not given:
+        until = "its end" if end is None else f"{end:g} s"
+        raise MediaError(f"has no picture between {begin:g} s and {until}")
+
+
+def cut(picture: np.ndarray, region: str) -> np.ndarray:
+    """The part `region` of `picture`, in memory of its own.
+
+    Raises:
+        MediaError: nothing of it lies in the picture.
+    """
+    left, top, width, height = (int(value) for value in region.split(","))
+    part = picture[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+    if not part.size:
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise MediaError(f"has nothing in the region {region} (left,top,width,height): its pictures are {size} pixels")
+    return np.ascontiguousarray(part)
+
+
+def progressive(found: Iterable[Timed]) -> Iterator[Timed]:
+    """Yield frames with their times and streams; from the first interlaced one on, fields become whole pictures."""
+    fields: Fields | None = None
+    for time, frame, stream in found:
+        if not fields and not frame.interlaced_frame:
+            yield time, frame, stream
+            continue
+        if not fields or not fields.takes(frame):
+            if fields:
+                yield from fields.rest()
+            fields = Fields(frame)
+        yield from fields(time, frame, stream)
+    if fields:
+        yield from fields.rest()
+
+
+class Fields:
+    """FFmpeg's filter bwdif, which makes one picture of each interlaced frame and lets others through.
+
+    Args:
+        frame: the first frame, of the size and format that all will have.
+    """
+
+    def __init__(self, frame: VideoFrame) -> None:
+        self.form = frame.width, frame.height, frame.format.name
+        self.graph = Graph()
+        self.graph.threads = 1  # worker processes already use all cores
+        source = self.graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        whole = self.graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        self.graph.link_nodes(source, whole, self.graph.add("buffersink")).configure()
+        self.waiting: deque[tuple[float, VideoStream]] = deque()
+        """Times and streams of the frames in the filter, which looks ahead."""
+
+    def takes(self, frame: VideoFrame) -> bool:
+        return (frame.width, frame.height, frame.format.name) == self.form
+
+    def __call__(self, time: float, frame: VideoFrame, stream: VideoStream) -> Iterator[Timed]:
+        """Yield what is ready of the frames up to `frame`."""
+        self.waiting.append((time, stream))
+        self.graph.vpush(frame)
+        return self._ready()
+
+    def rest(self) -> Iterator[Timed]:
+        """Yield what is left after the last frame."""
+        self.graph.vpush(None)
+        return self._ready()
+
+    def _ready(self) -> Iterator[Timed]:
+        while self.waiting:
+            try:
+                frame = self.graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):  # it needs the next frame; it has no more
+                return
+            time, stream = self.waiting.popleft()
+            yield time, frame, stream
+
+
+class Screen:
+    """Converts frames to what a player shows, RGB uint8 [height, width, 3]."""
+
+    def __init__(self) -> None:
+        self.colours = VideoReformatter()
+
+    def show(self, frame: VideoFrame, stream: VideoStream) -> np.ndarray:
+        pixel = float(stream.sample_aspect_ratio or 1)
+        wide = {}
+        if abs(pixel - 1) > SQUARE and 1 / LONGEST_PIXEL <= pixel <= LONGEST_PIXEL:
+            wide = {"width": max(1, round(frame.width * pixel)), "height": frame.height}
+        # threads=1: by default it would start new threads for every picture
+        picture: np.ndarray = self.colours.reformat(frame, format="rgb24", threads=1, **wide).to_ndarray()
+        return upright(picture, frame)
+
+
+def upright(picture: np.ndarray, frame: VideoFrame) -> np.ndarray:
+    """Turn and mirror `picture` as the display matrix of `frame` says, to the nearest right angle."""
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # other side data, of a kind that PyAV does not know
+        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+    if matrix is None:
+        return picture
+    # A pixel at (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, right, down = picture.transpose(1, 0, 2), c, b
+    else:
+        right, down = a, d
+    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])

@@ -1,0 +1,277 @@
+"""Decoded frames on the time line that a player shows: seconds since the recording's start.
+
+- A file's own clock may start anywhere (MPEG-TS at 1.4 s, a cut mkv at the time of the cut). Zero is where the first
+  stream starts; a stream that starts later has nothing before.
+- A file is entered close to the time asked for, at a key frame at or before it. Formats without an index of times have
+  to be read up to there; FFmpeg remembers what it has read, so an open file is kept for the next utterance.
+- Where the clock runs backwards (files put one behind the other, a recorder that started anew), time goes on.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from extractors.decoding.content import state
+from extractors.decoding.files import MediaError, chosen, open_container, reason, usable
+
+PRIMING = 0.1
+"""A start less than this before zero (in seconds) is the delay of a codec, which players drop: zero is the start."""
+PREROLL = 0.5
+"""Seconds of sound that are decoded before an interval: the first frames after a jump are not whole."""
+STEPS_BACK = (0.0, 2.0, 6.0, 20.0, 60.0, 300.0)
+"""How many seconds before the time asked for a file is entered, until there is a key frame at or before that time."""
+BACKWARDS, FORWARDS = 1.0, 3600.0
+"""Jumps of the clock, in seconds, that are no overlap and no pause: the clock was set anew, and time goes on."""
+PATIENCE = 10
+"""Number of errors without a packet between them after which the rest of a file is taken for unreadable."""
+KEPT = 2
+"""Number of files that a process keeps open."""
+COMPUTED = {"aac", "ac3", "eac3", "mp3"}
+"""Formats without times: FFmpeg computes them from the sampling rate at the beginning of the file."""
+SET_ANEW = {"flv", "mpeg", "mpegts", "ogg"}
+"""Formats whose parts can be put one behind the other, so that their clock may start anew in the middle."""
+
+Frame = Any
+"""A decoded frame: av.AudioFrame or av.VideoFrame."""
+
+
+class Clock:
+    """Converts the times in a file to seconds of the time line."""
+
+    def __init__(self, origin: float, due: float = 0.0) -> None:
+        self.origin = origin
+        """Time in the file that is zero; it changes where the file's clock is set anew."""
+        self.due = due
+        """Time at which the next frame is expected."""
+
+    def read(self, time: float | None, lasts: float) -> float:
+        """Time of a frame that the file gives `time` (None: no time) and that `lasts` some seconds."""
+        if time is None:
+            time = self.due
+        else:
+            if not -BACKWARDS <= time - self.origin - self.due <= FORWARDS:
+                self.origin = time - self.due
+            time -= self.origin
+        self.due = max(self.due, time + lasts)
+        return time
+
+
+def decoded(path: Path, kind: str, start: float = 0.0) -> Iterator[tuple[float, Frame, Any]]:
+    """Yield the frames of the file's audio or video (`kind`), each with its time and its stream, from one at or before
+    `start` on.
+
+    Damaged packets are passed over, and a file that breaks off gives what came before.
+
+    Raises:
+        MediaError: nothing can be decoded.
+    """
+    target = start - PREROLL if kind == "audio" else start
+    if target > 0:
+        with _lent(path) as container:
+            stream = ready(container, kind)
+            packets = _entered(container, stream, target) if _can_be_entered(path, container) else None
+            if packets:
+                first, begin = next(packets), origin(container)
+                clock = Clock(begin, (seconds_of(first) or begin) - begin)
+                yield from _frames(chain([first], packets), stream, clock)
+                return
+    with whole(path) as container:
+        stream = ready(container, kind)
+        found = _frames(packets_of(container, [stream]), stream, Clock(origin(container)))
+        first_frame = next(found, None)
+        if first_frame is None:
+            raise MediaError(f"has no {kind} that can be decoded")
+        yield first_frame
+        yield from found
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[InputContainer]:
+    """Open `path` and close it afterwards."""
+    with open_container(path) as container, media_errors():
+        yield container
+
+
+_kept: dict[tuple[Path, tuple[int, int, int]], InputContainer] = {}
+
+
+@contextmanager
+def _lent(path: Path) -> Iterator[InputContainer]:
+    """Open `path`, or take the container that was kept for it; keep it afterwards, unless it had an error."""
+    if not path.exists():
+        raise MediaError("no such file")
+    key = path, state(path)
+    container = _kept.pop(key, None) or open_container(path)
+    try:
+        with media_errors():
+            yield container
+    except MediaError:
+        container.close()
+        raise
+    finally:
+        if container.input_was_opened:
+            _kept[key] = container
+            for old in list(_kept)[:-KEPT]:
+                _kept.pop(old).close()
+
+
+@contextmanager
+def media_errors() -> Iterator[None]:
+    """Make a MediaError of whatever FFmpeg or PyAV raise, so that one file never stops the others."""
+    try:
+        yield
+    except (MediaError, MemoryError):
+        raise
+    except Exception as error:
+        raise MediaError(f"cannot be decoded ({reason(error)})") from error
+
+
+def origin(container: InputContainer) -> float:
+    """Time in the file, in seconds, at which its recording starts."""
+    start = (container.start_time or 0) / av.time_base
+    return 0.0 if -PRIMING < start < 0 else start
+
+
+def ready(container: InputContainer, kind: str) -> Stream:
+    stream = chosen(container, kind)
+    if not stream.codec_context.is_open:
+        stream.codec_context.thread_count = 1  # worker processes already use all cores
+    return stream
+
+
+def _can_be_entered(path: Path, container: InputContainer) -> bool:
+    return container.format.name not in SET_ANEW or extent(path).steady
+
+
+def _entered(container: InputContainer, stream: Stream, target: float) -> Iterator[Packet] | None:
+    """Packets from the key frame at or before `target` on (for sound: from the packet at `target`), if it can be found.
+
+    Some formats are entered at any packet, and some far too early or behind `target`, so the packets are looked at.
+    """
+    begin = origin(container)
+    for back in STEPS_BACK:
+        if target <= back or not stream.time_base:
+            return None
+        try:
+            container.seek(int((begin + target - back) / stream.time_base), stream=stream)
+        except av.error.FFmpegError:
+            return None
+        packets = packets_of(container, [stream])
+        before: Packet | None = None
+        for packet in packets:
+            time = seconds_of(packet)
+            if time is None:
+                continue
+            if time - begin > target + 1e-6:
+                if before:
+                    return chain([before, packet], packets)
+                break
+            if stream.type == "audio":
+                before = packet
+                if time - begin + (packet.duration or 0) * packet.time_base >= target:
+                    return chain([packet], packets)
+            elif packet.is_keyframe:
+                return chain([packet], packets)
+        else:
+            if before:
+                return iter([before])
+    return None
+
+
+def packets_of(container: InputContainer, streams: list[Stream]) -> Iterator[Packet]:
+    """Packets of `streams` from here on; what cannot be read is passed over."""
+    errors = 0
+    while streams and errors < PATIENCE:
+        try:
+            for packet in container.demux(*streams):
+                if packet.size:  # not the empty packets with which PyAV ends
+                    errors = 0
+                    yield packet
+            return
+        except (av.error.FFmpegError, IndexError):  # IndexError: PyAV, where a stream turns up in the middle
+            errors += 1
+
+
+def seconds_of(packet: Packet) -> float | None:
+    """Time of a packet in the file, in seconds."""
+    time = packet.dts if packet.pts is None else packet.pts
+    return None if time is None else float(time * packet.time_base)
+
+
+def decode(stream: Any, packet: Packet | None) -> list[Frame]:
+    """Decode a packet of `stream`, or with None what the decoder still holds; a damaged packet has no frames."""
+    if packet is None:
+        packet = Packet()  # an empty one, because only a packet gives frames a unit of time
+        packet.time_base = stream.time_base
+    try:
+        return stream.codec_context.decode(packet)
+    except av.error.FFmpegError:
+        return []
+
+
+def _frames(packets: Iterator[Packet], stream: Any, clock: Clock) -> Iterator[tuple[float, Frame, Any]]:
+    first_rate = None
+    for packet in chain(packets, [None]):
+        for frame in decode(stream, packet):
+            time, lasts = frame.time, 0.0
+            if isinstance(frame, AudioFrame):
+                lasts = frame.samples / frame.sample_rate
+                first_rate = first_rate or frame.sample_rate
+                if frame.sample_rate != first_rate and stream.container.format.name in COMPUTED:
+                    time = None
+            elif time is None:
+                lasts = float(1 / (stream.guessed_rate or 25))
+            yield clock.read(time, lasts), frame, stream
+
+
+class Extent:
+    """What the packets of a recording say about its time line, as far as they were seen."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self.streams = [stream for kind in ("audio", "video") for stream in usable(container, kind)]
+        self.origin = origin(container)
+        self.clocks: dict[int, Clock] = {}
+        self.seconds = 0.0
+        """Time at which the last packet ends."""
+        self.steady = True
+        """Whether no clock was set anew; only then the file can be entered in the middle."""
+
+    def see(self, packet: Packet) -> None:
+        shown, lasts = seconds_of(packet), float((packet.duration or 0) * packet.time_base)
+        # The clock reads the times of decoding, because packets are in their order, and they may begin before zero.
+        coded = shown if packet.dts is None else float(packet.dts * packet.time_base)
+        begins = 0.0 if coded is None else coded - self.origin
+        clock = self.clocks.setdefault(packet.stream_index, Clock(self.origin, begins))
+        before = clock.origin
+        time = clock.read(coded, lasts if coded is None or packet.stream.type == "audio" else 0.0)
+        self.steady &= clock.origin == before
+        if not packet.is_discard:
+            self.seconds = max(self.seconds, lasts + (time if shown is None else shown - clock.origin))
+
+
+def extent(path: Path) -> Extent:
+    """Read all packets of `path`, without decoding them; the result is kept.
+
+    Raises:
+        MediaError: it cannot be opened.
+    """
+    return _extent(path, state(path))
+
+
+@lru_cache(maxsize=16)
+def _extent(path: Path, seen: tuple[int, int, int]) -> Extent:
+    with whole(path) as container:
+        result = Extent(container)
+        for packet in packets_of(container, result.streams):
+            result.see(packet)
+    return result
