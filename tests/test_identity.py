@@ -545,6 +545,7 @@ def test_what_a_gpu_or_another_processor_made_is_its_own(
     before = names()
     monkeypatch.setenv("CMATH_DEVICE", "cuda")
     monkeypatch.setattr("foundation.device._chosen", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     assert not set(names()) & set(before)
     cache, shard = WorkCache(tmp_path), ShardCache(tmp_path, "1-of-1")
     maker = cache.maker({"modality": "one"})

@@ -1,15 +1,11 @@
 """Pictures of media files as a player shows them: upright, with square pixels, without the combs of interlaced video,
 and at each moment the last picture that came."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
-import av.error
 import numpy as np
-from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -59,7 +55,7 @@ def pictures(
     screen = Screen()
     step, given, ended = 0, 0, True  # the next step without a picture
     last: Timed | None = None  # what the screen shows, unless it was given
-    for time, frame, stream in progressive(decoded(path, "video", begin)):
+    for time, frame, stream in decoded(path, "video", begin):
         if end is not None and time >= end:
             ended = False
             break
@@ -99,63 +95,15 @@ def cut(picture: np.ndarray, region: str) -> np.ndarray:
     return np.ascontiguousarray(part)
 
 
-def progressive(found: Iterable[Timed]) -> Iterator[Timed]:
-    """Yield frames with their times and streams; from the first interlaced one on, fields become whole pictures."""
-    fields: Fields | None = None
-    for time, frame, stream in found:
-        if not fields and not frame.interlaced_frame:
-            yield time, frame, stream
-            continue
-        if not fields or not fields.takes(frame):
-            if fields:
-                yield from fields.rest()
-            fields = Fields(frame)
-        yield from fields(time, frame, stream)
-    if fields:
-        yield from fields.rest()
+def deinterlaced(picture: np.ndarray) -> np.ndarray:
+    """The picture of the upper field, whose rows are every second one; a row between is the mean of its neighbours.
 
-
-class Fields:
-    """FFmpeg's filter bwdif, which makes one picture of each interlaced frame and lets others through.
-
-    Args:
-        frame: the first frame, of the size and format that all will have.
+    FFmpeg's filters for this look at neighbouring frames too; through PyAV one of them once brought its process down.
     """
-
-    def __init__(self, frame: VideoFrame) -> None:
-        self.form = frame.width, frame.height, frame.format.name
-        self.graph = Graph()
-        self.graph.threads = 1  # worker processes already use all cores
-        source = self.graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-        )
-        whole = self.graph.add("bwdif", "mode=send_frame:deint=interlaced")
-        self.graph.link_nodes(source, whole, self.graph.add("buffersink")).configure()
-        self.waiting: deque[tuple[float, VideoStream]] = deque()
-        """Times and streams of the frames in the filter, which looks ahead."""
-
-    def takes(self, frame: VideoFrame) -> bool:
-        return (frame.width, frame.height, frame.format.name) == self.form
-
-    def __call__(self, time: float, frame: VideoFrame, stream: VideoStream) -> Iterator[Timed]:
-        """Yield what is ready of the frames up to `frame`."""
-        self.waiting.append((time, stream))
-        self.graph.vpush(frame)
-        return self._ready()
-
-    def rest(self) -> Iterator[Timed]:
-        """Yield what is left after the last frame."""
-        self.graph.vpush(None)
-        return self._ready()
-
-    def _ready(self) -> Iterator[Timed]:
-        while self.waiting:
-            try:
-                frame = self.graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):  # it needs the next frame; it has no more
-                return
-            time, stream = self.waiting.popleft()
-            yield time, frame, stream
+    below = np.concatenate([picture[2::2], picture[-2:][: len(picture[1::2]) - len(picture[2::2])]])
+    result = picture.copy()
+    result[1::2] = ((picture[: 2 * len(below) : 2].astype(np.uint16) + below) // 2).astype(np.uint8)
+    return result
 
 
 class Screen:
@@ -171,7 +119,7 @@ class Screen:
             wide = {"width": max(1, round(frame.width * pixel)), "height": frame.height}
         # threads=1: by default it would start new threads for every picture
         picture: np.ndarray = self.colours.reformat(frame, format="rgb24", threads=1, **wide).to_ndarray()
-        return upright(picture, frame)
+        return upright(deinterlaced(picture) if frame.interlaced_frame else picture, frame)
 
 
 def upright(picture: np.ndarray, frame: VideoFrame) -> np.ndarray:

@@ -243,7 +243,7 @@ def test_an_encoder_decoder_is_not_fine_tuned(tiny_roberta: Path, tmp_path: Path
 def test_a_fine_tuned_causal_network_keeps_its_last_token(kind: str, tiny_roberta: Path, tmp_path: Path) -> None:
     folder = written(tmp_path / kind, tiny_roberta, CAUSAL[kind])
     data = Labelled(LINES, [0, 1, 0])
-    recipe = FineTuningRecipe.model_validate(RECIPE | {"epochs": 1})
+    recipe = FineTuningRecipe.model_validate(RECIPE | {"epochs": 1, "learning_rate": 1e-4})
     train(folder, text_settings(folder), recipe, data, data, 2, torch.device("cpu"), tmp_path / "fit", say=len)
     before, after = (TextExtractor(text_settings(place), Path()).encoder for place in (folder, tmp_path / "fit"))
     assert after.pooling == "last"

@@ -1,6 +1,7 @@
 """Corpora of any name: a copied entry of params.yaml, and no code."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_a_copied_entry_under_another_name_goes_from_table_to_scores(name: str, 
 
     def copy(content: dict) -> None:
         for section in ("index", "text", "audio", "visual", "train"):
-            content[section][name] = content[section]["custom"]
+            content[section][name] = deepcopy(content[section]["custom"])
         content["datasets"] = [name]
 
     folder = train_small(tmp_path / "project", name, raw, copy, like="custom")

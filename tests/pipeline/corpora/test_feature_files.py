@@ -455,10 +455,14 @@ def test_the_fields_own_files_have_their_counts_and_are_known(
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the development data are not beside the project")
 def test_cosmics_meld_is_melds_own_tables_row_by_row(indexed: Callable[..., list[Utterance]]) -> None:
     from pipeline.corpora import meld
+    from pipeline.corpora.lost_characters import repaired
 
     ours = indexed(PUBLISHED / "cosmic_meld.pkl", modalities=["text"])
     tables = {(row.dialogue_id, row.turn): row for row in meld.read(PUBLISHED.parent / "meld_csv", ["text"]).rows}
     assert len(tables) == len(ours) == 13708
     for row in ours:
         table = tables[row.dialogue_id, row.turn]
-        assert (row.split, row.label, row.speaker, row.text) == (table.split, table.label, table.speaker, table.text)
+        text = repaired(
+            row.text
+        )  # 12 texts have lost an apostrophe in all copies; the reader of the tables repairs them
+        assert (row.split, row.label, row.speaker, text) == (table.split, table.label, table.speaker, table.text)

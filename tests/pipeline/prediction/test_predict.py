@@ -162,7 +162,8 @@ def test_a_bundle_alone_predicts_text_anywhere(
 
 def test_the_effect_of_a_modality_is_the_prediction_without_it(trained: Path, tmp_path: Path) -> None:
     rows = [row for row in read_index(trained / "data/demo/index.csv") if row.split == "test"]
-    table = clip_table(rows, trained.parent / "raw", tmp_path / "talk.csv")
+    names = [str(number) for number in range(1 + max(row.speaker for row in rows))]
+    table = clip_table(rows, trained.parent / "raw", tmp_path / "talk.csv", names)
     whole = read_recording("talk", None, read_transcript(table), tmp_path)
     soundless = replace(whole, rows=[replace(row, audio="") for row in whole.rows])
     unseen = replace(whole, rows=[replace(row, video="") for row in whole.rows])

@@ -120,7 +120,7 @@ def test_a_training_gets_what_the_settings_say(corpus: Corpus, monkeypatch: pyte
     def told(_: list[dict[str, float]]) -> None: ...
 
     monkeypatch.setattr(store, "fit", fit)
-    monkeypatch.setenv("CMATH_DEVICE", "meta")
+    monkeypatch.setattr("pipeline.training.store.device", lambda: torch.device("meta"))
     of = settings(class_weights=True)
     trained(folder(), "meld", corpus, "multidag", CONFIG, of, 5, weights=False, each_epoch=told)
     model, data, train_settings, class_weights, *rest = given
@@ -128,8 +128,7 @@ def test_a_training_gets_what_the_settings_say(corpus: Corpus, monkeypatch: pyte
     assert (data, train_settings) == (corpus, of)
     assert rest == [5, torch.device("meta"), folder() / "seed5.pt", 20.0, told]
     label = corpus.label[:14].tolist()  # train stands first
-    inverse = [1 / label.count(number) for number in range(4)]
-    assert class_weights.tolist() == pytest.approx([4 * one / sum(inverse) for one in inverse])
+    assert class_weights.tolist() == pytest.approx([14 / label.count(number) for number in range(4)])
 
 
 def test_an_epoch_takes_the_mean_of_the_time_that_this_process_trained(
