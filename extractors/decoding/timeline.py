@@ -36,6 +36,8 @@ PATIENCE = 10
 """Number of errors without a packet between them after which the rest of a file is taken for unreadable."""
 KEPT = 2
 """Number of files that a process keeps open."""
+UNTRIMMED = {"mpeg", "mpegts"}
+"""Formats that do not say which samples at the beginning are the codec's delay."""
 COMPUTED = {"aac", "ac3", "eac3", "mp3"}
 """Formats without times: FFmpeg computes them from the sampling rate at the beginning of the file."""
 SET_ANEW = {"flv", "mpeg", "mpegts", "ogg"}
@@ -137,8 +139,15 @@ def media_errors() -> Iterator[None]:
 
 
 def origin(container: InputContainer) -> float:
-    """Time in the file, in seconds, at which its recording starts."""
+    """Time in the file, in seconds, at which its recording starts.
+
+    MPEG streams cannot say how much of a sound's beginning is the delay of its codec: a sound that starts just before
+    the pictures starts with them.
+    """
     start = (container.start_time or 0) / av.time_base
+    if container.format.name in UNTRIMMED and (films := usable(container, "video")):
+        first = float((films[0].start_time or 0) * (films[0].time_base or 0))
+        return first if 0 < first - start < PRIMING else start
     return 0.0 if -PRIMING < start < 0 else start
 
 

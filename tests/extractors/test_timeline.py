@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extractors.media import RATE, MediaError, frames, media_info, read_sound
+from extractors.media import RATE, MediaError, frames, media_info, pictures, read_sound
 from tests.extractors.known import second_heard, second_seen, write_known
 
 VP8 = {"video": "libvpx", "audio": "libopus", "rate": 48_000}
@@ -203,3 +203,9 @@ def test_a_long_file_without_an_index_is_not_read_from_its_beginning_for_every_u
     assert (
         bytes_read() - before < 3 * file.stat().st_size + 1_000_000
     )  # from the beginning it would be 9 times the size
+
+
+@pytest.mark.parametrize("name", ["plain.ts", "cut.ts", "plain.vob"])
+def test_the_delay_of_a_sounds_codec_does_not_move_the_pictures(recorded: Callable[[str], Path], name: str) -> None:
+    (first, _), *_ = pictures(recorded(name), 5, 3.0, 4.0)
+    assert first == pytest.approx(3.0, abs=0.01)
