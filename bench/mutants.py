@@ -55,7 +55,7 @@ GROUPS = {
          "extractors/cache.py"),
         (
             "tests/test_identity.py",
-            "tests/foundation/test_trainings.py",
+            "tests/foundation/test_store_of_trainings.py",
             "tests/pipeline/training/test_store.py",
             "tests/extractors/test_cache.py",
         ),
