@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from extractors.decoding.files import MediaError
 from extractors.decoding.inspection import media_info
@@ -18,7 +17,8 @@ SQUARE = 0.02
 """Pixels whose width and height differ by less than this fraction count as square."""
 LONGEST_PIXEL = 8
 """Largest ratio of the sides of a pixel that is believed."""
-Timed = tuple[float, VideoFrame, VideoStream]
+Timed = tuple[float, VideoFrame, float]
+"""Time and frame, and the width of a pixel over its height: the stream may not be asked once the file is closed."""
 
 
 def frames(
@@ -59,8 +59,9 @@ def pictures(
         if end is not None and time >= end:
             ended = False
             break
+        pixel = float(stream.sample_aspect_ratio or 1)
         if time < begin + step / fps - 1e-6:
-            last = time, frame, stream
+            last = time, frame, pixel
             continue
         comes_in = int((time - begin) * fps + 1e-6)
         if last and comes_in > step:
@@ -68,7 +69,7 @@ def pictures(
             yield max(last[0], begin + step / fps), screen.show(*last[1:])
         step, last = comes_in + 1, None
         given += 1
-        yield time, screen.show(frame, stream)
+        yield time, screen.show(frame, pixel)
     if last and (end is not None or not given):
         shown_until = np.inf if end is None else end
         if ended:
@@ -98,7 +99,7 @@ def cut(picture: np.ndarray, region: str) -> np.ndarray:
 def deinterlaced(picture: np.ndarray) -> np.ndarray:
     """The picture of the upper field, whose rows are every second one; a row between is the mean of its neighbours.
 
-    FFmpeg's filters for this look at neighbouring frames too; through PyAV one of them once brought its process down.
+    FFmpeg's filters for this look at neighbouring frames too; for faces the rows of one field are enough.
     """
     below = np.concatenate([picture[2::2], picture[-2:][: len(picture[1::2]) - len(picture[2::2])]])
     result = picture.copy()
@@ -112,8 +113,7 @@ class Screen:
     def __init__(self) -> None:
         self.colours = VideoReformatter()
 
-    def show(self, frame: VideoFrame, stream: VideoStream) -> np.ndarray:
-        pixel = float(stream.sample_aspect_ratio or 1)
+    def show(self, frame: VideoFrame, pixel: float) -> np.ndarray:
         wide = {}
         if abs(pixel - 1) > SQUARE and 1 / LONGEST_PIXEL <= pixel <= LONGEST_PIXEL:
             wide = {"width": max(1, round(frame.width * pixel)), "height": frame.height}
