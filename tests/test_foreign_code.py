@@ -44,6 +44,7 @@ def keyword(call: ast.Call, name: str) -> object:
     return next((ast.literal_eval(given.value) for given in call.keywords if given.arg == name), None)
 
 
+@pytest.mark.slow
 def test_every_load_of_transformers_refuses_code_and_every_load_of_torch_takes_weights_alone() -> None:
     of_transformers = [*calls("from_pretrained"), *calls("pipeline")]
     assert len(of_transformers) >= 4
@@ -53,6 +54,7 @@ def test_every_load_of_transformers_refuses_code_and_every_load_of_torch_takes_w
     assert [place for place, call in of_torch if keyword(call, "weights_only") is not True] == []
 
 
+@pytest.mark.slow
 def test_nothing_is_read_with_pickle() -> None:
     wrong = []
     for name in ("load", "loads", "Unpickler", "read_pickle"):

@@ -448,6 +448,7 @@ def test_another_version_of_the_code_is_another_name(
     assert (media_files.memory_identity() != before[1]) == (module is media_files)
 
 
+@pytest.mark.slow
 def test_every_version_of_code_is_known_here() -> None:
     found = {
         f"{file.relative_to(PROJECT)} {target.id}"
@@ -696,6 +697,7 @@ def test_words_and_other_models_are_no_part_of_a_networks_name(edited: Callable[
     assert edited("sdt", model__settings=one_line_more, foundation__files=one_line_more) == sdt
 
 
+@pytest.mark.slow
 def test_the_code_that_trains_an_encoder_is_part_of_its_name(edited: Callable[..., str], encoders: Encoders) -> None:
     def text(_: str) -> str:
         return fine_tuning(text_settings(encoders.published), encoders)
@@ -714,6 +716,7 @@ def test_the_code_that_trains_an_encoder_is_part_of_its_name(edited: Callable[..
             assert edited("", name, **{file: words}) == before, file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_each_models_own_file_is_part_of_its_name(name: str, edited: Callable[..., str]) -> None:
     own = MODELS[name][0].__module__.replace(".", "__")

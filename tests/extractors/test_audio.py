@@ -29,6 +29,7 @@ def tone(seconds: float) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * 180 * time)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "width"), FUNCTIONALS.items())
 def test_every_set_has_its_width_and_finite_values_of_the_shortest_sound(name: str, width: int) -> None:
     values = functionals(tone(0.05), name, 0.25)

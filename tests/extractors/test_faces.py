@@ -170,6 +170,7 @@ def test_no_face_is_lost_or_made_up_where_faces_come_go_or_jump(every: int) -> N
         assert Scene(boxes).followed(every) == boxes
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_each_picture_has_boxes_and_those_that_are_searched_have_the_detectors(data: st.DataObject) -> None:
     place = st.integers(0, 30)
@@ -358,6 +359,7 @@ def test_normalisation_is_mean_and_standard_deviation_of_counted_levels() -> Non
     assert grey_levels(np.bincount([7, 7], minlength=256)) == (7, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="needs real clips")
 def test_real_talking_heads_have_a_face_in_every_frame() -> None:
     files = sorted(CLIPS.glob("1001_*.flv"))

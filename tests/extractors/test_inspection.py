@@ -59,6 +59,7 @@ def test_a_recording_of_a_browser_has_a_duration(tmp_path: Path) -> None:
     assert media_info(file).seconds == pytest.approx(5, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["broken.mkv", "broken.mp4", "broken.webm", "broken.avi", "broken.wav", "broken.ts"])
 def test_a_recording_that_breaks_off_lasts_as_long_as_what_is_there(tmp_path: Path, name: str) -> None:
     suffix = Path(name).suffix

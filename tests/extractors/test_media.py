@@ -144,6 +144,7 @@ def test_changed_content_is_noticed_after_it_was_once_seen_though_size_and_time_
     require_content(file, digest)
 
 
+@pytest.mark.slow
 def test_pictures_come_one_by_one(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", seconds=20, rate=16_000)
     given = 0

@@ -182,6 +182,7 @@ def test_a_missing_modality_stays_zero_and_teaches_nothing() -> None:
         np.testing.assert_array_equal(found.reduction[name], tensor)
 
 
+@pytest.mark.slow
 def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
     tmp_path: Path, meld: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,6 +56,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_what_a_player_shows_at_a_second_is_what_is_read(recorded: Callable[[str], Path], name: str) -> None:
     file = recorded(name)

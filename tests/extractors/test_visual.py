@@ -72,6 +72,7 @@ def test_a_clip_without_a_face_or_a_broken_one_is_missing_and_the_faces_are_coun
     assert results[1].vector.shape == (342,)
 
 
+@pytest.mark.slow
 def test_faces_are_found_once_however_they_are_encoded(found: list[str], tmp_path: Path) -> None:
     cache = WorkCache(tmp_path)
     utterances = rows("train", "train", "test")
@@ -85,6 +86,7 @@ def test_faces_are_found_once_however_they_are_encoded(found: list[str], tmp_pat
     assert found == ["0", "1", "2"] * 2
 
 
+@pytest.mark.slow
 def test_faces_of_train_alone_decide_the_normalisation(found: list[str], tmp_path: Path) -> None:
     of_one, _ = extracted(SETTINGS, WorkCache(tmp_path / "a"), rows("test", "train", "test"))
     of_two, _ = extracted(SETTINGS, WorkCache(tmp_path / "b"), rows("test", "train", "train"))
@@ -94,6 +96,7 @@ def test_faces_of_train_alone_decide_the_normalisation(found: list[str], tmp_pat
     assert of_two.normalisation[0] > of_one.normalisation[0]
 
 
+@pytest.mark.slow
 def test_without_faces_in_train_the_weights_own_normalisation_serves(found: list[str], tmp_path: Path) -> None:
     extractor, _ = extracted(SETTINGS, WorkCache(tmp_path), rows("train", "test"))
     weights = denseface.untrained()
@@ -114,6 +117,7 @@ def test_the_encoder_sees_normalised_faces() -> None:
     np.testing.assert_allclose(extractor.encode(crops), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_face_has_the_same_bytes_in_any_company_and_with_any_number_of_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,6 +131,7 @@ def test_a_face_has_the_same_bytes_in_any_company_and_with_any_number_of_workers
     assert extractor.encode(crops[::-1]).tobytes() == together[::-1].tobytes()
 
 
+@pytest.mark.slow
 def test_clips_encoded_together_have_what_each_has_alone(
     found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +185,7 @@ def looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Looking:
     return made
 
 
+@pytest.mark.slow
 def test_faces_are_looked_for_as_each_setting_says_and_anew_when_it_says_something_else(looking: Looking) -> None:
     whole = list(frames(looking.clip, 10))
     assert len(whole) == 20
@@ -280,6 +286,7 @@ def test_faces_of_one_grey_level_are_normalised_without_a_division_by_zero(
     assert np.isfinite(results[0].vector).all()
 
 
+@pytest.mark.slow
 def test_features_are_made_without_torchvision_which_takes_a_second_to_load() -> None:
     code = (
         "import sys; from pathlib import Path; from extractors.visual.extractor import VisualExtractor\n"

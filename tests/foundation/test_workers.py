@@ -51,6 +51,7 @@ def test_a_machine_on_which_everything_dies_is_said_to_be_at_fault(
         list(spread(work, [f"kills always {number}" for number in range(3)], prepare, tmp_path))
 
 
+@pytest.mark.slow
 def test_each_process_has_a_device_of_its_own_also_after_one_has_died(tmp_path: Path) -> None:
     items = ["device", "kills once", *(f"device {number}" for number in range(10))]
     answers = dict(spread_here(work, items, prepare, tmp_path, devices=["cuda:0", "cuda:1"]))
@@ -69,6 +70,7 @@ def test_an_engine_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch,
         list(spread(work, ["item"], prepare, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: signal.Signals) -> None:
     started = subprocess.Popen(

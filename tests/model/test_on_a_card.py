@@ -36,6 +36,7 @@ class Training:
             return [logits for logits, _ in _outputs(self.average.model, self.corpus, ("validation", "test"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_an_epoch_gives_the_cpus_numbers_and_waits_once(name: str) -> None:
     expected = Training(name)

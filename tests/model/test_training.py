@@ -58,6 +58,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(corpus: Corp
     assert not same(run(corpus, tmp_path / "a"), run(corpus, tmp_path / "c", seed=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_an_interrupted_training_ends_with_the_bytes_of_one_that_was_not(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: float
@@ -130,6 +131,7 @@ def test_the_epoch_kept_is_the_best_on_validation(corpus: Corpus, tmp_path: Path
     assert torch.equal(predictions.to(torch.int8), result.test_predictions[result.best_epoch - 1])
 
 
+@pytest.mark.slow
 def test_labels_of_test_never_enter(corpus: Corpus, tmp_path: Path) -> None:
     where = positions(corpus, "test")
     label = corpus.label.clone()

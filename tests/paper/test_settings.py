@@ -33,6 +33,7 @@ def texts(folder: Path) -> list[str]:
     return [(folder / file).read_text("utf-8") for file in FILES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["meld", "iemocap"])
 def test_a_named_set_is_written_into_both_files(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_params()
@@ -52,6 +53,7 @@ def test_a_named_set_is_written_into_both_files(name: str, folder: Path, monkeyp
 SPEAKERS = {"iemocap": (0.0, 0.0, 0.0), "meld": (1.5, 0.5, 0.5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["meld", "iemocap"])
 def test_every_baseline_gets_the_form_that_its_authors_published_for_the_corpus(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -91,6 +93,7 @@ def test_every_baseline_gets_the_form_that_its_authors_published_for_the_corpus(
     assert (rate in ((5e-4, 1e-3) if meld else (1e-4, 3e-4)), batch, decay) == (True, 32, 1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_not_published_for_the_corpus_is_printed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +112,7 @@ def test_what_is_not_published_for_the_corpus_is_printed(
     assert "ublished" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_printed_form_is_complete_and_of_every_corpus(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +140,7 @@ def test_a_key_that_the_file_lacks_is_named(folder: Path, monkeypatch: pytest.Mo
         choose(monkeypatch, "iemocap", "--raw", "/corpora/it")
 
 
+@pytest.mark.slow
 def test_demo_and_off_change_one_line_of_what_is_committed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed = texts(folder)
     first_look = [committed[0], committed[1].replace("  corpora: []\n", "  corpora:\n  - demo\n")]

@@ -73,6 +73,7 @@ def left(names: dict[str, str], folder: Path) -> set[str]:
     return {name for name, fingerprint in names.items() if fingerprint in there}
 
 
+@pytest.mark.slow
 def test_the_list_says_who_uses_what_and_how_makers_differ(
     filled: dict[str, str], params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +119,7 @@ def aged(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_results_of_an_encoder_that_may_be_on_another_machine_stay(
     filled: dict[str, str], params: Params, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_results_of_an_encoder_that_may_be_on_another_machine_stay(
     assert left(filled, tmp_path) == STAY | {"text by another encoder"}
 
 
+@pytest.mark.slow
 def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     params: Params, tmp_path: Path, tiny_roberta: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +171,7 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     assert not current.exists()
 
 
+@pytest.mark.slow
 def test_the_encoder_that_the_report_compares_with_stays(params: Params, tmp_path: Path) -> None:
     write_text_corpus(tmp_path / "data/meld/index.csv")
     text = {**params.text, "meld": params.text["meld"].model_copy(update={"finetune": True})}

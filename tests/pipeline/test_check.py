@@ -224,12 +224,14 @@ def trained(project: Path) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_models_of_corpora_that_are_not_processed_now_come_back(trained: Path) -> None:
     check.run()  # of demo
     assert (trained / "models/meld/weights").read_text() == "meld\n"
     assert not (trained / "models/demo").exists()  # its own stage decides
 
 
+@pytest.mark.slow
 def test_what_a_refused_run_removed_comes_back(trained: Path) -> None:
     write(trained, datasets=["mled"])
     with pytest.raises(ParamsError):
@@ -238,6 +240,7 @@ def test_what_a_refused_run_removed_comes_back(trained: Path) -> None:
     assert (trained / "models/meld/weights").read_text() == "meld\n"
 
 
+@pytest.mark.slow
 def test_nothing_is_put_into_the_folder_of_an_experiment_apart(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +262,7 @@ def test_a_corpus_that_is_no_longer_watched_leaves_nothing_of_it(project: Path) 
     assert (project / "params.yaml").exists()
 
 
+@pytest.mark.slow
 def test_what_is_not_in_dvcs_cache_is_no_error(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.rmtree(trained / ".dvc/cache")
     with caplog.at_level("DEBUG", "cmath"):

@@ -91,6 +91,7 @@ def imported(raw: Path, **chosen: Any) -> tuple[list[Utterance], dict[str, Featu
     return rows, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("without", [(), ("audio",)])
 @pytest.mark.parametrize("meld", [True, False])
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -52,6 +52,7 @@ def run(model: Path, crossfit: int, **recipe: object) -> None:
     extract.run(extract.arguments().parse_args(["meld", "text"]), params)
 
 
+@pytest.mark.slow
 def test_cross_fitting_gives_each_dialogue_of_train_features_of_an_encoder_that_has_not_seen_it(
     corpus: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ def test_folds_are_of_whole_dialogues_by_the_seed_and_no_more_than_there_are(cor
         folds_of(rows, 7, 0)
 
 
+@pytest.mark.slow
 def test_what_was_once_trained_is_taken_from_the_work_cache(
     corpus: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +110,7 @@ def test_what_was_once_trained_is_taken_from_the_work_cache(
     assert [file.read_bytes() for file in files] == before
 
 
+@pytest.mark.slow
 def test_its_own_scores_are_made_by_evaluate_of_its_guesses(corpus: Path, tiny_roberta: Path) -> None:
     run(tiny_roberta, crossfit=2, epochs=6, patience=6)
     file = corpus / "data/meld/encoder/text_predictions.csv"

@@ -246,6 +246,7 @@ def test_corpus_json_has_the_same_bytes_every_time(indexed: Callable[..., list[U
     assert Path("results/meld/corpus.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_wrong_cut_minutes_long_is_noted_and_used(
     indexed: Callable[..., list[Utterance]], meld: Callable[..., Path]
 ) -> None:

@@ -334,6 +334,7 @@ def test_a_mutated_file_is_read_or_refused(protocol: int) -> None:
         read_or_refuse(bytes(content))
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(SPLICES) | st.binary(max_size=4), max_size=30))
 def test_opcodes_in_any_order_are_read_or_refused(parts: list[bytes]) -> None:
@@ -349,6 +350,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(VALUES, st.integers(0, 5))
 def test_plain_values_come_back_as_they_were(value: object, protocol: int) -> None:

@@ -256,6 +256,7 @@ def test_meld_finds_dev_inside_train(indexed: Callable[..., list[Utterance]], tm
     assert corpus_json()["published"]["protocol"] == "MELD's own split"
 
 
+@pytest.mark.slow
 def test_a_protocol_of_iemocap_is_named_by_its_counts(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
     def corpus(counts: dict[str, tuple[int, int]]) -> tuple:
         labels_by, splits = {}, {}
@@ -279,6 +280,7 @@ def test_a_protocol_of_iemocap_is_named_by_its_counts(indexed: Callable[..., lis
     )
 
 
+@pytest.mark.slow
 def test_sentences_instead_of_vectors_go_through_the_text_encoder(
     indexed: Callable[..., list[Utterance]], tmp_path: Path, tiny_roberta: Path
 ) -> None:

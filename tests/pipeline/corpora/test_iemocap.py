@@ -433,6 +433,7 @@ def test_unlabelled_turns_are_context_where_all_turns_are_asked_for(tmp_path: Pa
     assert "unlabelled" not in census(read(tmp_path, ["text"], "random20", 0), [0.0] * 2, IEMOCAP)["splits"]["train"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="the development data are not beside the project")
 def test_iemocap_has_10039_turns_of_which_7433_are_labelled(tmp_path: Path) -> None:
     said = json.loads((ANNOTATIONS / "iemocap_utterances.json").read_text())

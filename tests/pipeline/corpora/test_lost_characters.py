@@ -103,6 +103,7 @@ def copy_of_the_release(folder: Path, change: Callable[[str], str]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the annotations of MELD are not part of the project")
 def test_a_copy_of_the_release_is_repaired_or_named_as_another(tmp_path: Path) -> None:
     right = [row.text for row in reader.read(SHARED / "meld_csv", ["text"]).rows]

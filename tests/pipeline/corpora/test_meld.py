@@ -274,6 +274,7 @@ def published(raw: Path, lost: tuple[int, int] | None = None) -> Path:
     return raw
 
 
+@pytest.mark.slow
 def test_the_full_release_has_its_known_counts_and_dialogue_60_is_explained(tmp_path: Path) -> None:
     raw_corpus = reader.read(published(tmp_path), ["text"])
     assert len(raw_corpus.rows) == 13_708
@@ -284,6 +285,7 @@ def test_the_full_release_has_its_known_counts_and_dialogue_60_is_explained(tmp_
     assert "1,153" in raw_corpus.notes[0]
 
 
+@pytest.mark.slow
 def test_a_full_release_that_lacks_something_names_the_file(tmp_path: Path) -> None:
     raw_corpus = reader.read(published(tmp_path, lost=(700, 4)), ["text"])
     assert raw_corpus.differences == [
@@ -292,6 +294,7 @@ def test_a_full_release_that_lacks_something_names_the_file(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_a_full_release_without_its_apostrophes_is_not_taken_for_the_published_one(tmp_path: Path) -> None:
     raw = published(tmp_path)
     file = raw / "test_sent_emo.csv"

@@ -160,6 +160,7 @@ def test_a_class_weighs_as_the_inverse_of_its_words_frequency_in_train(
     assert class_weights_of(unweighted, labels_of_train(corpus), 5) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["custom", "meld"])
 def test_the_word_in_the_index_is_the_word_that_a_trained_model_says(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -40,6 +40,7 @@ def train(corpus: Corpus, seed: int, *, weights: bool = True, of: TrainingSettin
     return trained(folder(train=of), "meld", corpus, "multidag", CONFIG, of or settings(), seed, weights=weights)
 
 
+@pytest.mark.slow
 def test_whatever_decides_the_numbers_decides_where_a_training_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"learning_rate": 0.02, "batch": 5, "epochs": 4, "patience": 2, "weight_decay": 0.5, "ema_decay": 0.5,
                "precision": "float16", "class_weights": True}  # fmt: skip
@@ -62,6 +63,7 @@ def test_seeds_and_weights_of_the_configuration_do_not(corpus: Corpus) -> None:
     assert (config["dims"], config["speakers"], config["classes"]) == (DIMS, 3, 4)
 
 
+@pytest.mark.slow
 def test_a_seed_is_trained_once_and_each_is_another_training(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = train(corpus, 0), train(corpus, 5)
     assert [row["seed"] for row in first.history + second.history] == [0] * 3 + [5] * 3

@@ -148,6 +148,7 @@ def _read_or_refuse(file: Path) -> None:
         assert line.end is None or line.problem or line.end > (line.start or 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["a ", " \n", "(", "[", "<", "♪\n", "- ", ">> ", "a: ", "a. B: ", "&#1", "0:0", ".", '"']
 )
