@@ -41,8 +41,13 @@ def write_features(features: Features, file: Path) -> None:
     """Write the file, completely or not at all; the same features give the same bytes.
 
     Raises:
-        FeaturesError: it cannot be written, for example because the disk is full.
+        FeaturesError: a value is not finite; or the file cannot be written, for example because the disk is full.
     """
+    wrong = np.flatnonzero(~np.isfinite(features.values).all(1))
+    if len(wrong):
+        raise FeaturesError(f"{file}: not written: {len(wrong)} utterances have values that are not finite, the first "
+                            f"in row {wrong[0] + 1} of the index: the encoder is broken, or this input is none for it"
+                            )  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
@@ -67,11 +72,19 @@ def read_features(file: Path, utterances: int) -> Features:
             features = Features(stored.get_tensor("features"), stored.get_tensor("present"), identity)
     except FileNotFoundError:
         raise FeaturesError(f"{file}: no such file; `dvc repro` makes it") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise FeaturesError(f"{file}: is no feature file ({error}); delete it and run `dvc repro`") from None
-    if len(features.values) != utterances or features.present.shape != (utterances,):
-        raise FeaturesError(f"{file}: has {len(features.values)} rows where the index has {utterances}; `dvc repro`")
-    if not np.isfinite(features.values).all():
+    values, present = features.values, features.present
+    for name, found, dtype, edges in (("features", values, np.float32, 2), ("present", present, np.bool_, 1)):
+        if found.dtype != dtype or found.ndim != edges:
+            raise FeaturesError(f"{file}: `{name}` is {found.dtype} of {found.ndim} dimensions, where a feature file "
+                                f"has {dtype.__name__} of {edges}; delete it and run `dvc repro`")  # fmt: skip
+    if not isinstance(identity, dict):
+        raise FeaturesError(f"{file}: does not say what made it (`identity`); delete it and run `dvc repro`")
+    if len(values) != utterances or len(present) != utterances:
+        raise FeaturesError(f"{file}: has {len(values)} rows, and says of {len(present)} whether they are present, "
+                            f"where the index has {utterances}; `dvc repro`")  # fmt: skip
+    if not np.isfinite(values).all():
         raise FeaturesError(f"{file}: holds values that are not finite; delete it and run `dvc repro`")
     return features
 

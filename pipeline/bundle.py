@@ -4,6 +4,8 @@
 normalisation, checksums of the encoders. The other files are the weights of each seed, `statistics.safetensors`
 (standardisation, and the audio reduction), and the encoders that are not in a package: the fine-tuned text encoders and
 the face encoder. Encoders that are used as published are recorded by name and checksum only.
+
+The folder is sealed (pipeline/sealed.py), and `read_bundle` checks all of it before anything is loaded.
 """
 
 import hashlib
@@ -11,10 +13,11 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,19 +25,37 @@ from torch import Tensor
 from extractors.features import Origin
 from foundation.errors import UserError
 from foundation.folders import root
-from model.interface import ErcModel
-from model.registry import make_model
+from foundation.settings import Count, Settings
+from model.interface import DataSpec, ErcModel
+from model.registry import MODELS, make_model
 from model.scaling import Scaler
+from pipeline.sealed import read_description, require_sealed, write_description
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle format; raise it with every change after which an older bundle cannot be read."""
 NAME = "bundle"
-SYNTHETIC = "demo"
-"""Name of the corpus that is synthetic, for bundles from before there was the field `synthetic`."""
 TEST_PREDICTIONS = "test_predictions.safetensors"
 """File next to the bundle with the test predictions of every epoch; only `evaluate` reads it."""
 FILE, STATISTICS = "bundle.json", "statistics.safetensors"
 TEXT_ENCODERS, FACE_ENCODER = "encoders/text", "encoders/face.safetensors"
+SCALER, REDUCTION = "scaler.", "reduction."
+"""Beginnings of the names in STATISTICS."""
+
+
+class _Written(Settings):
+    """Fields of bundle.json, its seal apart."""
+
+    corpus: Annotated[str, Field(min_length=1)]
+    synthetic: bool
+    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    model: str
+    config: dict[str, Any]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    turns: Count
+    text_encoder: str
+    fine_tuned: bool
+    origins: dict[Literal["text", "audio", "visual"], dict[str, Any]]
+    roles: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +64,7 @@ class Bundle:
 
     corpus: str
     """Name of the training corpus."""
-    synthetic: bool = False
+    synthetic: bool
     """Whether the training corpus is synthetic, so that its probabilities mean nothing for real people."""
     labels: tuple[str, ...]
     model: str
@@ -83,12 +104,28 @@ class Bundle:
         file = self.folder / f"seed{seed}.safetensors"
         weights = _read(file)
         try:
+            # On `meta` a network has shapes and no memory, so that wrong sizes cost nothing.
+            with torch.device("meta"):
+                expected = make_model(self.model, self.config).state_dict()
+            _require_weights(weights, expected)
             network = make_model(self.model, self.config)
             network.load_state_dict(weights)
-        except (RuntimeError, TypeError, KeyError) as error:
+        except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise UserError(f"{file}: does not fit this version of the model {self.model!r} "
                             f"({str(error).splitlines()[0]}); train anew with `dvc repro`") from None  # fmt: skip
         return network
+
+
+def _require_weights(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise ValueError unless `weights` have the names, shapes and types that are `expected`, and are finite."""
+    for name in sorted(weights.keys() ^ expected.keys()):
+        raise ValueError(f"{name} is {'not of this network' if name in weights else 'missing'}")
+    for name, value in weights.items():
+        other = expected[name]
+        if value.shape != other.shape or value.dtype != other.dtype:
+            raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not {other.dtype} {list(other.shape)}")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} has values that are not finite")
 
 
 def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders: Path, face_weights: str) -> None:
@@ -107,9 +144,9 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
     folder.mkdir(parents=True)
     for seed, tensors in weights.items():
         save_file({name: value.contiguous() for name, value in tensors.items()}, folder / f"seed{seed}.safetensors")
-    statistics = {f"reduction.{name}": torch.from_numpy(value) for name, value in bundle.reduction.items()}
+    statistics = {f"{REDUCTION}{name}": torch.from_numpy(value) for name, value in bundle.reduction.items()}
     for modality, scaler in bundle.scalers.items():
-        statistics |= {f"scaler.{modality}.mean": scaler.mean, f"scaler.{modality}.std": scaler.std}
+        statistics |= {f"{SCALER}{modality}.mean": scaler.mean, f"{SCALER}{modality}.std": scaler.std}
     save_file(statistics, folder / STATISTICS)
     if bundle.fine_tuned:
         _copy_text_encoders(encoders, folder / TEXT_ENCODERS)
@@ -123,7 +160,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "format": FORMAT,
         "corpus": bundle.corpus,
         "synthetic": bundle.synthetic,
-        "labels": bundle.labels,
+        "labels": list(bundle.labels),
         "model": bundle.model,
         "config": bundle.config,  # must not be sorted: the weights depend on the order of the modalities
         "seeds": bundle.seeds,
@@ -133,8 +170,8 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "origins": bundle.origins,
     }
     if bundle.roles:
-        content["roles"] = bundle.roles
-    (folder / FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        content["roles"] = list(bundle.roles)
+    write_description(folder / FILE, content)
 
 
 def _copy_text_encoders(source: Path, target: Path) -> None:
@@ -148,40 +185,127 @@ def _copy_text_encoders(source: Path, target: Path) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read the bundle in `folder`, or in its subfolder `bundle`.
+    """Read the bundle in `folder`, or in its subfolder `bundle`, and check all of it but the weights.
 
     Raises:
-        UserError: there is none, it is broken, or it has another format version.
+        UserError: there is none, it is broken or was changed, its parts contradict each other, or it has another format
+            version.
     """
     place = folder if (folder / FILE).is_file() else folder / NAME
     file = place / FILE
     try:
-        content = json.loads(file.read_text("utf-8"))
-        written = content.pop("format")
+        content = read_description(file)
     except FileNotFoundError:
         raise UserError(f"{folder}: has no {NAME}/{FILE}: it is no trained model. `dvc repro` trains one, and writes "
                         "models/demo (or the name of your corpus)") from None  # fmt: skip
-    except (ValueError, KeyError, AttributeError, OSError) as error:
-        raise UserError(f"{file}: cannot be read as a bundle ({error}); copy the folder anew") from None
-    if written != FORMAT:
-        raise UserError(f"{file}: is a bundle of format {written}, and this version of the project reads format "
-                        f"{FORMAT}: use the version that wrote it, or train anew with `dvc repro`")  # fmt: skip
+    if content.get("format") != FORMAT:
+        raise UserError(f"{file}: is a bundle of format {content.get('format')}, and this version of the project reads "
+                        f"format {FORMAT}: use the version that wrote it, or train anew with `dvc repro`")  # fmt: skip
+    content = require_sealed(file, content)
+    del content["format"]
+    try:
+        written = _Written.model_validate(content)
+        dims = _dims_of(written)
+        for index in sorted((place / TEXT_ENCODERS).glob("*/*.index.json")):
+            _require_own_names(index)
+    except ValidationError as error:
+        raise UserError(f"{file}: {_first(error)}; copy the folder anew") from None
+    except ValueError as error:
+        raise UserError(f"{file}: {error}; copy the folder anew") from None
     statistics = _read(place / STATISTICS)
     try:
-        scalers = {
-            modality: Scaler(statistics[f"scaler.{modality}.mean"], statistics[f"scaler.{modality}.std"])
-            for modality in content["config"]["dims"]
-        }
-        reduction = {
-            name.removeprefix("reduction."): value.numpy()
-            for name, value in statistics.items()
-            if name.startswith("reduction.")
-        }
-        labels, roles = tuple(content.pop("labels")), tuple(content.pop("roles", ()))
-        content.setdefault("synthetic", content["corpus"] == SYNTHETIC)
-        return Bundle(**content, labels=labels, roles=roles, scalers=scalers, reduction=reduction, folder=place)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{file}: lacks what a bundle has ({error}); copy the folder anew") from None
+        scalers = {modality: _scaler(statistics, modality, width) for modality, width in dims.items()}
+        reduction = _reduction(statistics, written.origins.get("audio", {}), dims.get("audio", 0))
+        if statistics:
+            raise ValueError(f"{min(statistics)} is of no modality of the model")
+    except ValueError as error:
+        raise UserError(f"{place / STATISTICS}: {error}; copy the folder anew") from None
+    fields = written.model_dump(exclude={"labels", "roles"})
+    labels, roles = tuple(written.labels), tuple(written.roles)
+    return Bundle(**fields, labels=labels, roles=roles, scalers=scalers, reduction=reduction, folder=place)
+
+
+def _first(error: ValidationError) -> str:
+    """The first of the wrong fields, and what is wrong with it."""
+    wrong = error.errors()[0]
+    return f"{'.'.join(str(step) for step in wrong['loc'])}: {wrong['msg']}"
+
+
+def _dims_of(written: _Written) -> dict[str, int]:
+    """Feature widths by modality; raises ValueError if the fields of bundle.json contradict each other."""
+    for name in ("labels", "seeds", "roles"):
+        values = getattr(written, name)
+        if len(set(values)) != len(values):
+            raise ValueError(f"{name} names something twice")
+    if written.model not in MODELS:
+        raise ValueError(f"model {written.model!r} is none of {', '.join(MODELS)}")
+    form: type[DataSpec] = MODELS[written.model][1]
+    try:
+        config = form(**written.config)
+    except ValidationError as error:
+        raise ValueError(f"does not fit this version of the model {written.model!r} (config.{_first(error)}); train "
+                         "anew with `dvc repro`") from None  # fmt: skip
+    if config.classes != len(written.labels):
+        raise ValueError(f"has {len(written.labels)} labels, and its network tells {config.classes} classes apart")
+    if not config.dims or min(config.dims.values()) < 1 or config.speakers < 1:
+        raise ValueError("config has no modality, or an empty one, or no speaker")
+    if config.dims.keys() != written.origins.keys():
+        raise ValueError(f"origins are of {', '.join(written.origins)}, and the network has {', '.join(config.dims)}")
+    if written.fine_tuned and "text" not in config.dims:
+        raise ValueError("has a fine-tuned text encoder, and no text")
+    return config.dims
+
+
+def _require_own_names(index: Path) -> None:
+    """Raise ValueError if the table of a text encoder's files of weights names one in another folder."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ValueError(f"{index.name} of a text encoder is no table of files") from None
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not (index.parent / name).is_file():
+            raise ValueError(f"{index.name} of a text encoder names {name!r}, which is no file beside it")
+
+
+def _scaler(statistics: dict[str, Tensor], modality: str, width: int) -> Scaler:
+    """Take the standardisation of a modality out of `statistics`; raises ValueError if it is not whole."""
+    mean, std = (_taken(statistics, f"{SCALER}{modality}.{name}", [width]) for name in ("mean", "std"))
+    if not (std > 0).all():
+        raise ValueError(f"{SCALER}{modality}.std has values that are not positive")
+    return Scaler(mean, std)
+
+
+def _reduction(statistics: dict[str, Tensor], origin: dict[str, Any], width: int) -> dict[str, np.ndarray]:
+    """Take the audio reduction to `width` columns out of `statistics`; raises ValueError if it is not whole."""
+    if "reduction" not in origin:
+        return {}
+    mean = statistics.get(f"{REDUCTION}mean")
+    if mean is None:
+        raise ValueError(f"{REDUCTION}mean is missing")
+    before = mean.numel()
+    found = {name: _taken(statistics, f"{REDUCTION}{name}", [before]) for name in ("mean", "deviation")}
+    if not (found["deviation"] > 0).all():
+        raise ValueError(f"{REDUCTION}deviation has values that are not positive")
+    if f"{REDUCTION}columns" in statistics:
+        columns = _taken(statistics, f"{REDUCTION}columns", [width], torch.int64)
+        if columns.min() < 0 or columns.max() >= before:
+            raise ValueError(f"{REDUCTION}columns names columns that there are not")
+        found["columns"] = columns
+    else:
+        found["components"] = _taken(statistics, f"{REDUCTION}components", [width, before])
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def _taken(statistics: dict[str, Tensor], name: str, shape: list[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Take a tensor out of `statistics`; raises ValueError unless it has this shape and type, and is finite."""
+    value = statistics.pop(name, None)
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    if list(value.shape) != shape or value.dtype != dtype:
+        raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, where the model needs {dtype} {shape}")
+    if not value.isfinite().all():
+        raise ValueError(f"{name} has values that are not finite")
+    return value
 
 
 def reduction_of(origins: dict[str, Origin]) -> dict[str, np.ndarray]:

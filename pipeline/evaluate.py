@@ -22,7 +22,7 @@ from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
 from model.training import positions
-from pipeline.bundle import TEST_PREDICTIONS, read_bundle
+from pipeline.bundle import TEST_PREDICTIONS, Bundle, read_bundle
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
@@ -52,7 +52,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     reader = params.index[name].reader
     order = labels(reader, [row.label for row in rows])
     corpus, _ = load_corpus(name, rows, order, list(params.model.modalities))
-    seeds = [predict_seed(Path("models") / name, seed, corpus) for seed in params.train[name].seeds]
+    bundle = read_bundle(Path("models") / name)
+    seeds = [predict_seed(bundle, seed, corpus) for seed in params.train[name].seeds]
     where = positions(corpus, "test")
     tested = [rows[place] for place in where.tolist()]
     scores = metrics(seeds, tested, [row.label for row in rows if row.split == "train"], order)
@@ -71,8 +72,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     seeds, tested = labelled(seeds, tested)
     label = np.array([order.index(row.label) for row in tested])
     write_confusion(label, [seed.probabilities.argmax(1) for seed in seeds], order, results / "confusion.csv")
-    model = read_bundle(Path("models") / name).model
-    draw_tsne(seeds[0].representations, label, order, results / "tsne.png", f"{name}, {model}:")
+    draw_tsne(seeds[0].representations, label, order, results / "tsne.png", f"{name}, {bundle.model}:")
     log.info("%s: t-SNE of the test utterances (no part of `dvc plots`)", results / "tsne.png")
     log.info("%s test, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f "
              "(majority-class baseline: %.2f and %.2f)",
@@ -80,13 +80,13 @@ def run(args: argparse.Namespace, params: Params) -> None:
              scores["weighted_f1_std"], scores["majority"]["accuracy"], scores["majority"]["weighted_f1"])  # fmt: skip
 
 
-def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:
+def predict_seed(bundle: Bundle, seed: int, corpus: Corpus) -> Seed:
     """Predict the test split with the model of `seed`.
 
     Raises:
         UserError: a file of the model is missing, or does not fit the features.
     """
-    bundle = read_bundle(folder)
+    folder = bundle.folder.parent
     dims = {modality: values.shape[1] for modality, values in corpus.features.items()}
     if bundle.config["dims"] != dims:
         raise UserError(f"{folder}: was trained on features of widths {bundle.config['dims']}, not {dims}; "

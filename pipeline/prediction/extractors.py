@@ -26,7 +26,12 @@ def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Ext
     if "source" in origin:
         raise UserError(f"{bundle.folder}: was trained on {modality} vectors of a published file, and what made them "
                         "is not known here: it can be evaluated, but not be used for a recording")  # fmt: skip
-    made = {"text": _text, "audio": _audio, "visual": _visual}[modality](bundle, origin, text_encoder)
+    try:
+        made = {"text": _text, "audio": _audio, "visual": _visual}[modality](bundle, origin, text_encoder)
+    except (KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{bundle.folder}: does not say how its {modality} features are made ({reason}); copy the "
+                        "bundle anew") from None  # fmt: skip
     for name in ("version", "faces"):
         if origin.get(name) != made.identity.get(name):
             raise UserError(f"{bundle.folder}: its {modality} features are of version {origin.get(name)}, and this "
@@ -44,22 +49,20 @@ def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Ext
 
 def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
     name = text_encoder or bundle.text_encoder
-    settings = TextSettings.model_construct(  # has no recipe, because only training needs one
-        model=name,
-        pooling=origin["pooling"],
-        layers=origin["layers"],
-        max_tokens=origin["max_tokens"],
-        finetune=bundle.fine_tuned,
-    )
+    if not text_encoder and not bundle.fine_tuned:
+        _require_no_other_place(bundle)
+    known = TextSettings.model_validate({key: origin[key] for key in ("pooling", "layers", "max_tokens")})
+    # Of what else belongs to fine-tuning, prediction needs nothing.
+    settings = known.model_copy(update={"model": name, "finetune": bundle.fine_tuned})
     try:
         extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS)
-        extractor.encoder  # noqa: B018 (loaded now, so that a broken bundle is reported before work begins)
-    except ExtractorError as error:
+    except (ExtractorError, AttributeError) as error:
         if bundle.fine_tuned:
             raise UserError(f"{bundle.folder}: its text encoder is missing or broken ({error})") from None
         raise UserError(f"the model needs the text encoder {name!r}, which is not here: it is no folder, and cannot "
                         f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "
                         "--local-dir FOLDER`; then `--text-encoder FOLDER`") from None  # fmt: skip
+    # Before it is loaded: an encoder that is not the right one is not even opened.
     if extractor.identity["encoders"] != origin["encoders"]:
         if bundle.fine_tuned:
             raise UserError(f"{bundle.folder / TEXT_ENCODERS}: is not what the model was trained with (its checksum "
@@ -67,7 +70,24 @@ def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
         raise UserError(f"the text encoder {name!r} is another one than the model was trained with (its checksum "
                         "differs): its features would mean nothing to the model; `--text-encoder FOLDER` names the "
                         "right one")  # fmt: skip
+    try:
+        extractor.encoder  # noqa: B018 (loaded now, so that a broken encoder is reported before work begins)
+    except ExtractorError as error:
+        place = bundle.folder if bundle.fine_tuned else name
+        raise UserError(f"{place}: its text encoder cannot be used ({error})") from None
     return extractor
+
+
+def _require_no_other_place(bundle: Bundle) -> None:
+    """Refuse a text encoder's name that leads anywhere but into this project's folder or to the hub.
+
+    A bundle comes from elsewhere. It may not choose which folder of this machine is read.
+    """
+    name = bundle.text_encoder
+    parts = name.replace("\\", "/").split("/")
+    if not name.isprintable() or ":" in name or name.startswith("~") or not {"", ".", ".."}.isdisjoint(parts):
+        raise UserError(f"{bundle.folder}: its text encoder is {name!r}, a place outside of the bundle, which is not "
+                        "looked for; `--text-encoder FOLDER` names the encoder on this machine")  # fmt: skip
 
 
 def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
@@ -95,7 +115,7 @@ def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
     if extractor.identity["weights"] != origin["weights"]:
         raise UserError(f"{bundle.folder / FACE_ENCODER}: is another face encoder than the model was trained with "
                         "(its checksum differs); copy the bundle anew")  # fmt: skip
-    mean, std = origin.get("whitening", (0.0, 0.0))
+    mean, std = (float(value) for value in origin.get("whitening", (0.0, 0.0)))
     if std:  # use the normalisation of the training corpus, not one of this recording
         extractor.normalisation = (mean, std)
     return extractor

@@ -122,6 +122,7 @@ class Predictor:
             extractor = self._extractor(modality)
             keys = [extractor.key(row) for row in rows]
             results, _ = extract(extractor, by_key(keys, rows), modality)
+            self._require_numbers(modality, rows, keys, results)
             made = as_features(extractor, keys, results)
             values, there = made.values, made.present
             if modality == "audio" and self.bundle.reduction:
@@ -136,6 +137,24 @@ class Predictor:
                 prediction.missing[modality] = results[key].reason
         present = torch.from_numpy(there)
         return self.bundle.scalers[modality](torch.from_numpy(values), present), present
+
+    def _require_numbers(
+        self, modality: str, rows: list[Utterance], keys: list[str | None], results: dict[str, Result]
+    ) -> None:
+        """Refuse vectors of another width than those that the model learnt from, and values that are not finite."""
+        expected = self.bundle.config["dims"][modality]
+        if modality == "audio" and self.bundle.reduction:
+            expected = len(self.bundle.reduction["mean"])
+        for key, row in zip(keys, rows, strict=True):
+            vector = results[key].vector if key else None
+            if vector is not None and vector.shape != (expected,):
+                raise UserError(f"{modality}: {row.utterance_id} has a vector of shape {list(vector.shape)}, and the "
+                                f"model in {self.bundle.folder} needs {expected} values; use the encoder that it was "
+                                "trained with")  # fmt: skip
+            if vector is not None and not np.isfinite(vector).all():
+                raise UserError(f"{modality}: the vector of {row.utterance_id} has values that are not finite, of "
+                                "which no probability can be made: the encoder is broken, or this input is none for "
+                                "it; leave the utterance out, or use a whole copy of the encoder")  # fmt: skip
 
     def _extractor(self, modality: str) -> Extractor:
         if modality not in self._extractors:
@@ -164,6 +183,10 @@ class Predictor:
         of_seeds = [
             predict(network, corpus, "test", device())[0].double().softmax(1).numpy() for network in self.networks
         ]
+        for seed, shares in zip(self.seeds, of_seeds, strict=True):
+            if not np.isfinite(shares).all():
+                raise UserError(f"{self.bundle.folder}/seed{seed}.safetensors: the model {self.bundle.model!r} gives "
+                                "probabilities that are no numbers; train anew with `dvc repro`")  # fmt: skip
         mean: np.ndarray = np.mean(of_seeds, axis=0)
         return mean
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from extractors.features import Features, FeaturesError, read_features, write_features
 
@@ -45,14 +46,43 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FeaturesError, match="no such file"):
         read_features(file, 3)
     write_features(some(), file)
-    with pytest.raises(FeaturesError, match="has 3 rows where the index has 4"):
+    with pytest.raises(FeaturesError, match=r"has 3 rows, and .* where the index has 4"):
         read_features(file, 4)
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(FeaturesError, match="is no feature file"):
         read_features(file, 3)
-    write_features(Features(np.full((3, 2), np.nan, np.float32), some().present, {}), file)
-    with pytest.raises(FeaturesError, match="not finite"):
+
+
+def test_values_that_are_not_finite_are_not_written_and_the_row_is_named(tmp_path: Path) -> None:
+    values = some().values
+    values[2, 1] = np.inf
+    with pytest.raises(FeaturesError, match=r"1 utterances have values that are not finite, the first in row 3"):
+        write_features(Features(values, some().present, {}), tmp_path / "audio.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"features": np.full((3, 2), np.nan, np.float32)}, "holds values that are not finite"),
+        ({"features": np.zeros((3, 2), np.float64)}, "`features` is float64 of 2 dimensions"),
+        ({"features": np.zeros(3, np.float32)}, "`features` is float32 of 1 dimensions"),
+        ({"features": np.zeros((2, 2), np.float32)}, "has 2 rows, and says of 3 whether they are present"),
+        ({"present": np.ones(2, bool)}, "has 3 rows, and says of 2 whether they are present"),
+        ({"present": np.ones(3, np.uint8)}, "`present` is uint8 of 1 dimensions"),
+        ({"present": None}, "is no feature file"),
+        ({"identity": "[1]"}, "does not say what made it"),
+        ({"identity": "{"}, "is no feature file"),
+    ],
+)
+def test_a_feature_file_is_checked_as_a_whole(tmp_path: Path, changes: dict, words: str) -> None:
+    file = tmp_path / "audio.safetensors"
+    content = {"features": some().values, "present": some().present, "identity": "{}", **changes}
+    tensors = {name: value for name, value in content.items() if name != "identity" and value is not None}
+    save_file(tensors, file, metadata={"identity": content["identity"]})
+    with pytest.raises(FeaturesError, match=rf"audio.safetensors: {words}") as refused:
         read_features(file, 3)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_file_that_cannot_be_written_is_said_and_leaves_no_half(tmp_path: Path) -> None:

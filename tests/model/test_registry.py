@@ -12,7 +12,7 @@ from model.interface import DataSpec
 from model.registry import MODELS, make_model
 from model.scaling import Scaler
 from model.training import predict
-from pipeline.bundle import TEST_PREDICTIONS, Bundle, write_bundle
+from pipeline.bundle import TEST_PREDICTIONS, Bundle, read_bundle, write_bundle
 from pipeline.corpora.labels import MELD
 from pipeline.evaluate import predict_seed
 from pipeline.params import Baselines, ModelName, load_params
@@ -60,9 +60,9 @@ def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: C
     config = {"dims": DIMS, "speakers": 3, "classes": 4, "dropout": 0.1} | own
     scalers = {modality: Scaler(torch.zeros(width), torch.ones(width)) for modality, width in DIMS.items()}
     bundle = Bundle(corpus="demo", labels=("a", "b", "c", "d"), model=name, config=config, seeds=[5], turns=4,
-                    origins={}, text_encoder="", fine_tuned=False, scalers=scalers, reduction={},
-                    folder=tmp_path / "bundle")  # fmt: skip
+                    origins={modality: {} for modality in DIMS}, synthetic=True, text_encoder="",
+                    fine_tuned=False, scalers=scalers, reduction={}, folder=tmp_path / "bundle")  # fmt: skip
     write_bundle(bundle, {5: model.state_dict()}, tmp_path, "")
     save_file({"seed5": torch.zeros(1, 7, dtype=torch.int8)}, tmp_path / TEST_PREDICTIONS)
     expected = predict(model, corpus, "test", CPU)[0].double().softmax(1).numpy()
-    assert (predict_seed(tmp_path, 5, corpus).probabilities == expected).all()
+    assert (predict_seed(read_bundle(tmp_path), 5, corpus).probabilities == expected).all()

@@ -16,7 +16,6 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from model.registry import MODELS, make_model
 from pipeline import evaluate, extract, finetune_text, train
-from pipeline.bundle import read_bundle
 from pipeline.corpora.index_file import read_index
 from pipeline.params import load_params
 from pipeline.predict import arguments
@@ -28,7 +27,7 @@ from pipeline.stage import command
 from tests.conftest import write_clip
 from tests.model.networks import SMALL
 from tests.pipeline.small import write_params, write_text_corpus
-from tests.pipeline.trained import train_small
+from tests.pipeline.trained import reseal, train_small
 
 pytestmark = pytest.mark.slow
 
@@ -211,15 +210,6 @@ def test_a_model_of_a_synthetic_corpus_says_so_everywhere(
     assert [line["trained_on"] for line in csv.DictReader(table.splitlines())] == ["meld"] * 3
 
 
-def test_an_older_bundle_is_of_the_synthetic_corpus_if_that_is_its_name(carried: Callable[..., Path]) -> None:
-    for corpus, synthetic in (("demo", True), ("meld", False)):
-        folder = carried(corpus=corpus)
-        content = json.loads((folder / "bundle.json").read_text())
-        del content["synthetic"]
-        (folder / "bundle.json").write_text(json.dumps(content))
-        assert read_bundle(folder).synthetic is synthetic
-
-
 def test_a_bundle_has_nothing_of_the_training_data(trained: Path) -> None:
     rows = read_index(trained / "data/demo/index.csv")
     bundle = trained / "models/demo/bundle"
@@ -266,7 +256,7 @@ def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
                 place = place[step]
             place[last] = value
         (folder / "bundle.json").write_text(json.dumps(content))
-        return folder
+        return reseal(folder)
 
     return make
 
@@ -274,7 +264,7 @@ def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 2"),
+        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 3"),
         ({"origins__text__encoders": ["0" * 64]}, "is another one than the model was trained with"),
         ({"origins__text__version": 0}, "its text features are of version 0"),
         ({"text_encoder": "some/encoder"}, "needs the text encoder 'some/encoder', which is not here"),
@@ -345,6 +335,7 @@ def test_speakers_named_by_the_roles_of_the_models_corpus_have_their_numbers(tra
     card = json.loads((of_roles / "bundle.json").read_text())
     assert "roles" not in card
     (of_roles / "bundle.json").write_text(json.dumps({**card, "roles": ["M", "F"]}))
+    reseal(of_roles)
 
     def shares(bundle: Path) -> np.ndarray:
         recording = read_recording("chat", None, read_transcript(chat), tmp_path)
@@ -391,6 +382,13 @@ def test_a_fine_tuned_encoder_travels_in_the_bundle(
         shares = [[float(line[label]) for label in predictor.bundle.labels] for line in expected
                   if line["seed"] == str(seed)]  # fmt: skip
         np.testing.assert_allclose([one.probabilities for one in found], shares, atol=1e-4)
-    shutil.rmtree(tmp_path / "carried/encoders/text/1")
+    vocabulary = tmp_path / "carried/encoders/text/1/vocab.json"
+    vocabulary.write_text(json.dumps(dict(reversed(json.loads(vocabulary.read_text()).items()))))
+    with pytest.raises(UserError, match=r"1/vocab.json: was changed after it was written"):
+        Predictor(tmp_path / "carried")
+    reseal(tmp_path / "carried")
     with pytest.raises(UserError, match="encoders/text: is not what the model was trained with"):
         Predictor(tmp_path / "carried").predict([recording])
+    shutil.rmtree(tmp_path / "carried/encoders/text/1")
+    with pytest.raises(UserError, match=r"/encoders/text/1/.*: no such file: the bundle is not whole"):
+        Predictor(tmp_path / "carried")

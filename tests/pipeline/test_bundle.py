@@ -1,0 +1,263 @@
+"""A bundle is checked as a whole before anything of it is used, and one line says what is wrong with it."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from foundation.errors import UserError
+from pipeline.bundle import read_bundle
+from pipeline.prediction.extractors import make_extractor
+from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.recordings import read_recording
+from pipeline.prediction.transcripts import read_transcript
+from tests.pipeline.trained import reseal
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = Path(__file__).parents[3] / "shared/data/cases/hostile"
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "models/demo/bundle", tmp_path / "bundle")
+
+
+def refused(bundle: Path, words: str) -> None:
+    """Using the bundle ends in one line with these words."""
+    with pytest.raises(UserError, match=words) as error:
+        Predictor(bundle)
+    assert "\n" not in str(error.value)
+
+
+def change(bundle: Path, work: Callable[[dict], object]) -> None:
+    """Change bundle.json, and not its seal."""
+    card = json.loads((bundle / "bundle.json").read_text())
+    work(card)
+    (bundle / "bundle.json").write_text(json.dumps(card, indent=2))
+
+
+def change_tensors(file: Path, work: Callable[[dict[str, Tensor]], object]) -> None:
+    tensors = load_file(file)
+    work(tensors)
+    save_file(tensors, file)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda card: card["labels"].reverse(),
+        lambda card: card.update(turns=3),
+        lambda card: card.update(config=dict(reversed(card["config"].items()))),
+        lambda card: card["config"].update(dims=dict(reversed(card["config"]["dims"].items()))),
+        lambda card: card.update(seeds=[1, 0]),
+        lambda card: card.update(corpus="meld"),
+        lambda card: card["origins"]["visual"].update(whitening=[0.0, 1.0]),
+        lambda card: card["files"].popitem(),
+        lambda card: card.pop("checksum"),
+        lambda card: card.update(checksum=["0"]),
+    ],
+)
+def test_a_changed_description_is_refused(copied: Path, work: Callable[[dict], object]) -> None:
+    Predictor(copied)
+    change(copied, work)
+    refused(copied, r"bundle.json: was changed after it was written \(its checksum differs\); copy the folder anew")
+
+
+def test_every_file_is_under_the_seal(copied: Path, tmp_path: Path) -> None:
+    names = [file.relative_to(copied) for file in sorted(copied.rglob("*")) if file.is_file()]
+    assert {"seed0.safetensors", "statistics.safetensors"} <= {str(name) for name in names}
+    for name in names:
+        if name.name == "bundle.json":
+            continue
+        content = (copied / name).read_bytes()
+        (copied / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        refused(copied, f"{name}: was changed after it was written")
+        (copied / name).unlink()
+        refused(copied, f"{name}: no such file: the bundle is not whole")
+        (copied / name).write_bytes(content)
+    (copied / ".DS_Store").touch()
+    Predictor(copied)
+    (copied / "encoders/mine.py").touch()
+    refused(copied, r"mine.py: is no file that bundle.json names; remove it")
+
+
+def test_a_link_may_not_lead_out_of_a_bundle(copied: Path, tmp_path: Path) -> None:
+    shutil.move(copied / "seed0.safetensors", tmp_path / "elsewhere")
+    (copied / "seed0.safetensors").symlink_to(tmp_path / "elsewhere")
+    refused(reseal(copied), r"seed0.safetensors: is a link that leads out of the bundle")
+    (copied / "seed0.safetensors").unlink()
+    kept = tmp_path / "cache/files/md5/00/11"  # where DVC keeps it, if it is told to make links
+    kept.parent.mkdir(parents=True)
+    shutil.move(tmp_path / "elsewhere", kept)
+    (copied / "seed0.safetensors").symlink_to(kept)
+    Predictor(copied)
+    (copied / "more").symlink_to(copied)
+    refused(copied, "more: is no file")
+    (copied / "more").unlink()
+    os.mkfifo(copied / "more")
+    refused(copied, "more: is no file")
+
+
+@pytest.mark.parametrize("name", ["../../seed0.safetensors", "/etc/passwd", "none.safetensors", 3])
+def test_a_text_encoders_table_of_files_names_those_beside_it_alone(copied: Path, name: str | int) -> None:
+    table = copied / "encoders/text/0/model.safetensors.index.json"
+    table.parent.mkdir(parents=True)
+    table.write_text(json.dumps({"weight_map": {"embeddings": name}}))
+    refused(reseal(copied), r"index.json of a text encoder names .*, which is no file beside it")
+    table.write_text(json.dumps({"weight_map": {"embeddings": table.name}}))
+    Predictor(reseal(copied))
+    table.write_text("[]")
+    refused(reseal(copied), r"index.json of a text encoder is no table of files")
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (lambda card: card["labels"].pop(), "has 6 labels, and its network tells 7 classes apart"),
+        (lambda card: card["labels"].__setitem__(0, card["labels"][1]), "labels names something twice"),
+        (lambda card: card["labels"].__setitem__(0, 1), "labels.0: Input should be a valid string"),
+        (lambda card: card["labels"].__setitem__(0, ""), "labels.0: String should have at least 1 character"),
+        (lambda card: card.update(labels="abcdefg"), "labels: Input should be a valid list"),
+        (lambda card: card.update(turns=0), "turns: Input should be greater than or equal to 1"),
+        (lambda card: card.update(turns=2.5), "turns: Input should be a valid integer"),
+        (lambda card: card.update(seeds=[]), "seeds: List should have at least 1 item"),
+        (lambda card: card.update(seeds=[0, 0]), "seeds names something twice"),
+        (lambda card: card.update(seeds=["../0"]), "seeds.0: Input should be a valid integer"),
+        (lambda card: card.update(model="../cmath"), "model '../cmath' is none of cmath"),
+        (lambda card: card["config"].update(dims={}), "config has no modality"),
+        (lambda card: card["config"]["dims"].update(text=0), "config has no modality, or an empty one"),
+        (
+            lambda card: card["config"].update(unknown=1),
+            r"does not fit this version of the model 'cmath' \(config.unknown: Extra inputs",
+        ),
+        (lambda card: card["config"].update(dim=10**9 * 2), "does not fit this version of the model 'cmath'"),
+        (lambda card: card["origins"].pop("text"), "origins are of audio, visual, and the network has text"),
+        (lambda card: card["origins"].update(smell={}), "origins.smell.*: Input should be 'text', 'audio' or 'visual'"),
+        (lambda card: card.pop("fine_tuned"), "fine_tuned: Field required"),
+        (lambda card: card.update(more=1), "more: Extra inputs are not permitted"),
+        (lambda card: card["config"].update(dropout=float("nan")), "NaN is no number"),
+    ],
+)
+def test_a_sealed_description_that_contradicts_itself_is_refused(
+    copied: Path, work: Callable[[dict], object], words: str
+) -> None:
+    change(copied, work)
+    refused(reseal(copied), words)
+
+
+def as_doubles(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.double() for name, value in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "work", "words"),
+    [
+        ("seed1", lambda found: next(iter(found.values())).view(-1)[:1].fill_(torch.nan), "has values that are not"),
+        ("seed1", lambda found: found.popitem(), "is missing"),
+        ("seed1", lambda found: found.update(more=torch.zeros(1)), "more is not of this network"),
+        ("seed1", lambda found: found.update(as_doubles(found)), "is torch.float64"),
+        ("statistics", lambda found: found["scaler.text.mean"].fill_(torch.nan), "scaler.text.mean has values"),
+        ("statistics", lambda found: found["scaler.text.std"].fill_(torch.inf), "scaler.text.std has values"),
+        ("statistics", lambda found: found["scaler.audio.std"].zero_(), "scaler.audio.std has values that are not pos"),
+        ("statistics", lambda found: found.update({"scaler.visual.mean": torch.zeros(3)}), r"mean is .* \[3\], where"),
+        ("statistics", lambda found: found.pop("scaler.visual.mean"), "scaler.visual.mean is missing"),
+        ("statistics", lambda found: found["reduction.components"].fill_(torch.nan), "reduction.components has values"),
+        ("statistics", lambda found: found["reduction.deviation"].zero_(), "reduction.deviation has values that are"),
+        ("statistics", lambda found: found.pop("reduction.components"), "reduction.components is missing"),
+        ("statistics", lambda found: found.update({"scaler.smell.std": torch.ones(1)}), "smell.std is of no modality"),
+    ],
+)  # fmt: skip
+def test_weights_and_statistics_are_refused_by_name(
+    copied: Path, file: str, work: Callable[[dict[str, Tensor]], object], words: str
+) -> None:
+    change_tensors(copied / f"{file}.safetensors", work)
+    refused(reseal(copied), rf"{file}.safetensors: .*{words}")
+
+
+@pytest.mark.parametrize("written", ["[]", "{", '{"format": 3, "labels": NaN}', "[" * 100_000, "\0", "1" * 5000])
+def test_what_is_no_description_is_refused(copied: Path, written: str) -> None:
+    (copied / "bundle.json").write_text(written)
+    refused(copied, r"bundle.json: cannot be read as the description of a model")
+
+
+def test_a_bundle_of_an_older_format_is_named(copied: Path) -> None:
+    change(copied, lambda card: [card.pop("files"), card.pop("checksum"), card.update(format=2)])
+    refused(
+        copied, r"is a bundle of format 2, and this version of the project reads format 3: use the version that wrote"
+    )
+
+
+@pytest.mark.skipif(not HOSTILE.exists(), reason="needs the development data")
+def test_labels_of_another_number_are_refused_in_any_format(trained: Path, copied: Path) -> None:
+    shutil.copyfile(HOSTILE / "bundle_labels3.json", copied / "bundle.json")
+    refused(copied, "is a bundle of format 1")
+    change(copied, lambda card: card.update(format=3))
+    refused(copied, "was changed after it was written")
+    shutil.copyfile(trained / "models/demo/bundle/bundle.json", copied / "bundle.json")
+    labels = json.loads((HOSTILE / "bundle_labels3.json").read_text())["labels"]
+    change(copied, lambda card: card.update(labels=labels))
+    refused(copied, "was changed after it was written")
+    refused(reseal(copied), "has 3 labels, and its network tells 7 classes apart")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/encoders/mine", "../mine", "a/../../mine", "~/mine", "C:\\mine", "..\\mine", "./mine", "m/", "a\nb", ""],
+)
+def test_a_text_encoder_outside_of_the_bundle_is_not_looked_for(
+    copied: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extractors.text.extractor.encoder_folder", _must_not_be_called)
+    change(copied, lambda card: card.update(text_encoder=name))
+    bundle = read_bundle(reseal(copied))
+    with pytest.raises(UserError, match=r"a place outside of the bundle, which is not looked for") as error:
+        make_extractor("text", bundle)
+    assert "\n" not in str(error.value)
+
+
+def _must_not_be_called(*_: object) -> Path:
+    raise AssertionError("was looked for")
+
+
+@pytest.mark.parametrize(
+    ("modality", "changes"),
+    [
+        ("text", {"pooling": "first; rm"}), ("text", {"max_tokens": "all"}), ("text", {"encoders": None}),
+        ("audio", {"set": "none"}), ("audio", {"min_seconds": -1.0}), ("visual", {"fps": "fast"}),
+        ("visual", {"whitening": [1.0]}), ("visual", {"whitening": ["a", "b"]}),
+    ],
+)  # fmt: skip
+def test_an_origin_that_makes_no_extractor_is_refused(copied: Path, modality: str, changes: dict) -> None:
+    change(copied, lambda card: card["origins"][modality].update(changes))
+    bundle = read_bundle(reseal(copied))
+    with pytest.raises(UserError, match=r"bundle|checksum") as error:
+        make_extractor(modality, bundle)
+    assert "\n" not in str(error.value)
+
+
+def test_a_nan_never_becomes_a_probability(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "chat.txt").write_text("Ann: What a day!\nBob: No.\n")
+    recording = read_recording("chat", None, read_transcript(tmp_path / "chat.txt"), tmp_path)
+    predictor = Predictor(copied)
+    (found,) = predictor.predict([recording])
+    assert sum(found[0].probabilities) == pytest.approx(1)
+    with torch.no_grad():
+        for values in predictor.networks[1].parameters():
+            values.fill_(1e38)  # finite, and overflows
+    with pytest.raises(UserError, match=r"seed1.*: the model 'cmath' gives probabilities that are no numbers"):
+        predictor.predict([recording])
+
+    predictor = Predictor(copied)
+    encoder = predictor._extractor("text").encoder
+    with torch.no_grad():
+        next(encoder.network.parameters()).fill_(torch.nan)
+    monkeypatch.setenv("CMATH_CACHE", str(tmp_path / "other"))
+    with pytest.raises(UserError, match="text: the vector of chat_0 has values that are not finite"):
+        predictor.predict([recording])
