@@ -37,7 +37,7 @@ from pipeline.corpora.settings import MODALITIES, IndexSettings, Modalities
 __all__ = ["MODALITIES", "Params", "ParamsError", "checked", "load_params", "read_yaml"]
 
 Values = TypeVar("Values", bound=Settings)
-Corpus = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")]
+Corpus = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,99}$")]
 """Name of a corpus that is valid in DVC's stage names, in folder names and for `-S`."""
 ModelName = Literal["cmath", "sdt", "dialogue_rnn", "dialogue_gcn", "mmgcn", "ctnet", "mm_dfn", "scmm", "cmcf_srnet",
                     "multidag", "adaign"]  # fmt: skip
@@ -182,7 +182,7 @@ def _line(file: Path, error: dict) -> str:
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         allowed = "must be a section with keys of its own (`{}` takes all defaults)"
     if error["type"] == "string_pattern_mismatch":
-        allowed = "must be a name of letters, digits and underscores that begins with a letter"
+        allowed = "must be a name of at most 100 letters, digits and underscores that begins with a letter"
     allowed = allowed.replace("Input should", "must")
     return f"{file}: {key} = {shown}: {allowed[0].lower()}{allowed[1:]}"
 

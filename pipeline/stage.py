@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import logging
 import os
 import sys
@@ -71,6 +72,8 @@ def start_logging() -> None:
 def command(work: Callable[[], None]) -> None:
     """Run `work` as a command: log to the terminal; a UserError is printed as one line, with status 1."""
     start_logging()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files may be no UTF-8
     # Torch and similar libraries create a million permanent objects. Garbage collection over them, while they load and
     # at the end, would take a third of a short command's time.
     gc.set_threshold(100_000, 50, 100)

@@ -17,6 +17,7 @@ import numpy as np
 
 from extractors.published.content import TEST, TRAIN, VALIDATION
 from extractors.published.tuples import LAYOUTS, MODALITIES, SEVERAL
+from foundation.safe_names import distinct
 
 PROTOCOL = 3
 """Protocol of pickle: the newest that frames nothing, so that a name can be written as it should be read."""
@@ -195,13 +196,16 @@ def merbench(corpus: Corpus, folder: Path) -> list[Path]:
     """Write MERBench's folder; IEMOCAP is one corpus there, to be split by session."""
     meld = corpus.kind == "meld"
     order = MERBENCH_MELD if meld else corpus.order
+    written = [(split, name) for key, split in corpus.splits.items() for name in corpus.ids[key]]
+    named = [f"{MERBENCH_SPLITS[split]}_{name.partition('_')[2]}" if meld else name for split, name in written]
+    names = iter(distinct(named))  # an utterance's id names its files
     corpora: dict[str, dict[str, dict]] = {}
     rows: list[tuple[str, str]] = []
     files = []
     for key, split in corpus.splits.items():
         short = MERBENCH_SPLITS[split]
-        for place, written in enumerate(corpus.ids[key]):
-            name = f"{short}_{written.partition('_')[2]}" if meld else written
+        for place in range(len(corpus.ids[key])):
+            name = next(names)
             part = corpora.setdefault(f"{short}_corpus" if meld else "whole_corpus", {})
             part[name] = {"emo": order.index(corpus.labels[key][place]), "val": -10}
             rows.append((name, corpus.sentences[key][place]))

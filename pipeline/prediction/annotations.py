@@ -94,7 +94,8 @@ def annotations(recording: Recording, found: Sequence[Prediction], labels: Seque
         if end is None:
             end = recording.seconds if recording.seconds > start else start + UNKNOWN
         said = (prediction.speaker, labels[int(prediction.probabilities.argmax())], line.text)
-        speaker, label, text = (NOT_IN_XML.sub("", written) for written in said)
+        # In one line each: an empty line would end a subtitle, and what follows would be read as another.
+        speaker, label, text = (" ".join(NOT_IN_XML.sub("", written).split()) for written in said)
         begin = round(1000 * start)
         result.append(Annotation(begin, max(round(1000 * end), begin + 1), speaker or "speaker", label, text))
     return result

@@ -83,7 +83,7 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
             {name: value for name, value in entry.items() if name not in ("strip", "voice")} for entry in utterances
         ],
     )
-    file.write_text(page, "utf-8")
+    file.write_text(page, "utf-8", "replace")  # names of files may be no UTF-8
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
@@ -146,6 +146,8 @@ def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple
         return {}, {}
     first = files[0]
     copy = file.with_name("recording.mp4")
+    if copy.resolve() in [path.resolve() for path in files]:  # which a user called so, and put where the results go
+        copy = file.with_name("recording.copy.mp4")
     copy.unlink(missing_ok=True)
     source, kind = first, PLAYED.get(first.suffix.lower(), "")
     try:

@@ -19,7 +19,7 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
     bundle = predictor.bundle
     utterances = [as_entry(prediction, bundle.labels, predictor.modalities) for prediction in found]
     flat = [_flat(entry) | {"trained_on": trained_on(bundle)} for entry in utterances]
-    with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as stream:
+    with (out / "predictions.csv").open("w", encoding="utf-8", errors="replace", newline="") as stream:
         writer = csv.DictWriter(stream, flat[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
@@ -39,7 +39,8 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
         "speakers": by_speaker(utterances, bundle.labels),
         "utterances": utterances,
     }
-    (out / "predictions.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    written = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (out / "predictions.json").write_text(written, "utf-8", "replace")  # names of files may be no UTF-8
     write_report(content, [prediction.crops for prediction in found], recording, out / "report.html")
 
 

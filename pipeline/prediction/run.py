@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foundation.errors import UserError
 from foundation.log import log
+from foundation.safe_names import distinct, safe_name
 from pipeline.prediction.annotations import write_annotations
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import MEDIA, Recording, read_recording
@@ -58,16 +59,16 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
         if args.recording and args.recording.is_dir():
             raise UserError(f"{args.recording}: is a folder; each of its recordings needs a transcript of its own "
                             "beside it, without --transcript")  # fmt: skip
-        name = (args.recording or file).stem
+        name = safe_name((args.recording or file).stem)
         yield read_recording(name, args.recording, read_transcript(file), file.parent)
     elif args.recording is None:
         raise UserError("nothing to predict: give a recording, or --transcript FILE, or both (`--help` has examples)")
     elif args.recording.is_dir():
         files = recordings_in(args.recording)
         stems = [file.stem for file in files]
-        for file in files:
+        names = distinct([file.name if stems.count(file.stem) > 1 else file.stem for file in files])
+        for name, file in zip(names, files, strict=True):
             try:
-                name = file.name if stems.count(file.stem) > 1 else file.stem
                 yield read_recording(name, file, *transcript_of(file, args.recogniser))
             except UserError as error:
                 yield error
@@ -77,7 +78,8 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
     else:
         if not args.recording.is_file():
             raise UserError(f"{args.recording}: no such file or folder")
-        yield read_recording(args.recording.stem, args.recording, *transcript_of(args.recording, args.recogniser))
+        media = args.recording
+        yield read_recording(safe_name(media.stem), media, *transcript_of(media, args.recogniser))
 
 
 def grouped(recordings: Iterator[Recording | UserError]) -> Iterator[list[Recording | UserError]]:
@@ -92,8 +94,17 @@ def grouped(recordings: Iterator[Recording | UserError]) -> Iterator[list[Record
         yield group
 
 
+def _require_other_folder(args: argparse.Namespace) -> None:
+    """Refuse --out where the results would replace what they are made from."""
+    written = {"predictions.csv", "predictions.json", "report.html", *(f"predictions.{name}" for name in args.also)}
+    for given in (args.recording, args.transcript):
+        if args.out and given and given.name in written and given.resolve().parent == args.out.resolve():
+            raise UserError(f"{given}: would be overwritten by the results; give another --out")
+
+
 def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
+    _require_other_folder(args)
     predictor = Predictor(args.model, args.seed, args.text_encoder)
     seconds, failed = 0.0, []
     many = args.recording is not None and args.recording.is_dir()
@@ -101,7 +112,8 @@ def run(args: argparse.Namespace) -> None:
         failed += [str(error) for error in group if isinstance(error, UserError)]
         recordings = [one for one in group if isinstance(one, Recording)]
         for recording, found in zip(recordings, predictor.predict(recordings) if recordings else [], strict=True):
-            base = args.out or Path("predictions") / (args.recording.resolve().name if many else recording.name)
+            name = safe_name(args.recording.resolve().name) if many else recording.name
+            base = args.out or Path("predictions") / name
             out = base / recording.name if many else base
             write_results(recording, found, predictor, out)
             write_annotations(recording, found, predictor.bundle.labels, args.also, out, warning(predictor.bundle))

@@ -136,6 +136,24 @@ def test_another_corpus_keeps_its_labels_when_they_are_named(made: Callable[...,
     assert [row.label for row in again] == [row.label for row in named]
 
 
+def test_an_utterances_id_names_files_in_their_folder_alone(
+    made: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    ids = ["../../../up", "/" + str(tmp_path / "root")[1:], "..", "same", "SAME", "a\0b", "n" * 300]
+    rows = [
+        Utterance(utterance_id=name, dialogue_id="Ses01F_x", turn=turn, speaker=turn % 2, split="train", text="x",
+                  label="happy")
+        for turn, name in enumerate(ids)
+    ]  # fmt: skip
+    made("iemocap", rows)
+    folder = exported("iemocap", "merbench")
+    for kind in ("text-UTT", "audio-UTT", "video-UTT"):
+        names = [file.name for file in (folder / "features" / kind).iterdir()]
+        assert len({name.casefold() for name in names}) == len(ids)
+    outside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npy")}
+    assert {name for name in outside if not name.startswith("out/merbench/features/")} == set()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_pickle_names_only_what_numpy_1_has(layout: str, made: Callable[..., list[Utterance]]) -> None:
     made("meld", rows_of(True))

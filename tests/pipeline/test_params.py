@@ -96,7 +96,7 @@ def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: obj
 @pytest.mark.parametrize("name", ["my-corpus", "a.b", "1st", "größe", ""])
 def test_a_corpus_has_a_name_that_every_command_takes(tmp_path: Path, name: str) -> None:
     message = refusal(with_corpus(tmp_path, name))
-    assert "must be a name of letters, digits and underscores that begins with a letter" in message
+    assert "must be a name of at most 100 letters, digits and underscores that begins with a letter" in message
 
 
 @pytest.mark.parametrize("name", ["size", "nfiles", "item", "key"])
