@@ -42,7 +42,7 @@ bench: $(VENV)/ready ## time training steps, extraction and seeds side by side a
 
 MODEL ?= models/demo
 app: $(VENV)/ready-app ## serve a local page that gives the emotions of a recording, by MODEL (models/demo); `make repro` trains it first
-	$(BIN)/python -m pipeline.app --model $(MODEL)
+	$(BIN)/python -m pipeline.app --model $(MODEL) $(if $(KEEP),--keep "$(KEEP)")
 
 environment: $(VENV)/ready ## only make the virtual environment in .venv
 

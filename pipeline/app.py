@@ -2,8 +2,9 @@
 
     python -m pipeline.app --model models/demo          # or `make app`
 
-Needs requirements-app.txt. No data leaves the machine: the server listens on 127.0.0.1 only, and tells the browser to
-load nothing from other servers.
+Needs requirements-app.txt. No data leaves the machine: the server listens on 127.0.0.1 only, answers this machine's own
+browser only, and tells it to load nothing from other servers. Uploads and results are removed when the page ends; with
+`--keep FOLDER`, results stay there.
 """
 
 import argparse
@@ -21,7 +22,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7860, help="of this machine (default: 7860)")
     parser.add_argument("--text-encoder", default="", metavar="FOLDER", help="as for pipeline.predict")
     parser.add_argument("--recogniser", default="", metavar="NAME", help="as for pipeline.predict")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each report, with its recording, in a folder "
+                        "there (default: all is removed when the page ends)")  # fmt: skip
+    parser.add_argument("--largest", type=megabytes, default=1000, metavar="MB", help="size of the largest upload "
+                        "(default: 1000)")  # fmt: skip
     return parser
+
+
+def megabytes(written: str) -> int:
+    """Understand the value of --largest."""
+    if not written.isdecimal() or not int(written):
+        raise argparse.ArgumentTypeError(f"{written!r}: must be a whole number of megabytes, 1 or more")
+    return int(written)
 
 
 def main() -> None:
@@ -31,9 +43,13 @@ def main() -> None:
         if find_spec("gradio") is None:
             raise UserError("gradio is not installed: `make app`, or `pip install -r requirements-app.txt`")
         # Imported here, because worker processes import this module too, and need neither gradio nor torch.
-        from pipeline.prediction.page import serve
+        from pipeline.prediction.page_folder import page_folder
 
-        serve(given.model, given.port, given.text_encoder, given.recogniser)
+        with page_folder() as folder:  # before gradio is imported, which else writes elsewhere
+            from pipeline.prediction.page import serve
+
+            serve(folder, given.model, given.port, given.text_encoder, given.recogniser, given.keep,
+                  given.largest * 10**6)  # fmt: skip
 
     command(work)
 

@@ -1,42 +1,129 @@
 """The web page of pipeline.app.
 
-No data leaves the machine: the server listens on 127.0.0.1 only, and tells the browser to load nothing from other
-servers.
+No data leaves the machine: the server listens on 127.0.0.1 only, answers this machine's own browser only (guard.py),
+and tells it to load nothing from other servers. Uploads and results go when the page ends (page_folder.py).
 """
 
 import html
 import logging
 import os
 import queue
+import secrets
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.staticfiles import StaticFiles
-from starlette.middleware.base import RequestResponseEndpoint
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse
 
 from foundation.errors import UserError
 from foundation.log import log
+from foundation.safe_names import distinct, safe_name
+from pipeline.prediction.guard import App, Guard
+from pipeline.prediction.page_folder import UPLOADS
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import MEDIA, read_recording
 from pipeline.prediction.results import trained_on, warning, write_results
 from pipeline.prediction.run import transcript_of
-from pipeline.prediction.transcripts import SUFFIXES, read_transcript
+from pipeline.prediction.transcripts import SUFFIXES, Transcript, read_transcript
 
 HOST = "127.0.0.1"
-OUT = Path("predictions")
-POLICY = ("default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' ws://127.0.0.1:*; "
-          "frame-ancestors 'self'")  # fmt: skip
-"""Content security policy: the browser may load from this server only (gradio's page also asks for other sources)."""
+REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "media-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+"""Content security policy of the files of a report, which needs nothing but itself and its recording."""
+PATIENCE = 1
+"""Seconds for which the end of the page waits for answers that are being sent."""
+
+
+@dataclass(slots=True)
+class Reports:
+    """The reports of a running page, each under an address that cannot be guessed."""
+
+    predictor: Predictor
+    recogniser: str
+    folder: Path
+    """The page's own folder."""
+    keep: Path | None
+    """Folder for results that stay when the page ends; None: they go."""
+    files: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """Files of each report by their names in its address, by its secret."""
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def uploads(self) -> Path:
+        return self.folder / UPLOADS
+
+    def predict(self, recording: str | None, transcript: str | None) -> tuple[str, str]:
+        """Predict an uploaded recording and transcript, and return the name and the secret of the report.
+
+        Raises:
+            UserError: prediction is not possible.
+        """
+        if not recording and not transcript:
+            raise UserError("nothing to predict: choose a recording, a transcript, or both")
+        for given in (recording, transcript):
+            if given and not Path(given).resolve().is_relative_to(self.uploads):
+                raise UserError("the page reads uploaded files alone")
+        name, secret = safe_name(Path(recording or transcript or "").stem), secrets.token_urlsafe(32)
+        out = self._new_folder(name, secret)
+        media = None
+        if recording:
+            # In the report's folder, because the report may link to it; apart from the results, whatever it is called.
+            media = out / "recording" / safe_name(Path(recording).name)
+            media.parent.mkdir()
+            shutil.copyfile(recording, media)
+        if transcript:
+            spoken, folder = read_transcript(Path(transcript)), Path(transcript).parent
+            require_no_files(spoken, Path(transcript).name)
+        else:
+            assert media
+            spoken, folder = transcript_of(media, self.recogniser)
+        one = read_recording(name, media, spoken, folder)
+        (found,) = self.predictor.predict([one])
+        if self.ended.is_set():
+            raise UserError("the page has ended")
+        write_results(one, found, self.predictor, out)
+        self.files[secret] = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+        if self.keep:
+            log.info("%s: kept", out)
+        return name, secret
+
+    def _new_folder(self, name: str, secret: str) -> Path:
+        if not self.keep:
+            folder = self.folder / "results" / secret
+            folder.mkdir(parents=True)
+            return folder
+        self.keep.mkdir(parents=True, exist_ok=True)
+        *_, free = distinct([*(path.name for path in self.keep.iterdir()), name])
+        (self.keep / free).mkdir()
+        return self.keep / free
+
+    def file(self, secret: str, name: str) -> Path:
+        """Find a file of a report; raises HTTPException (404) for whatever is none."""
+        found = self.files.get(secret, {}).get(name)
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+
+def require_no_files(spoken: Transcript, name: str) -> None:
+    """Refuse a transcript whose table names files: the page reads none of this machine but those that are uploaded."""
+    for line in spoken.lines:
+        if line.file or line.audio:
+            raise UserError(f"{name}, {line.place}: names the file {line.file or line.audio!r}, and the page reads "
+                            "uploaded files alone: remove the columns `file` and `audio` and upload the recording, or "
+                            "use `python -m pipeline.predict`")  # fmt: skip
 
 
 class Notes(logging.Handler):
@@ -50,45 +137,18 @@ class Notes(logging.Handler):
         self.kept.put(record.getMessage())
 
 
-def predict(predictor: Predictor, recogniser: str, recording: str | None, transcript: str | None) -> str:
-    """Predict an uploaded recording and transcript, and return the name of the folder of the results in OUT.
-
-    Raises:
-        UserError: prediction is not possible.
-    """
-    if not recording and not transcript:
-        raise UserError("nothing to predict: choose a recording, a transcript, or both")
-    name = Path(recording or transcript or "").stem
-    out = OUT / name
-    out.mkdir(parents=True, exist_ok=True)
-    media = None
-    if recording:
-        media = out / Path(recording).name  # in the report's folder, because the report may link to it
-        shutil.copyfile(recording, media)
-    if transcript:
-        spoken, folder = read_transcript(Path(transcript)), Path(transcript).parent
-    else:
-        assert media
-        spoken, folder = transcript_of(media, recogniser)
-    one = read_recording(name, media, spoken, folder)
-    (found,) = predictor.predict([one])
-    write_results(one, found, predictor, out)
-    return name
-
-
-def _results(name: str) -> str:
-    """The report in the folder `name` of OUT, and links to download it and the tables."""
-    address = f"/reports/{quote(os.fsencode(name), safe='')}"
+def _results(name: str, secret: str) -> str:
+    """A report, and links to download it and the tables."""
+    address = f"/reports/{secret}"
     links = " · ".join(
         f'<a href="{address}/{file}" download="{html.escape(name + Path(file).suffix)}">{words}</a>'
         for file, words in (("report.html", "report"), ("predictions.csv", "CSV"), ("predictions.json", "JSON"))
     )
     return (f'<p id="downloads">Download: {links}</p><iframe id="report" title="report" '
-            f'src="{address}/report.html?{time.time():.0f}" style="width:100%;height:1400px;border:0"></iframe>'
-            )  # fmt: skip
+            f'src="{address}/report.html" style="width:100%;height:1400px;border:0"></iframe>')  # fmt: skip
 
 
-def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
+def page(reports: Reports) -> gr.Blocks:
     """Make the page: two file inputs, a button, the progress, and the report."""
 
     def work(recording: str | None, transcript: str | None) -> Iterator[str]:
@@ -97,7 +157,7 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
 
         def run() -> None:
             try:
-                answer.append(_results(predict(predictor, recogniser, recording, transcript)))
+                answer.append(_results(*reports.predict(recording, transcript)))
             except UserError as error:
                 answer.append(_box("error", "#b00020", str(error)))
             except Exception:
@@ -108,18 +168,18 @@ def page(predictor: Predictor, recogniser: str) -> gr.Blocks:
         notes = Notes(told)
         log.addHandler(notes)
         began, lines = time.monotonic(), ["reading the files"]
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)  # the end of the page does not wait for it
         thread.start()
-        while thread.is_alive():
+        while thread.is_alive() and not reports.ended.is_set():
             thread.join(0.5)
             while not told.empty():
                 lines.append(told.get())
             yield _box("progress", "#1f5fbf", f"{time.monotonic() - began:.0f} s: " + "\n".join(lines[-6:]))
         log.removeHandler(notes)
-        yield answer[0]
+        yield answer[0] if answer else _box("error", "#b00020", "the page has ended")
 
     with gr.Blocks(title="Emotions of a conversation", analytics_enabled=False) as blocks:
-        bundle = predictor.bundle
+        bundle = reports.predictor.bundle
         labels = html.escape(", ".join(bundle.labels))
         gr.HTML(f"<h1>Emotions of a conversation</h1><p>Predicted by {bundle.model}, trained on "
                 f"{html.escape(trained_on(bundle))}: {labels}. Nothing leaves this machine.</p>")  # fmt: skip
@@ -140,24 +200,49 @@ def _box(name: str, colour: str, text: str) -> str:
             f"{html.escape(text)}</div>")  # fmt: skip
 
 
-def server(predictor: Predictor, recogniser: str) -> FastAPI:
+def server(reports: Reports, port: int, largest: int) -> App:
     """Make the server of the page and, under /reports, of its output files."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.middleware("http")
-    async def keep_at_home(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
-        return response
+    @app.get("/reports/{secret}/{name:path}")
+    def report(secret: str, name: str) -> FileResponse:
+        return FileResponse(reports.file(secret, name), headers={"Content-Security-Policy": REPORT_POLICY})
 
-    OUT.mkdir(exist_ok=True)
-    app.mount("/reports", StaticFiles(directory=OUT))
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    return gr.mount_gradio_app(app, page(predictor, recogniser), path="/", theme=theme)
+    gr.mount_gradio_app(app, page(reports), path="/", theme=theme, max_file_size=largest, allowed_paths=[],
+                        blocked_paths=[str(Path.cwd())], footer_links=[], ssr_mode=False)  # fmt: skip
+    return Guard(app, port, largest, reports.uploads)
 
 
-def serve(model: Path, port: int, text_encoder: str, recogniser: str) -> None:
-    """Serve the page until it is interrupted."""
-    app = server(Predictor(model, text_encoder=text_encoder), recogniser)
-    log.info("open http://%s:%d in a browser; Ctrl-C ends it", HOST, port)
-    uvicorn.run(app, host=HOST, port=port, log_level="warning")
+def serve(
+    folder: Path, model: Path, port: int, text_encoder: str, recogniser: str, keep: Path | None, largest: int
+) -> None:
+    """Serve the page until it is interrupted.
+
+    Args:
+        folder: the page's own (page_folder.py).
+        keep: where results stay; None: they go with `folder`.
+        largest: bytes of the largest upload.
+
+    Raises:
+        UserError: the port is in use, or the model cannot be used.
+    """
+    with socket.socket() as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"--port {port}: cannot be opened ({error}); is a page open already? Give another port"
+                            ) from None  # fmt: skip
+        reports = Reports(Predictor(model, text_encoder=text_encoder), recogniser, folder, keep and keep.resolve())
+        log.info("open http://%s:%d in a browser; Ctrl-C ends it, and removes uploads%s", HOST, port,
+                 f"; results are kept in {keep}" if keep else " and results")  # fmt: skip
+        # No proxy stands before the page, and it has no websockets.
+        config = uvicorn.Config(server(reports, port, largest), log_level="warning", proxy_headers=False,
+                                server_header=False, ws="none", timeout_graceful_shutdown=PATIENCE)  # fmt: skip
+        try:
+            uvicorn.Server(config).run(sockets=[door])
+        except KeyboardInterrupt:
+            log.info("the page has ended")
+        finally:
+            reports.ended.set()
