@@ -99,8 +99,8 @@ class Guard:
                 await self.app(scope, _given(json.dumps(content).encode(), receive), guarded)
         except Refusal as refusal:
             await guarded.refuse(refusal, receive)
-        except asyncio.CancelledError:  # the page ends, and a browser still listens for its progress
-            await guarded({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:  # the page ends, and a browser that shows it still listens
+            pass
 
     def _require_own(self, scope: Scope) -> None:
         """Raise Refusal unless the request is for this page, and from itself or from the address line."""
