@@ -2,31 +2,20 @@
 
 import ast
 import builtins
-import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from extractors.result import ExtractorError
 from extractors.text.extractor import TextExtractor
-from tests.extractors.encoders import text_settings, write_roberta
+from foundation.errors import UserError
+from pipeline.prediction.recogniser import recognised
+from tests.conftest import write_clip
+from tests.extractors.encoders import text_settings, write_foreign
 
 PROJECT = Path(__file__).parents[1]
 ROOMS = ("foundation", "extractors", "model", "pipeline", "paper", "bench")
-CODE = """
-from pathlib import Path
-from transformers import RobertaConfig, RobertaModel
-
-Path({mark!r}).touch()
-
-
-class Mine(RobertaConfig):
-    model_type = {kind!r}
-
-
-class MyModel(RobertaModel):
-    config_class = Mine
-"""
 
 
 def calls(name: str) -> list[tuple[str, ast.Call]]:
@@ -62,21 +51,42 @@ def test_nothing_is_read_with_pickle() -> None:
     assert wrong == []
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked on standard input; every question is answered with yes."""
+    questions: list[str] = []
+    monkeypatch.setattr(builtins, "input", lambda text="": questions.append(text) or "y")
+    return questions
+
+
 @pytest.mark.parametrize("kind", ["roberta", "mine"])
 def test_the_code_in_an_encoders_folder_is_not_run_whatever_is_answered(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, asked: list[str]
 ) -> None:
-    folder, mark = write_roberta(tmp_path / "encoder"), tmp_path / "was run"
-    asked: list[str] = []
-    monkeypatch.setattr(builtins, "input", lambda text="": asked.append(text) or "y")
-    (folder / "mine.py").write_text(CODE.format(mark=str(mark), kind=kind))
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": kind, "auto_map": {"AutoConfig": "mine.Mine", "AutoModel": "mine.MyModel"}}
-    (folder / "config.json").write_text(json.dumps(config))
+    folder, mark = write_foreign(tmp_path / "encoder", tmp_path / "was run", kind), tmp_path / "was run"
     if kind == "roberta":
         TextExtractor(text_settings(folder), Path()).encoder.encode(["No."])
     else:
-        with pytest.raises(ExtractorError, match="is no encoder that transformers can load"):
+        with pytest.raises(ExtractorError, match="is no encoder that transformers can load") as refused:
             TextExtractor(text_settings(folder), Path()).encoder.encode(["No."])
+        assert "\n" not in str(refused.value)
     assert not mark.exists()
+    assert asked == []
+
+
+def test_the_code_of_a_tokenizer_is_not_run(tmp_path: Path, asked: list[str]) -> None:
+    folder = write_foreign(tmp_path / "encoder", tmp_path / "was run", "roberta", tokenizer=True)
+    with suppress(ExtractorError):
+        TextExtractor(text_settings(folder), Path()).encoder.encode(["No."])
+    assert not (tmp_path / "was run").exists()
+    assert asked == []
+
+
+@pytest.mark.slow
+def test_a_recogniser_brings_no_code(tmp_path: Path, asked: list[str]) -> None:
+    folder = write_foreign(tmp_path / "whisper", tmp_path / "was run")
+    with pytest.raises(UserError, match="is no speech recogniser that transformers can load") as refused:
+        recognised(write_clip(tmp_path / "a.mp4"), str(folder))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "was run").exists()
     assert asked == []

@@ -1,5 +1,6 @@
 """Tiny encoders made on the spot, in the layout of roberta-large's folder, and settings for them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,23 @@ RECIPE = {
     "learning_rate": 1e-3, "warmup": 0.1, "decay": 1.0, "epochs": 3, "patience": 3, "batch": 4, "accumulation": 2,
     "dropout": 0.1, "weight_decay": 0.01, "seed": 0,
 }  # fmt: skip
+
+
+CODE = """
+from pathlib import Path
+from transformers import RobertaConfig, RobertaModel
+
+Path({mark!r}).touch()
+
+
+class Mine(RobertaConfig):
+    model_type = {kind!r}
+
+
+class MyModel(RobertaModel):
+    config_class = Mine
+"""
+"""What a folder of the hub may bring; transformers runs it if it is told to."""
 
 
 def write_roberta(folder: Path, layers: int = 4, dropout: float = 0.1, seed: int = 0) -> Path:
@@ -35,6 +53,24 @@ def write_roberta(folder: Path, layers: int = 4, dropout: float = 0.1, seed: int
         attention_probs_dropout_prob=dropout,
     )
     RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def write_foreign(folder: Path, mark: Path, kind: str = "mine", tokenizer: bool = False) -> Path:
+    """An encoder whose folder brings code that touches `mark`; `kind` is a model that transformers knows, or not."""
+    write_roberta(folder)
+    (folder / "mine.py").write_text(CODE.format(mark=str(mark), kind=kind))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": kind, "auto_map": {"AutoConfig": "mine.Mine", "AutoModel": "mine.MyModel"}}
+    config["_name_or_path"] = "somebody/else"
+    (folder / "config.json").write_text(json.dumps(config))
+    if tokenizer:
+        card = json.loads((folder / "tokenizer_config.json").read_text())
+        card |= {
+            "tokenizer_class": "MyTokenizer",
+            "auto_map": {"AutoTokenizer": ["mine.MyTokenizer", "mine.MyTokenizer"]},
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(card))
     return folder
 
 

@@ -1,5 +1,6 @@
 """A bundle is checked as a whole before anything of it is used, and one line says what is wrong with it."""
 
+import builtins
 import json
 import os
 import shutil
@@ -11,12 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from extractors.text.folders import checksum
 from foundation.errors import UserError
+from pipeline import predict
 from pipeline.bundle import read_bundle
 from pipeline.prediction.extractors import make_extractor
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import read_recording
+from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
+from tests.extractors.encoders import write_foreign
 from tests.pipeline.trained import reseal
 
 pytestmark = pytest.mark.slow
@@ -261,3 +266,34 @@ def test_a_nan_never_becomes_a_probability(copied: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("CMATH_CACHE", str(tmp_path / "other"))
     with pytest.raises(UserError, match="text: the vector of chat_0 has values that are not finite"):
         predictor.predict([recording])
+
+
+@pytest.mark.parametrize("place", ["in the bundle", "named by the bundle", "given by the user"])
+def test_a_bundle_brings_no_code(place: str, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(builtins, "input", lambda text="": asked.append(text) or "y")
+    bundle, mark = copied, tmp_path / "was run"
+    card = json.loads((bundle / "bundle.json").read_text())
+    home = bundle / "encoders/text/0" if place == "in the bundle" else tmp_path / "encoder"
+    folder, given = write_foreign(home, mark), []
+    card["origins"]["text"] |= {"encoders": [checksum(folder)], "pooling": "first"}
+    if place == "in the bundle":
+        card |= {"fine_tuned": True, "text_encoder": "roberta-large"}
+        (bundle / "encoders/text/encoder.json").write_text('{"fine_tuned": true, "encoders": [{}], "folds": {}}')
+    elif place == "named by the bundle":
+        card["text_encoder"] = str(folder)
+    else:
+        card["text_encoder"], given = "somebody/else", ["--text-encoder", str(folder)]
+    (bundle / "bundle.json").write_text(json.dumps(card))
+    (tmp_path / "chat.txt").write_text("Ann: Hello.\n")
+    arguments = ["--transcript", str(tmp_path / "chat.txt"), "--model", str(reseal(bundle)), *given]
+    with pytest.raises(UserError) as refused:
+        run(predict.arguments().parse_args([*arguments, "--out", str(tmp_path / "out")]))
+    said = {"named by the bundle": "a place outside of the bundle"}.get(
+        place, "is no encoder that transformers can load"
+    )
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not mark.exists()
+    assert asked == []
+    assert not (tmp_path / "out").exists()
