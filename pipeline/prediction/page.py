@@ -77,6 +77,18 @@ class Reports:
                 raise UserError("the page reads uploaded files alone")
         name, secret = safe_name(Path(recording or transcript or "").stem), secrets.token_urlsafe(32)
         out = self._new_folder(name, secret)
+        try:
+            self._write(name, out, recording, transcript)
+        except BaseException:
+            shutil.rmtree(out, ignore_errors=True)
+            raise
+        self.files[secret] = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+        if self.keep:
+            log.info("%s: kept", out)
+        return name, secret
+
+    def _write(self, name: str, out: Path, recording: str | None, transcript: str | None) -> None:
+        """Predict, and write the results into `out`."""
         media = None
         if recording:
             # In the report's folder, because the report may link to it; apart from the results, whatever it is called.
@@ -94,10 +106,6 @@ class Reports:
         if self.ended.is_set():
             raise UserError("the page has ended")
         write_results(one, found, self.predictor, out)
-        self.files[secret] = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
-        if self.keep:
-            log.info("%s: kept", out)
-        return name, secret
 
     def _new_folder(self, name: str, secret: str) -> Path:
         if not self.keep:
@@ -209,8 +217,8 @@ def server(reports: Reports, port: int, largest: int) -> App:
         return FileResponse(reports.file(secret, name), headers={"Content-Security-Policy": REPORT_POLICY})
 
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    gr.mount_gradio_app(app, page(reports), path="/", theme=theme, max_file_size=largest, allowed_paths=[],
-                        blocked_paths=[str(Path.cwd())], footer_links=[], ssr_mode=False)  # fmt: skip
+    gr.mount_gradio_app(app, page(reports), path="/", theme=theme, max_file_size=largest, footer_links=[],
+                        ssr_mode=False)  # fmt: skip
     return Guard(app, port, largest, reports.uploads)
 
 

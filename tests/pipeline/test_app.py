@@ -76,6 +76,12 @@ def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words
         ]
         assert json.loads(saved["talk #2, 50 %.json"])["model"]["synthetic"] is True
 
+        source = page.locator("#report").get_attribute("src")
+        film_there = page.request.get(
+            address.rstrip("/") + source.replace("report.html", "recording/talk%20%232%2C%2050%20%25.avi")
+        )
+        assert film_there.body() == film.read_bytes()  # to which the report of a large recording links
+
         page.reload()
         page.locator("#recording input[type=file]").set_input_files(tmp_path / "broken.mp4")
         page.locator("#recording").get_by_text("broken").first.wait_for()

@@ -320,6 +320,8 @@ def test_what_is_kept_stays_and_what_a_killed_page_left_goes(trained: Path, tmp_
         for name in ("talk.txt", "Talk.txt", "...txt"):
             _, (path,) = page.upload(name, CHAT)
             assert "/reports/" in page.predict(path)
+        _, (path,) = page.upload("bad.csv", b"words\nHello.\n")
+        assert "bad.csv, line 1: no column text" in page.predict(path)
         (left,) = page.folders()
         page.process.kill()
         page.process.wait()
