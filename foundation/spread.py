@@ -1,7 +1,7 @@
 """Parallel work in processes of this machine or, with `CMATH_ENGINE=ray`, of a Ray cluster."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from foundation.errors import UserError
@@ -22,11 +22,20 @@ def engine() -> str:
 
 
 def spread(
-    work: Callable[[Item], Answer], items: Iterable[Item], prepare: Callable[..., None], *arguments: object
+    work: Callable[[Item], Answer],
+    items: Iterable[Item],
+    prepare: Callable[..., None],
+    *arguments: object,
+    devices: Sequence[str] = (),
 ) -> Iterator[tuple[Item, Answer | TaskLost]]:
     """Yield items with their answers in any order; `prepare(*arguments)` runs once in each process.
 
     `engine()` decides where the processes run.
+
+    Args:
+        items: are taken as processes become free. When no more come, it is asked again after the next answer.
+        devices: one process for each of them, with this `CMATH_DEVICE`; without any, `number_of_workers()` processes. A
+            cluster has its own devices, and takes from this list how many processes one card has.
 
     Raises:
         UserError: too many items are lost; answers that were already yielded remain valid.
@@ -34,6 +43,6 @@ def spread(
     if engine() == "ray":
         from foundation.ray_workers import spread_over_cluster
 
-        yield from spread_over_cluster(work, iter(items), prepare, arguments)
+        yield from spread_over_cluster(work, iter(items), prepare, arguments, devices)
     else:
-        yield from spread_here(work, items, prepare, *arguments)
+        yield from spread_here(work, items, prepare, *arguments, devices=devices)

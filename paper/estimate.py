@@ -5,8 +5,10 @@ python -m paper.estimate
 The estimate uses the current params.yaml and paper/params.yaml, for each corpus of the report that the paper has too.
 The corpus files are not needed: random dialogues have the number and the mean length that the paper's Table 1 prints.
 The time of a step is the larger of two values: the time of its floating-point operations (matrix products, forward and
-backward) at a fraction of the GPU's peak, and the time of its GPU calls, which dominates for small models. Every
-training is assumed to use all its epochs, and the batch with which its model's search begins. Extraction and
+backward) at a fraction of the GPU's peak, and the time to launch its kernels, which dominates for small models. Every
+training is assumed to use all its epochs, and the batch with which its model's search begins. With several GPUs
+(`python -m paper.ahead`), trainings run side by side, one on each; but the points of a search follow one another, and
+CMATH's studies follow its search, so the report takes at least as long as the longest such chain. Extraction and
 fine-tuning of encoders are not included; see docs/paper.md.
 """
 
@@ -34,6 +36,8 @@ SPEAKERS = {"iemocap": 2, "meld": 9}
 """Largest number of speakers in a dialogue."""
 HELD_OUT = {"iemocap": 0.2, "meld": 0.1}
 """Fraction of the train and validation dialogues that are used for validation."""
+NO_KERNEL = frozenset({"_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+"""Operations that are no views and do nothing on a GPU either."""
 BATCHES = 3
 """Number of batches counted per model; their dialogues have different lengths."""
 
@@ -43,23 +47,24 @@ class Step:
     """Cost of a training step, mean over some batches."""
 
     operations: float
-    calls: float
+    kernels: float
     parameters: int
 
-    def seconds(self, rate: float, call: float) -> float:
-        """Time of the step, for `rate` operations per second and `call` seconds per call."""
-        return max(self.operations / rate, self.calls * call)
+    def seconds(self, rate: float, launch: float) -> float:
+        """Time of the step, for `rate` operations per second and `launch` seconds per kernel."""
+        return max(self.operations / rate, self.kernels * launch)
 
 
-class Calls(TorchDispatchMode):
-    """Counter of called operations; views are counted too, although they need no GPU call, because they are few."""
+class Kernels(TorchDispatchMode):
+    """Counter of the operations that launch a kernel on a GPU: all but views and allocations."""
 
     def __init__(self) -> None:
         super().__init__()
         self.number = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.number += 1
+        name = function.overloadpacket.__name__
+        self.number += not (function.is_view or name in NO_KERNEL)
         return function(*args, **(kwargs or {}))
 
 
@@ -94,29 +99,29 @@ def counted(corpus: str, params: Params) -> Step:
     model = make_model(params.model.name, config).train()
     model.begin_epoch(1)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    operations, calls = 0, 0
+    operations, kernels = 0, 0
     for seed in range(BATCHES):
         batch = random_batch(config, params.train[corpus].batch, mean, seed)
-        with FlopCounterMode(display=False) as flops, Calls() as made:
+        with FlopCounterMode(display=False) as flops, Kernels() as made:
             losses = model(batch, None).losses
             sum(model.loss_weights[name] * value for name, value in losses.items()).backward()
             optimizer.step()
             optimizer.zero_grad()
-        operations, calls = operations + flops.get_total_flops(), calls + made.number
-    return Step(operations / BATCHES, calls / BATCHES, parameters(corpus, params))
+        operations, kernels = operations + flops.get_total_flops(), kernels + made.number
+    return Step(operations / BATCHES, kernels / BATCHES, parameters(corpus, params))
 
 
 def parameters(corpus: str, params: Params) -> int:
     return sum(value.numel() for value in make_model(params.model.name, form(corpus, params)).parameters())
 
 
-def lines(corpus: str, params: Params, report: Report, rate: float, call: float) -> Iterator[str]:
-    """Yield one line per model, one for the studies, and one for the sum."""
+def lines(corpus: str, params: Params, report: Report, rate: float, launch: float, cards: int) -> Iterator[str]:
+    """Yield one line per model, one for the studies, and one for the sum on one GPU and on `cards` of them."""
     printed = published_statistics(corpus)
     if printed is None:
         yield f"{corpus}: the paper does not have it: nothing to go by"
         return
-    total_seconds, total_bytes, whole = 0.0, 0.0, 0.0
+    total_seconds, total_bytes, whole, longest = 0.0, 0.0, 0.0, 0.0
     for name in report.models:
         walk = walk_of(params, corpus, name, report)
         at = at_point(params, corpus, name, report, walk.start)
@@ -125,14 +130,17 @@ def lines(corpus: str, params: Params, report: Report, rate: float, call: float)
         step = counted(corpus, at)
         tried = [job.params.train[corpus].epochs for job in search_jobs(params, corpus, name, report, walk.start)]
         searched = walk.most * sum(tried)
-        one = steps * step.seconds(rate, call)
+        one = steps * step.seconds(rate, launch)
         seconds, kept = one * (searched + len(report.seeds) * epochs), 4 * step.parameters * len(report.seeds)
         yield (f"{corpus}, {name}: {step.parameters / 1e6:.1f} M parameters, {step.operations / 1e9:.0f} GFLOP and "
-               f"{step.calls:.0f} calls a step, {steps:.0f} steps an epoch: {duration(seconds)}, "
+               f"{step.kernels:.0f} kernels a step, {steps:.0f} steps an epoch: {duration(seconds)}, "
                f"{kept / 1e9:.1f} GB")  # fmt: skip
         total_seconds, total_bytes = total_seconds + seconds, total_bytes + kept
+        chain = one * (walk.most * max(tried) + epochs)
         if name == "cmath":
             whole = one * epochs
+            chain += whole
+        longest = max(longest, chain)
     base = at_point(params, corpus, "cmath", report, walk_of(params, corpus, "cmath", report).start)
     number, kept = 0, 0
     for study in STUDIES:
@@ -141,8 +149,10 @@ def lines(corpus: str, params: Params, report: Report, rate: float, call: float)
             if (other := changed(base, changes)) != base:  # otherwise the comparison has trained it already
                 number, kept = number + seeds, kept + 4 * seeds * parameters(corpus, other)
     yield f"{corpus}, studies: {number} trainings of CMATH: {duration(number * whole)}, {kept / 1e9:.1f} GB"
-    yield (f"{corpus}: about {duration(total_seconds + number * whole)} of training at most, and "
-           f"{(total_bytes + kept) / 1e9:.0f} GB in .cache/trainings: an estimate")  # fmt: skip
+    total_seconds += number * whole
+    together = max(longest, total_seconds / cards)
+    yield (f"{corpus}: about {duration(total_seconds)} of training at most, {duration(together)} on {cards} GPUs, "
+           f"and {(total_bytes + kept) / 1e9:.0f} GB in .cache/trainings: an estimate")  # fmt: skip
 
 
 def main() -> None:
@@ -150,7 +160,13 @@ def main() -> None:
     arguments.add_argument("--teraflops", type=float, default=19.5,
                            help="the GPU's peak in float32, in 10^12 operations a second (an A100: 19.5)")  # fmt: skip
     arguments.add_argument("--share", type=float, default=0.3, help="of the peak that is reached (0.3)")
-    arguments.add_argument("--call", type=float, default=10.0, help="microseconds that a call takes (10)")
+    arguments.add_argument(
+        "--launch",
+        type=float,
+        default=10.0,
+        help="microseconds that it takes to launch a kernel (10; an H200 with a slow processor: 34)",
+    )
+    arguments.add_argument("--cards", type=int, default=4, help="number of GPUs of the second estimate (4)")
     args = arguments.parse_args()
     try:
         params, report = load_params(), load_report()
@@ -158,8 +174,9 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
     if not report.corpora:
         print(NO_CORPUS)
+    rate, launch = args.share * args.teraflops * 1e12, args.launch * 1e-6
     for corpus in report.corpora:
-        for line in lines(corpus, params, report, args.share * args.teraflops * 1e12, args.call * 1e-6):
+        for line in lines(corpus, params, report, rate, launch, args.cards):
             print(line, flush=True)
 
 

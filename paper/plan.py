@@ -3,7 +3,7 @@
 python -m paper.plan
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,14 +89,18 @@ def found_of(trainings: Trainings, jobs: list[Job]) -> list[Trained | None]:
     return [trainings.found(job.params, job.seed, weights=job.weights) for job in jobs]
 
 
-def mean_score(found: list[Trained | None]) -> float | None:
+def mean_score(found: Sequence[Trained | None]) -> float | None:
     """Mean validation score of a point's trainings; None if one is missing or failed."""
     scores = [one.score for one in found if one is not None and one.score is not None]
     return float(np.mean(scores)) if len(scores) == len(found) else None
 
 
-def in_words(plans: list[Plan]) -> str:
-    """Format counts and the largest remaining time; a model without a finished training gets the others' mean time."""
+def in_words(plans: list[Plan], processes: int = 1) -> str:
+    """Format counts and the largest remaining time; a model without a finished training gets the others' mean time.
+
+    Args:
+        processes: number of trainings that run at the same time.
+    """
     done, left = sum(plan.done for plan in plans), sum(plan.left for plan in plans)
     known = [plan.seconds_an_epoch for plan in plans if plan.seconds_an_epoch is not None]
     said = f"{done + left} trainings, {done} of them done"
@@ -105,7 +109,7 @@ def in_words(plans: list[Plan]) -> str:
     if not known:
         return f"{said}; no time estimate until one training has finished"
     usual = float(np.mean(known))
-    seconds = sum(plan.epochs_left * (plan.seconds_an_epoch or usual) for plan in plans)
+    seconds = sum(plan.epochs_left * (plan.seconds_an_epoch or usual) for plan in plans) / min(processes, left)
     others = "the last one takes" if left == 1 else f"the other {left} take"
     return f"{said}; {others} at most about {duration(seconds)}"
 

@@ -24,10 +24,11 @@ from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
 from model.training import positions, predict
+from paper.courses import only
 from paper.names import NAMES
 from paper.params import Report, load_report
 from paper.plan import planned
-from paper.rows import trained
+from paper.pool import run_course
 from paper.search import Job, point_in, reported_jobs
 from paper.trainings import Trainings
 from pipeline.params import Params
@@ -49,8 +50,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     lines, silhouettes = [], {}
     for model in report.models:
         jobs = jobs_of(args.corpus, model, params, report)
-        for job in jobs:  # found in the work cache, or trained again if they were deleted from it
-            trained(trainings, job, model, partial(planned, trainings, model, jobs))
+        # Found in the work cache, or trained again if they were deleted from it.
+        run_course(trainings, model, only(jobs), partial(planned, trainings, model, jobs))
         lines += [{"model": model, **line} for line in robustness(trainings, jobs, report)]
         log.info("%s on %s: probed", model, args.corpus)
         if model in MAPPED:

@@ -7,33 +7,20 @@ training, which is the only value that differs between machines.
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from foundation.errors import UserError
-from foundation.log import log
 from model.registry import MODELS
 from model.training import positions
 from paper.features import FOLDER
-from paper.plan import Plan, in_words
 from paper.search import Job, dropout_of
 from paper.trainings import Trainings
 from pipeline.scoring.metrics import Seed, metrics, said_of_test, text_encoder_scores, validation_scores
 from pipeline.scoring.tables import write_predictions
 from pipeline.training.history import write_history
 from pipeline.training.store import Trained
-
-
-def trained(trainings: Trainings, job: Job, name: str, left: Callable[[], Plan]) -> Trained:
-    """Get the training of `job`; if it is done now, log a line about it and about what is `left`."""
-    new = not trainings.found(job.params, job.seed, weights=job.weights)
-    done = trainings.train(job.params, job.seed, weights=job.weights)
-    if new and done.seconds is not None:
-        log.info("%s on %s, seed %d: %d epochs of %.1f s, the best is %d; %s", name, trainings.name, job.seed,
-                 len(done.history), done.seconds, done.best_epoch, in_words([left()]))  # fmt: skip
-    return done
 
 
 def write_row(

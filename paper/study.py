@@ -15,9 +15,11 @@ from pathlib import Path
 
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
+from paper.courses import only
 from paper.params import load_report
 from paper.plan import in_words, planned
-from paper.rows import trained, write_encoder_row, write_row
+from paper.pool import run_course
+from paper.rows import write_encoder_row, write_row
 from paper.search import point_in
 from paper.studies import STUDIES
 from paper.study_jobs import jobs
@@ -33,15 +35,16 @@ def run(args: argparse.Namespace, params: Params) -> None:
     found = json.loads((Path("paper/runs") / args.corpus / "cmath" / "metrics.json").read_text("utf-8"))
     point = point_in(found)
     settings = jobs(trainings, params, report, study, point)
-    left = partial(planned, trainings, study, [job for part in settings.values() for job in part])
+    every = [job for part in settings.values() for job in part]
+    left = partial(planned, trainings, study, every)
     log.info("%s on %s: %s", study, args.corpus, in_words([left()]))
     folder = Path("paper/studies") / args.corpus / study
     folder.mkdir(parents=True, exist_ok=True)
     if study == "text" and settings:
         write_encoder_row(trainings, folder / "encoder")
+    fits = iter(run_course(trainings, study, only(every), left))
     for name, part in settings.items():
-        fits = [trained(trainings, job, f"{study}, {name}", left) for job in part]
-        scores = write_row(trainings, part, fits, folder / name)
+        scores = write_row(trainings, part, [next(fits) for _ in part], folder / name)
         log.info("%s, %s on %s: weighted F1 %.2f ± %.2f", study, name, args.corpus, scores["weighted_f1"],
                  scores["weighted_f1_std"])  # fmt: skip
 

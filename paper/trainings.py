@@ -15,6 +15,7 @@ from pipeline.corpora.labels import labels
 from pipeline.params import Params
 from pipeline.training import store
 from pipeline.training.loading import load_corpus
+from pipeline.training.pool import Task
 from pipeline.training.store import Trained, kept_weights, model_config, training_folder
 
 
@@ -41,13 +42,15 @@ class Trainings:
     def _load(self, params: Params) -> tuple[Corpus, str]:
         wanted = tuple(params.model.modalities), self._has_other_text(params)
         if wanted not in self._loaded:
-            files = {"text": other_text(self.name)} if wanted[1] else {}
-            corpus, _ = load_corpus(self.name, self.rows, self.labels, list(wanted[0]), files)
+            corpus, _ = load_corpus(self.name, self.rows, self.labels, list(wanted[0]), self._files(params))
             self._loaded[wanted] = corpus, digest(corpus)
         return self._loaded[wanted]
 
     def _has_other_text(self, params: Params) -> bool:
         return params.text[self.name].finetune != self.fine_tuned
+
+    def _files(self, params: Params) -> dict[str, Path]:
+        return {"text": other_text(self.name)} if self._has_other_text(params) else {}
 
     def has_features(self, params: Params) -> bool:
         """Whether the text features for `params` exist; those of the main pipeline always do."""
@@ -69,6 +72,11 @@ class Trainings:
     def found(self, params: Params, seed: int, *, weights: bool) -> Trained | None:
         """Find the record of a training; None if it is not finished, or if `weights` are requested and missing."""
         return store.found(self.folder(params), seed, weights=weights)
+
+    def task(self, params: Params, seed: int, *, weights: bool) -> Task:
+        """The training as a task that another process can do."""
+        files = tuple((modality, file.absolute()) for modality, file in self._files(params).items())
+        return Task(self.name, params, seed, weights, self.folder(params).absolute(), files)
 
     def train(self, params: Params, seed: int, *, weights: bool) -> Trained:
         """Get a finished training from the store, or train now; a failed training counts as finished."""

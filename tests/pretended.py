@@ -154,14 +154,16 @@ def _moved(function: Any, args: tuple, kwargs: dict) -> Any:
     source, given = args[0], [*args[1:], *kwargs.values()]
     targets = [torch.device(value) for value in given if isinstance(value, torch.device | str)]
     targets += [value.device for value in given if isinstance(value, torch.Tensor)]
-    if not targets or targets[0].type == source.device.type:
+    if not targets:
         return function(*args, **kwargs)
+    types = [value for value in given if isinstance(value, torch.dtype)]
+    if targets[0].type == source.device.type:  # torch's own code would look for the driver
+        return source.to(types[0]) if types else source
     there = targets[0].type == "cuda"
     if not there:
         _waits.append("to the CPU")
     elif not (id(source) in _pinned and kwargs.get("non_blocking")):
         _waits.append("to the card, from memory that is not pinned")
-    types = [value for value in given if isinstance(value, torch.dtype)]
     moved = _Move.apply(source, there)
     return moved.to(types[0]) if types else moved
 

@@ -8,8 +8,11 @@ somebody has said what it decides.
 import ast
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
@@ -744,5 +747,12 @@ def importing_focal(code: str) -> str:
     return f"{code}\nfrom model.baselines.focal import focal\n"
 
 
-def test_the_project_is_where_its_code_is() -> None:
-    assert identity.PROJECT == PROJECT
+@pytest.mark.slow
+def test_code_has_one_identity_wherever_its_packages_lie(tmp_path: Path) -> None:
+    """A machine of a cluster gets each package in a place of its own."""
+    for name in ("extractors", "foundation", "model", "pipeline"):
+        shutil.copytree(PROJECT / name, tmp_path / name / name, ignore=shutil.ignore_patterns("__pycache__"))
+    asked = "from model.identity import code_digest; print(code_digest('mmgcn'))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, tmp_path.iterdir()))}
+    said = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.stdout.strip() == code_digest("mmgcn"), said.stderr

@@ -1,4 +1,4 @@
-"""Extraction on a Ray cluster of two machines, one of which is killed in the middle: the bytes of a plain run."""
+"""Extraction and training on a Ray cluster of two machines, one of which is killed: the bytes of a plain run."""
 
 import os
 from argparse import Namespace
@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from foundation import ray_workers
+from paper.trainings import Trainings
 from pipeline import extract, index, raw
 from pipeline.params import load_params
+from pipeline.training.pool import side_by_side
+from tests.paper.small import write_params
+from tests.random_features import write_features_of_meld
 
 ray = pytest.importorskip("ray", reason="pip install -r requirements-ray.txt -c requirements-lock.txt")
 
@@ -66,3 +70,33 @@ def test_a_cluster_gives_the_same_bytes_though_a_machine_is_lost_in_the_middle(
     assert lost
     assert features("text", "--engine", "ray") == whole["text"]
     assert os.environ["CMATH_ENGINE"] == "ray"
+
+
+def test_trainings_on_a_cluster_are_those_of_this_machine_though_a_machine_is_lost_in_the_middle(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_features_of_meld(tmp_path)
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    params = load_params()
+    seeds = [0, 1, 2, 3]
+
+    def kept(cache: str, engine: str) -> dict[int, bytes]:
+        monkeypatch.setenv("CMATH_CACHE", cache)
+        monkeypatch.setenv("CMATH_ENGINE", engine)
+        trainings = Trainings("meld", params)
+        tasks = [trainings.task(params, seed, weights=True) for seed in seeds]
+        done = []
+        for task, fit in side_by_side(iter(tasks)):
+            done.append((task.seed, fit.score))
+            if engine == "ray" and len(done) == 1:
+                [node] = cluster.worker_nodes
+                cluster.remove_node(node, allow_graceful=False)
+        assert sorted(seed for seed, _ in done) == seeds
+        return {task.seed: (task.folder / f"seed{task.seed}.safetensors").read_bytes() for task in tasks}
+
+    here = kept("here", "processes")
+    assert len(set(here.values())) == len(seeds)
+    assert len(cluster.list_all_nodes()) == 2
+    assert kept("shared", "ray") == here
+    assert not list(Path("shared").rglob("*.running.json"))

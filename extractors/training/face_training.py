@@ -21,7 +21,7 @@ from extractors.visual.denseface import DenseFace
 from extractors.visual.faces import EDGE
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.precision import chosen_precision, lowered
-from foundation.torch_setup import seed_of
+from foundation.torch_setup import seed_of, sent
 
 RISE = 0.2
 """Fraction of all steps in which the learning rate rises to its peak."""
@@ -86,7 +86,7 @@ def probabilities(network: DenseFace, faces: Tensor, device: torch.device, size:
     network.eval()
     parts = []
     for part in faces.split(size):
-        seen = resized(part.to(device), EDGE).contiguous(memory_format=torch.channels_last)
+        seen = resized(sent(part, device), EDGE).contiguous(memory_format=torch.channels_last)
         parts.append(network(seen).float().softmax(1).cpu())
     return torch.cat(parts)
 
@@ -120,6 +120,8 @@ def train(
     schedule = get_cosine_schedule_with_warmup(optimizer, round(RISE * total), total, last_epoch=state.step - 1)
     # bfloat16 needs no loss scaling, so CPU and GPU use the same code; batch-norm statistics stay float32.
     products = lowered(precision_on(device), device)
+    # On the device: a number that is read in every step would make the program wait for a GPU.
+    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=device)
     saved = time.monotonic()
     with tqdm(total=total, initial=state.step, unit="step", disable=None) as progress:
         while state.step < total:
@@ -129,30 +131,31 @@ def train(
             torch.manual_seed(seed_of(recipe.seed, 7919 * (state.step + 1)))
             chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
             network.train()
-            seen = augmented(faces[chosen], edges[epoch], recipe).to(device)
+            seen, wanted = sent(augmented(faces[chosen], edges[epoch], recipe), device), sent(targets[chosen], device)
             with products:
                 scores = network(seen.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(scores.float(), targets[chosen].to(device), label_smoothing=recipe.label_smoothing)
+            loss = F.cross_entropy(scores.float(), wanted, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             state.step += 1
-            state.loss_sum += float(loss.detach())
+            loss_sum += loss.detach()
             progress.update()
             if place + 1 == steps:
                 predicted = probabilities(network, held_out[0], device).argmax(1)
                 accuracy = 100 * float((predicted == held_out[1].argmax(1)).float().mean())
-                row = {"epoch": epoch + 1, "edge": edges[epoch], "loss": state.loss_sum / steps, "accuracy": accuracy}
+                row = {"epoch": epoch + 1, "edge": edges[epoch], "loss": float(loss_sum) / steps, "accuracy": accuracy}
                 state.history.append(row)
                 say(f"epoch {epoch + 1} of {len(edges)} at {edges[epoch]} pixels: loss {row['loss']:.3f}, "
                     f"held-out accuracy {accuracy:.2f} %")  # fmt: skip
-                state.loss_sum = 0.0
+                loss_sum.zero_()
                 if accuracy > state.best_accuracy:
                     state.best_accuracy, state.best_epoch = accuracy, epoch + 1
                     weights = network.state_dict().items()
                     state.best = {name: value.detach().cpu().clone().contiguous() for name, value in weights}
             if place + 1 == steps or time.monotonic() - saved >= seconds_between_checkpoints:
+                state.loss_sum = float(loss_sum)
                 save_checkpoint(checkpoint, network=network.state_dict(), optimizer=optimizer.state_dict(),
                                 state={name: getattr(state, name) for name in state.__dataclass_fields__})  # fmt: skip
                 saved = time.monotonic()

@@ -29,7 +29,7 @@ from extractors.text.pooling import pooling_file, pooling_of
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.files import whole, write_whole
 from foundation.identity import code_digest
-from foundation.torch_setup import seed_of
+from foundation.torch_setup import seed_of, sent
 
 WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe"})
 """Settings that are not in the identity: it has the encoder's checksum, the recipe's content and the texts of the fold
@@ -220,7 +220,7 @@ def _step(
     try:
         for batch in (one[at : at + state.most] for one in passes for at in range(0, len(one), state.most)):
             logits = classifier([tokens[place] for place in batch])
-            part = F.cross_entropy(logits, label[batch].to(logits.device), reduction="sum") / number
+            part = F.cross_entropy(logits, sent(label[batch], logits.device), reduction="sum") / number
             part.backward()
             losses.append(part.detach())
     except torch.OutOfMemoryError:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from paper import estimate, plan
 from tests.paper.small import write_params
@@ -25,18 +26,41 @@ def test_it_counts_the_trainings_of_the_plan_and_knows_when_a_gpu_would_only_wai
         return capsys.readouterr().out.splitlines()
 
     def minutes(line: str) -> float:
-        [[number, unit]] = re.findall(r": ([0-9.]+) (s|min|h)(?=,)", line)
+        [time] = re.findall(r": ([0-9.]+ (?:s|min|h))(?=,)", line)
+        return total(time)
+
+    def total(time: str) -> float:
+        number, unit = time.split()
         return float(number) * {"s": 1 / 60, "min": 1, "h": 60}[unit]
 
-    usual, slow = said(), said("--call", "100")
+    usual, slow = said(), said("--launch", "100")
     assert [line.partition(":")[0] for line in usual] == ["meld, cmath", "meld, ctnet", "meld, studies", "meld"]
     assert minutes(slow[0]) == pytest.approx(10 * minutes(usual[0]), rel=0.05)  # small models only wait
-    busy = said("--teraflops", "0.001", "--call", "0")
-    assert minutes(said("--teraflops", "0.001", "--call", "0", "--share", "0.03")[0]) == pytest.approx(
+    busy = said("--teraflops", "0.001", "--launch", "0")
+    assert minutes(said("--teraflops", "0.001", "--launch", "0", "--share", "0.03")[0]) == pytest.approx(
         10 * minutes(busy[0]), rel=0.05
     )
     write_features_of_meld(tmp_path)
     plan.main()
     planned = re.findall(r"meld, (?:ablations|modalities|widths|gammas): (\d+) trainings", capsys.readouterr().out)
     own = 2  # of the widths one is the comparison's
+    [[alone, together]] = re.findall(r"about ([0-9.]+ \w+) of training at most, ([0-9.]+ \w+) on 4 GPUs", usual[3])
+    assert alone == re.findall(r"about ([0-9.]+ \w+) of", said("--cards", "2")[3])[0]
+    assert total(together) == pytest.approx(total(alone) / 4, rel=0.1)
+    # A hundred GPUs do not shorten the longest chain: CMATH's two points of two epochs, a training, and a study's.
+    [endless] = re.findall(r", ([0-9.]+ \w+) on 100 GPUs", said("--cards", "100")[3])
+    of_cmath = minutes(usual[0]) / (2 * 2 + 2 * 4) * (2 * 2 + 4 + 4)
+    assert total(endless) == pytest.approx(of_cmath, rel=0.1)
     assert f"meld, studies: {sum(map(int, planned)) - own} trainings of CMATH" in usual[2]
+
+
+def test_views_and_allocations_are_no_kernels() -> None:
+    x, bias = torch.ones(4, 6), torch.ones(3)
+    with estimate.Kernels() as made:
+        x.view(6, 4).t()[1:].detach().unsqueeze(0)
+        torch.empty(3)
+        x.new_empty(2)
+    assert made.number == 0
+    with estimate.Kernels() as made:
+        (x.view(8, 3) + bias).relu().sum()
+    assert made.number == 3

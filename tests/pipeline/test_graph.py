@@ -10,10 +10,11 @@ PROJECT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text())["stages"]
 MODALITIES = ("text", "audio", "visual")
 NO_OUTPUT = {
-    "extractors/cache.py", "extractors/result.py", "model/identity.py", "paper/params.py", "pipeline/params.py",
-    "pipeline/stage.py",
+    "extractors/cache.py", "extractors/result.py", "model/identity.py", "paper/params.py", "paper/pool.py",
+    "pipeline/params.py", "pipeline/stage.py", "pipeline/training/pool.py",
 }  # fmt: skip
-"""Files that change no output of a stage: they check values, start commands, keep and name what was made."""
+"""Files that change no output of a stage: they check values, start commands and processes, keep and name what was
+made."""
 PICTURES = {"pipeline/scoring/pictures.py"}
 """In the main pipeline it draws a map that is no output."""
 OF_FOUNDATION = {"foundation/arithmetic.py", "foundation/precision.py", "foundation/torch_setup.py"}
