@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from foundation.errors import UserError
+from foundation.files import whole
 
 
 class FeaturesError(UserError):
@@ -41,18 +42,14 @@ def write_features(features: Features, file: Path) -> None:
     """Write the file, completely or not at all; the same features give the same bytes.
 
     Raises:
-        FeaturesError: it cannot be written, for example because the disk is full.
+        DiskError: it cannot be written, for example because the disk is full; what was extracted is in the work cache.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
     # safetensors writes the memory in its current order and ignores strides, so a transposed matrix must be copied.
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    try:
-        save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
-    except (OSError, SafetensorError) as error:
-        raise FeaturesError(f"{file}: cannot be written ({error}); what was extracted is in the work cache, and the "
-                            "same command goes on from there") from None  # fmt: skip
+    with whole(file) as half:
+        save_file(tensors, half, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
 
 
 def read_features(file: Path, utterances: int) -> Features:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from extractors.result import Result
 from extractors.utterance import Utterance
+from foundation.files import write_whole
 from foundation.log import log
 
 MISSING = {"silent": "silent", "no face": "without a face"}
@@ -37,7 +38,7 @@ def write_report(
         reasons[reason] += outcome == "failed"
         missing.setdefault(reason, []).append(row.utterance_id)
     content = {"utterances": len(rows), "pieces": used, "outcomes": outcomes, "missing": dict(sorted(missing.items()))}
-    file.with_suffix(".report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_whole(file.with_suffix(".report.json"), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     from_cache = sum(key in known for key in keys)
     log.info("%s: %d utterances, %d extracted now, %d from the work cache",
              file.stem, len(rows), sum(key is not None for key in keys) - from_cache, from_cache)  # fmt: skip

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.folders import root
 from foundation.log import log
 from foundation.settings import Settings
@@ -40,8 +41,7 @@ def run() -> None:
         raise
     put_back(locked, [corpus for corpus in corpora_of(locked) if corpus not in params.datasets])
     stop_watching([folder.name for folder in Path("data").glob("*/") if folder.name not in params.watch])
-    DONE.parent.mkdir(exist_ok=True)
-    DONE.write_text("params.yaml can be used\n", "utf-8")
+    write_whole(DONE, "params.yaml can be used\n")
 
 
 def let_git_look(file: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from foundation.disk import disk_error
 from foundation.errors import UserError
 from foundation.folders import root
 from pipeline.params import Params, load_params
@@ -69,7 +70,7 @@ def start_logging() -> None:
 
 
 def command(work: Callable[[], None]) -> None:
-    """Run `work` as a command: log to the terminal; a UserError is printed as one line, with status 1."""
+    """Run `work` as a command: log to the terminal; a UserError, or a full disk, is one line, with status 1."""
     start_logging()
     # Torch and similar libraries create a million permanent objects. Garbage collection over them, while they load and
     # at the end, would take a third of a short command's time.
@@ -78,7 +79,9 @@ def command(work: Callable[[], None]) -> None:
         work()
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
-    except RuntimeError as error:
+    except Exception as error:
+        if said := disk_error(error):
+            raise SystemExit(f"error: {said}") from None
         if type(error).__name__ != "OutOfMemoryError":  # torch's, known by its name so that torch need not be loaded
             raise
         raise SystemExit(f"error: {NO_MEMORY} ({str(error).partition('. ')[0]})") from None

@@ -17,6 +17,7 @@ import numpy as np
 
 from extractors.published.content import TEST, TRAIN, VALIDATION
 from extractors.published.tuples import LAYOUTS, MODALITIES, SEVERAL
+from foundation.files import whole
 
 PROTOCOL = 3
 """Protocol of pickle: the newest that frames nothing, so that a name can be written as it should be read."""
@@ -100,8 +101,8 @@ def pickled(content: Any) -> bytes:
 
 
 def _save(content: Any, file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(pickled(content))
+    with whole(file) as half:
+        half.write_bytes(pickled(content))
     return file
 
 

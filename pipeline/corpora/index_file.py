@@ -6,6 +6,7 @@ from pathlib import Path
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import open_whole
 
 SPLITS = ("train", "validation", "test")
 
@@ -17,8 +18,7 @@ COLUMNS = [field.name for field in fields(Utterance) if field.name not in OF_FIL
 
 def write_index(rows: list[Utterance], file: Path) -> None:
     """Write `rows` in the given order; the same rows give the same bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         columns = [*COLUMNS, *OF_FILES] if any(row.text_file for row in rows) else COLUMNS
         writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
