@@ -40,8 +40,8 @@ HEAD = struct.Struct("<QI")
 """Header of each record in a log: its length and its CRC-32."""
 
 
-REMEDY = ("Make room on its disk (`python -m pipeline.cache --prune` removes what is not used any more), allow it to be "
-          "written to, or set CMATH_CACHE to a folder on another disk")  # fmt: skip
+REMEDY = ("Make room on its disk (`python -m pipeline.cache --prune` removes what is not used any more), allow it to "
+          "be written to, or set CMATH_CACHE to a folder on another disk")  # fmt: skip
 
 
 class CacheError(UserError):
@@ -337,7 +337,7 @@ def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: I
             )
         except sqlite3.Error as error:
             raise CacheError(
-                f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it"
+                f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it. {REMEDY}"
             ) from None
 
 

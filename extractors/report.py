@@ -10,7 +10,7 @@ from foundation.files import write_whole
 from foundation.log import log
 
 MISSING = {"silent": "silent", "no face": "without a face"}
-"""Reasons that are not failures, and their names in the table."""
+"""Reasons that are not failures, up to a colon, and their names in the table."""
 
 
 def write_report(
@@ -33,7 +33,7 @@ def write_report(
             reason = results[key].reason
         else:
             reason = "cannot be used: see `problem` in the index" if row.problem else "empty"
-        outcome = "no input" if reason == "empty" else MISSING.get(reason, "failed")
+        outcome = "no input" if reason == "empty" else MISSING.get(reason.partition(":")[0], "failed")
         outcomes[outcome] += 1
         reasons[reason] += outcome == "failed"
         missing.setdefault(reason, []).append(row.utterance_id)

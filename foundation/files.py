@@ -18,6 +18,8 @@ HALVES = ".*.half*"
 """Pattern of the temporary files, for code that copies a whole folder."""
 ABANDONED_SECONDS = 3600.0
 """A temporary file that was not written to for so long belongs to a process that was killed."""
+ESCAPED = "backslashreplace"
+"""What is written of a file's name that is no UTF-8, such as one in Latin-1: `caf\\udce9.mp4`. JSON reads it back."""
 MOST_BYTES = 256 * 2**20
 """Largest size of a text that is read at once; the annotations of MELD have 1.6 MB."""
 
@@ -96,13 +98,13 @@ def _remove_leftovers(file: Path) -> None:
 def write_whole(file: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with whole(file) as half:
-        half.write_text(text, encoding="utf-8")
+        half.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 @contextmanager
-def open_whole(file: Path) -> Iterator[TextIO]:
+def open_whole(file: Path, errors: str = ESCAPED) -> Iterator[TextIO]:
     """Open a text file for writing as UTF-8, without conversion of line ends; see `whole`."""
-    with whole(file) as half, half.open("w", encoding="utf-8", newline="") as stream:
+    with whole(file) as half, half.open("w", encoding="utf-8", errors=errors, newline="") as stream:
         yield stream
 
 

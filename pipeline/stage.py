@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import logging
 import os
 import sys
@@ -66,6 +67,8 @@ def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argpar
 def start_logging() -> None:
     """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages."""
     level = os.environ.get("CMATH_LOG", "INFO").upper()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no UTF-8, as stderr has it
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 

@@ -18,7 +18,7 @@ COLUMNS = [field.name for field in fields(Utterance) if field.name not in OF_FIL
 
 def write_index(rows: list[Utterance], file: Path) -> None:
     """Write `rows` in the given order; the same rows give the same bytes."""
-    with open_whole(file) as stream:
+    with open_whole(file, "surrogateescape") as stream:  # names of files that are no UTF-8 come back
         columns = [*COLUMNS, *OF_FILES] if any(row.text_file for row in rows) else COLUMNS
         writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -33,7 +33,7 @@ def read_index(file: Path) -> list[Utterance]:
         UserError: the file is missing or is not an index.
     """
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
             reader = csv.DictReader(stream)
             if reader.fieldnames not in (COLUMNS, [*COLUMNS, *OF_FILES]):
                 raise UserError(f"{file}: its columns are not an index's; make it anew with `dvc repro -f index@…`")

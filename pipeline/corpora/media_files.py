@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from extractors.cache import WorkCache
-from extractors.media import MediaInfo, media_info, state
+from extractors.media import MediaError, MediaInfo, OverBudgetError, media_info, no_file, state
 from extractors.utterance import Utterance
 from foundation.folders import cache_folder
 from pipeline.corpora.raw_corpus import RawCorpus
@@ -84,20 +84,20 @@ def inspected(files: list[Path]) -> Iterator[tuple[str, MediaInfo]]:
     cache = WorkCache(cache_folder())
     keys = [_memory_key(file) for file in files]
     name = cache.maker(memory_identity())
-    known = cache.get(name, keys)
-    new = {key: file for key, file in zip(keys, files, strict=True) if key not in known}
+    known = cache.get(name, filter(None, keys))
+    new = {key: file for key, file in zip(keys, files, strict=True) if key and key not in known}
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(desc="looking at clips", total=len(new), unit="clip", disable=None) as progress,
     ):
         for keys_of_part in batched(new, KEPT_TOGETHER):
             part = dict(zip(keys_of_part, pool.map(_look, (new[key] for key in keys_of_part)), strict=True))
-            cache.put(name, part)
-            known |= part
+            cache.put(name, {key: found for key, (found, lasting) in part.items() if lasting})
+            known |= {key: found for key, (found, _) in part.items()}
             progress.update(len(part))
     cache.close()
-    for key in keys:
-        digest, result = json.loads(known[key])
+    for key, file in zip(keys, files, strict=True):
+        digest, result = json.loads(known[key] if key else _look(file)[0])
         yield digest, MediaInfo(**result)
 
 
@@ -114,15 +114,27 @@ def batched(items: Iterable[str], number: int) -> Iterator[list[str]]:
 
 
 def _memory_key(file: Path) -> str:
-    return "|".join(map(str, (file.resolve(), *state(file))))
+    """Key of a file by its path and state; empty for what is no file, such as a folder, a pipe or a broken link."""
+    if no_file(file):
+        return ""
+    path = os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")  # the name may be no UTF-8
+    return "|".join(map(str, (path, *state(file))))
 
 
-def _look(file: Path) -> bytes:
+def _look(file: Path) -> tuple[bytes, bool]:
+    """Hash and inspection of a file, and whether a repetition would give the same."""
+    lasting = True
     try:
+        if lacking := no_file(file):
+            raise MediaError(lacking)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         found = media_info(file)
+    except OverBudgetError as error:
+        digest, found, lasting = "", MediaInfo(str(error), str(error), 0.0), False
+    except MediaError as error:
+        digest, found = "", MediaInfo(str(error), str(error), 0.0)
     except Exception as error:  # one file must not stop the others
         reason = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
         digest, found = "", MediaInfo(reason, reason, 0.0)
-    return json.dumps([digest, asdict(found)]).encode()
+    return json.dumps([digest, asdict(found)]).encode(), lasting

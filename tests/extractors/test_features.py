@@ -61,7 +61,9 @@ def test_a_file_that_cannot_be_written_is_said_and_leaves_no_half(tmp_path: Path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk would, the system refuses the rest
     try:
-        with pytest.raises(DiskError, match=r"audio.safetensors: cannot be written, because the disk is full .*same command again"):
+        with pytest.raises(
+            DiskError, match=r"audio.safetensors: cannot be written, because the disk is full .*same command again"
+        ):
             write_features(many, tmp_path / "audio.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
