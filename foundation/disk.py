@@ -42,6 +42,8 @@ def disk_error(error: BaseException, file: Path | None = None) -> DiskError | No
         return None
     named = getattr(error, "filename2", None) or getattr(error, "filename", None)  # of a copy, the target
     place = Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else file
+    if file and place and ".half" in place.name:
+        place = file
     said = " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
     if kind is FULL:
         where = f"{place}: cannot be written, because the disk is full" if place else "a disk is full"

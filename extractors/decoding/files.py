@@ -6,9 +6,10 @@ No file is believed. What it holds is read; what it says of its length, size and
 import os
 import stat
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import av
-import av.error
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
@@ -91,6 +92,7 @@ def open_container(path: Path) -> InputContainer:
     """
     if lacking := no_file(path):
         raise MediaError(lacking)
+    began = monotonic()
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     try:
         container = _opened(path, options)
@@ -99,9 +101,9 @@ def open_container(path: Path) -> InputContainer:
             container = _opened(path, options | FURTHER)
     except (MemoryError, UserError):
         raise
-    except av.error.ExitError:  # of the time limit
-        raise over_budget() from None
     except Exception as error:
+        if monotonic() - began >= clip_seconds():  # then FFmpeg was told to stop, and blames the file
+            raise over_budget() from None
         raise MediaError(f"cannot be opened ({_what(path) or reason(error)})") from None
     return container
 
@@ -143,6 +145,13 @@ def usable(container: InputContainer, kind: str) -> list[Stream]:
     """The streams of `kind` ("audio" or "video") that FFmpeg can decode; a cover is none."""
     streams = getattr(container.streams, kind)
     return [stream for stream in streams if stream.codec_context and not stream.disposition & COVERS]
+
+
+def undecodable(stream: Any) -> str:
+    """What is said of a stream of which no packet can be decoded."""
+    pictures = f", unless it has pictures of more than {MOST_PIXELS:,} pixels"
+    unknown = stream.type == "video" and not stream.codec_context.width
+    return f"has no {stream.type} that can be decoded{pictures if unknown else ''}"
 
 
 def chosen(container: InputContainer, kind: str) -> Stream:

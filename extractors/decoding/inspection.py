@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from extractors.decoding.content import state
-from extractors.decoding.files import MediaError, OverBudgetError, chosen, no_file, usable
+from extractors.decoding.files import MediaError, OverBudgetError, chosen, no_file, undecodable, usable
 from extractors.decoding.sound import Mixer
 from extractors.decoding.timeline import (
     SET_ANEW,
@@ -91,7 +91,7 @@ def _inspected(path: Path, container: InputContainer) -> MediaInfo:
             break
     for stream in undecoded.values():
         frames = decode(stream, None)
-        problems[stream.type] = _problem(frames[0]) if frames else f"has no {stream.type} that can be decoded"
+        problems[stream.type] = _problem(frames[0]) if frames else undecodable(stream)
     note = _note(container)
     if exact:
         seconds = stated

@@ -32,6 +32,7 @@ from extractors.decoding.files import (
     open_container,
     over_budget,
     reason,
+    undecodable,
     usable,
 )
 from foundation.errors import UserError
@@ -104,7 +105,7 @@ def decoded(path: Path, kind: str, start: float = 0.0) -> Iterator[tuple[float, 
         found = _frames(packets_of(container, [stream]), stream, Clock(origin(container)))
         first_frame = next(found, None)
         if first_frame is None:
-            raise MediaError(f"has no {kind} that can be decoded")
+            raise MediaError(undecodable(stream))
         yield first_frame
         yield from found
 

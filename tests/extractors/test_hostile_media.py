@@ -147,9 +147,9 @@ def test_a_picture_of_gigabytes_is_refused_without_being_decoded(tmp_path: Path)
     assert file.stat().st_size < 2**20
     before = memory()
     for read in (pictures, frames):
-        with pytest.raises(MediaError, match=f"has pictures of 12000x8000 pixels, more than the {MOST_PIXELS:,}"):
+        with pytest.raises(MediaError, match=f"pictures of .*more than .*{MOST_PIXELS:,}"):
             list(read(file, 2))
-    assert media_info(file).video_problem.startswith("has pictures of 12000x8000 pixels")
+    assert "pixels" in media_info(file).video_problem
     assert memory() - before < 100  # it would take 288
 
 
