@@ -18,6 +18,8 @@ HALVES = ".*.half*"
 """Pattern of the temporary files, for code that copies a whole folder."""
 ABANDONED_SECONDS = 3600.0
 """A temporary file that was not written to for so long belongs to a process that was killed."""
+LONGEST_STEM = 200
+"""Bytes of a name that temporary files may repeat."""
 ESCAPED = "backslashreplace"
 """What is written of a file's name that is no UTF-8, such as one in Latin-1: `caf\\udce9.mp4`. JSON reads it back."""
 MOST_BYTES = 256 * 2**20
@@ -33,7 +35,7 @@ def whole(file: Path) -> Iterator[Path]:
     Raises:
         DiskError: the disk is full, or may not be written to; the earlier file is as it was.
     """
-    half = file.with_name(f".{file.stem}.{os.getpid()}.half{file.suffix}")
+    half = file.with_name(f".{_short(file)}.{os.getpid()}.half{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(file)
@@ -85,9 +87,14 @@ def _number_and_words(said: str) -> tuple[int, str]:
     return (int(number), words) if number.isdigit() else (0, said)
 
 
+def _short(file: Path) -> str:
+    """The file's name without its ending, or a shorter one: with what is added, a name may have 255 bytes."""
+    return file.stem if len(os.fsencode(file.stem)) <= LONGEST_STEM else file.stem[: LONGEST_STEM // 4]
+
+
 def _remove_leftovers(file: Path) -> None:
     """Remove temporary files of `file` that a killed process has left behind."""
-    for half in file.parent.glob(f".{escape(file.stem)}.*.half{escape(file.suffix)}"):
+    for half in file.parent.glob(f".{escape(_short(file))}.*.half{escape(file.suffix)}"):
         try:
             if time.time() - half.stat().st_mtime > ABANDONED_SECONDS:
                 shutil.rmtree(half) if half.is_dir() else half.unlink()
