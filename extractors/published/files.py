@@ -63,7 +63,7 @@ def read_array(content: bytes, name: str) -> Any:
             raise ValueError(f"version {version} of the format is not read")
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read_header(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except Exception as error:  # numpy reads the header as a piece of Python, and raises what its parser does
         raise FileError(f"{name}: is no .npy file ({str(error).splitlines()[0]})") from None
     rest = content[stream.tell() :]
     if dtype == np.dtype("O"):

@@ -534,16 +534,17 @@ def media(ending: str, video: str = "", audio: str = "") -> Callable[[Path], lis
         with av.open(str(file), "w") as container:
             film = sound = None
             if video:
-                film = container.add_stream(video, rate=10)
-                film.width, film.height, film.pix_fmt = 32, 32, "yuv420p" if video != "gif" else "rgb8"
+                film = container.add_stream(video, rate=25 if ending == ".mpg" else 10)
+                film.width, film.height = 32, 32
+                film.pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(video, "yuv420p")
             if audio:
-                sound = container.add_stream(audio, rate=16_000 if audio != "libopus" else 48_000)
+                sound = container.add_stream(audio, rate={"libopus": 48_000, "mp3": 22_050}.get(audio, 16_000))
                 sound.layout = "mono"
             for number in range(4):
                 if film:
                     shade = np.full((32, 32, 3), 50 * number, np.uint8)
                     frame = av.VideoFrame.from_ndarray(shade, "rgb24").reformat(format=film.pix_fmt)
-                    frame.pts, frame.time_base = number, Fraction(1, 10)
+                    frame.pts, frame.time_base = number, Fraction(1, 25 if ending == ".mpg" else 10)
                     container.mux(film.encode(frame))
                 if sound:
                     wave = (np.sin(np.arange(sound.rate // 10) / 5) * 8000).astype(np.int16)
@@ -578,7 +579,7 @@ RECORDINGS = {
     "mp4": media(".mp4", "libx264", "aac"), "mov": media(".mov", "mjpeg", "pcm_s16be"),
     "webm": media(".webm", "libvpx", "libopus"), "mkv": media(".mkv", "libx264", "flac"),
     "avi": media(".avi", "mpeg4", "mp3"), "flv": media(".flv", "flv", "mp3"), "ts": media(".ts", "mpeg2video", "mp2"),
-    "mpg": media(".mpg", "mpeg1video", "mp2"), "ogg": media(".ogg", audio="libvorbis"),
+    "mpg": media(".mpg", "mpeg1video", "mp2"), "ogg": media(".ogg", audio="libopus"),
     "flac": media(".flac", audio="flac"),
     "mp3": media(".mp3", audio="mp3"), "aac": media(".aac", audio="aac"), "gif": media(".gif", "gif"),
 }  # fmt: skip

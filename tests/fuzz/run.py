@@ -105,7 +105,8 @@ def in_this_process(name: str, examples: int, number: int, findings: Path, answe
             found = fuzzed(READERS[name], Path(folder), examples, number, remember)
         except Exception as error:
             found["findings"] += 1
-            (findings / f"{slug(name)}.{number}.input").write_bytes(last.read_bytes())
+            if last.exists():
+                (findings / f"{slug(name)}.{number}.input").write_bytes(last.read_bytes())
             (findings / f"{slug(name)}.{number}.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
             said = f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
             print(said.encode("utf-8", "backslashreplace").decode(), flush=True)
