@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,9 @@ def read_archive(content: bytes, name: str) -> dict[str, Any]:
                 with archive.open(member) as stream:
                     inside = stream.read(member.file_size + 1)
                 found[member.filename.removesuffix(".npy")] = read_array(inside, f"{name}, {member.filename}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of zipfile and zlib, which raise many kinds, and a ValueError for a place before zero
         raise FileError(f"{name}: is no whole .npz file ({error})") from None
     return found
 

@@ -88,7 +88,7 @@ def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
     """
     file = folder / "encoder.json"
     try:
-        card = json.loads(read_file(file)) if file.is_file() else {"fine_tuned": False}
+        card: dict = json.loads(read_file(file)) if file.is_file() else {"fine_tuned": False}
         made, encoders, folds = card["fine_tuned"], len(card.get("encoders", [])), dict(card.get("folds", {}))
         if not all(isinstance(number, int) and 0 <= number < encoders for number in folds.values()):
             raise ValueError("a dialogue has an encoder that is not there")
