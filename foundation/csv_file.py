@@ -42,7 +42,7 @@ def parsed(
     try:
         header = list(reader.fieldnames or [])
         if lacking := [column for column in columns if column not in header]:
-            raise UserError(f"{name}: has no column {', '.join(lacking)}; {remedy}")
+            raise UserError(f"{name}: has no column {lacking[0]}; {remedy}")
         if len(set(header)) < len(header):
             raise UserError(f"{name}: has a column twice; {remedy}")
         for values in reader:

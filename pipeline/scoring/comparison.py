@@ -51,17 +51,17 @@ def _parsed(text: str, name: str) -> Predictions:
 
     written = "it is not one that `evaluate` writes"
     columns = ["utterance_id", "seed", "label", "prediction"]
-    rows = parsed(text, f"{name}: predictions.csv", columns, row_of, written)
+    rows = parsed(text, f"{name}: its predictions.csv", columns, row_of, written)
     by_seed: dict[int, list[tuple[str, str, str]]] = {}
     for seed, *row in rows:
         if row[1]:  # without a label it is context, and not scored
             by_seed.setdefault(seed, []).append((row[0], row[1], row[2]))
     if not by_seed:
-        raise UserError(f"{name}: predictions.csv has no utterance with a label; {written}")
+        raise UserError(f"{name}: its predictions.csv is not one that `evaluate` writes")
     first = next(iter(by_seed.values()))
     said = {seed: [row[:2] for row in part] for seed, part in by_seed.items()}
     if any(part != said[next(iter(by_seed))] for part in said.values()):
-        raise UserError(f"{name}: predictions.csv has other utterances or labels for another seed; {written}")
+        raise UserError(f"{name}: its predictions.csv has other utterances or labels for another seed; {written}")
     return Predictions([row[0] for row in first], [row[1] for row in first],
                        {seed: [row[2] for row in part] for seed, part in by_seed.items()})  # fmt: skip
 

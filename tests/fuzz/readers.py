@@ -376,7 +376,8 @@ def read_index_file(folder: Path, content: bytes) -> None:
 
 
 HISTORY = "seed,epoch,loss,validation_weighted_f1\n0,1,2.5,41.0\n0,2,2.0,43.5\n1,1,2.4,40.5\n"
-PREDICTIONS = "utterance_id,seed,label,prediction,joy,sad\nt0,0,joy,sad,0.25,0.75\nt1,0,sad,sad,0.5,0.5\nt0,1,joy,joy,1,0\nt1,1,sad,joy,1,0\n"
+PREDICTIONS = "utterance_id,seed,label,prediction,joy,sad\nt0,0,joy,sad,0.25,0.75\nt1,0,sad,sad,0.5,0.5\n"
+PREDICTIONS += "t0,1,joy,joy,1,0\nt1,1,sad,joy,1,0\n"
 TEXT_PREDICTIONS = "utterance_id,joy,sad\nvalidation0,0.5,0.5\nvalidation1,0.1,0.9\ntest0,1,0\ntest1,0,1\n"
 
 

@@ -148,6 +148,8 @@ def main() -> None:
     args = parser.parse_args()
     args.findings.mkdir(parents=True, exist_ok=True)
     names = [name for name in READERS if args.only in name]
+    if not names:
+        parser.error(f"--only {args.only}: no reader has this in its name; there are {', '.join(READERS)}")
     totals = {name: Counter[str]() for name in names}
     until = time.monotonic() + 60 * args.minutes if args.minutes else float("inf")
     wanted = args.examples or (100_000 if not args.minutes else sys.maxsize)
