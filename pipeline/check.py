@@ -23,7 +23,7 @@ from foundation.folders import root
 from foundation.log import log
 from foundation.settings import Settings
 from pipeline.params import MODALITIES, Params, load_params
-from pipeline.stage import command, require_raw_folder
+from pipeline.stage import NO_BRANCH, branch_left, command, require_raw_folder
 
 PARAMS = Path("params.yaml")
 DONE = Path("data/checked.txt")
@@ -32,6 +32,8 @@ DONE = Path("data/checked.txt")
 
 def run() -> None:
     let_git_look(PARAMS)
+    if branch := branch_left():
+        log.warning(NO_BRANCH, branch)
     locked = read_lock()
     try:
         params = load_params()

@@ -5,6 +5,7 @@ import gc
 import io
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,10 @@ from foundation.errors import UserError
 from foundation.folders import root
 from pipeline.params import Params, load_params
 
+NO_BRANCH = (
+    "git is on no branch (a detached HEAD), as a `dvc exp run` that was killed leaves it: what you commit now is on no "
+    "branch either. `git switch %s` goes back, and changes no file"
+)
 NO_MEMORY = (
     "the card's memory is used up; what was finished is kept, and the same command goes on from there. A smaller "
     "`batch` in params.yaml (train.D, or a recipe with more `accumulation`) needs less; `nvidia-smi` names what else "
@@ -62,6 +67,25 @@ def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argpar
         stage(args, params)
 
     command(work)
+
+
+def branch_left() -> str:
+    """The branch that git was on before a `dvc exp run` that was killed; empty if git is on one, or none was killed.
+
+    While an experiment runs, DVC has git on no branch (a detached HEAD), and goes back to it at the end.
+    """
+    if os.environ.get("DVC_EXP_NAME") or _git("symbolic-ref", "--quiet", "HEAD"):
+        return ""
+    before = _git("rev-parse", "--abbrev-ref", "@{-1}")
+    return before if _git("for-each-ref", "--count=1", "refs/exps/exec") else ""
+
+
+def _git(*arguments: str) -> str:
+    """What git says to `arguments`; empty if it refuses, or is not there."""
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def start_logging() -> None:

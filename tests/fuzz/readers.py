@@ -156,10 +156,11 @@ TABLE = """Speaker;Start;End;File;Region;Text
 Ann;0:01;1:02,5;a.mp4;"0,0,10,10";"Hello; ""you"" "
 Bob;62.5;;b.wav;;Hi
 """
+COMMAS = 'speaker,text,start,end,region\nAnn,"Hello, ""you""",0:01,2.5,"0,0,10,10"\nBob,Hi,62.5,,\n'
 TRANSCRIPTS = {
     ".srt": (SRT,), ".vtt": (VTT,), ".txt": (TXT, MEETING, SPOKEN), ".ass": (ASS,), ".ssa": (ASS.replace("+", ""),),
-    ".ttml": (TTML,), ".dfxp": (TTML,), ".sub": (SUB,), ".json": (WHISPER, CHUNKS), ".csv": (TABLE.replace(";", ","),
-    TABLE), ".tsv": (TABLE.replace(";", "\t"),),
+    ".ttml": (TTML,), ".dfxp": (TTML,), ".sub": (SUB,), ".json": (WHISPER, CHUNKS), ".csv": (COMMAS, TABLE),
+    ".tsv": (TABLE.replace(";", "\t"),),
 }  # fmt: skip
 assert set(TRANSCRIPTS) == set(SUFFIXES)
 
@@ -239,7 +240,7 @@ def read_iemocap(folder: Path, content: bytes, which: str) -> None:
 UTTERANCES = """dialogue,speaker,text,label,split,turn,start,end,video,audio
 a,Ann,Hello,joy,train,0,0:01,2.5,a.mp4,
 a,Bob,Hi,sad,train,1,3,,a.mp4,b.wav
-b,Ann,Oh,joy,dev,,,,,
+b,Ann,Oh,joy,dev,0,,,,
 c,Cy,No,joy,test,0,,,,
 """
 
@@ -587,7 +588,7 @@ RECORDINGS = {
 def medium(name: str) -> Reader:
     ending = name.partition(" ")[0]
     read = partial(read_medium, name=f"talk.{ending}")
-    return Reader(RECORDINGS[name], read, words=MARKS, cases=f"hostile/*.{ending}", seconds=20.0, share=0.15)
+    return Reader(RECORDINGS[name], read, words=MARKS, cases=f"hostile/*.{ending}", seconds=20.0, share=0.05)
 
 
 MARKS = (b"RIFF", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"moov", b"trak", b"mdat", b"dref", b"stts",
