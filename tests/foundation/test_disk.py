@@ -76,18 +76,21 @@ def test_a_file_or_folder_that_finds_no_room_leaves_the_one_of_before(tmp_path: 
     file.write_text("before")
     folder.mkdir()
     (folder / "a").write_text("before")
-    with (
-        pytest.raises(DiskError, match=r"scores\.json: cannot be written, because the disk is full"),
-        whole(file) as half,
-    ):
-        half.write_text("aft")
-        no_space()
-    with (
-        pytest.raises(DiskError, match=r"bundle: cannot be written, because the disk is full"),
-        whole_folder(folder) as new,
-    ):
-        (new / "a").write_text("aft")
-        no_space()
+
+    def write_file() -> None:
+        with whole(file) as half:
+            half.write_text("aft")
+            no_space()
+
+    def write_folder() -> None:
+        with whole_folder(folder) as half:
+            (half / "a").write_text("aft")
+            no_space()
+
+    with pytest.raises(DiskError, match=r"scores\.json: cannot be written, because the disk is full"):
+        write_file()
+    with pytest.raises(DiskError, match=r"bundle: cannot be written, because the disk is full"):
+        write_folder()
     assert (file.read_text(), (folder / "a").read_text()) == ("before", "before")
     assert {one.name for one in tmp_path.iterdir()} == {"scores.json", "bundle"}
 
