@@ -64,7 +64,7 @@ def read_features(file: Path, utterances: int) -> Features:
             features = Features(stored.get_tensor("features"), stored.get_tensor("present"), identity)
     except FileNotFoundError:
         raise FeaturesError(f"{file}: no such file; `dvc repro` makes it") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise FeaturesError(f"{file}: is no feature file ({error}); delete it and run `dvc repro`") from None
     if len(features.values) != utterances or features.present.shape != (utterances,):
         raise FeaturesError(f"{file}: has {len(features.values)} rows where the index has {utterances}; `dvc repro`")
@@ -74,8 +74,15 @@ def read_features(file: Path, utterances: int) -> Features:
 
 
 def read_origin(file: Path) -> Origin:
-    """Read identity and reduction of the features in `file`, which must be readable."""
+    """Read identity and reduction of the features in `file`, which `read_features` has read.
+
+    Raises:
+        FeaturesError: the file does not say what made it.
+    """
     with safe_open(file, "np") as stored:
         kept = [name for name in stored.keys() if name.startswith("reduction.")]  # noqa: SIM118 (no mapping)
         reduction = {name.removeprefix("reduction."): stored.get_tensor(name) for name in kept}
-        return Origin(json.loads(stored.metadata()["identity"]), reduction)
+        identity = json.loads((stored.metadata() or {}).get("identity", "null"))
+    if not isinstance(identity, dict):
+        raise FeaturesError(f"{file}: does not say what made it (`identity`); delete it and run `dvc repro`")
+    return Origin(identity, reduction)

@@ -63,7 +63,7 @@ class Reader:
     cases: str = ""
     """Pattern of further seeds in CASES."""
     seconds: float = 5.0
-    """Longest time that one input may take, on a busy machine too."""
+    """Longest processor time that one input may take."""
     share: float = 1.0
     """How many inputs, in comparison with other readers: fewer for those that take milliseconds."""
 

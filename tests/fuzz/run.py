@@ -46,7 +46,7 @@ def attempt(reader: Reader, folder: Path, content: bytes) -> str:
     Raises:
         SlowError: it took too long.
     """
-    began = time.monotonic()
+    began = time.process_time()  # so that a busy machine makes no finding; what waits for ever is ended after HANGS
     outcome = "read"
     try:
         reader.read(folder, content)
@@ -54,9 +54,9 @@ def attempt(reader: Reader, folder: Path, content: bytes) -> str:
         outcome = "refused"
         if not str(error).strip():
             raise AssertionError("refused without a word") from error
-    took = time.monotonic() - began
+    took = time.process_time() - began
     if took > reader.seconds:
-        raise SlowError(f"took {took:.1f} s, more than {reader.seconds:g} s")
+        raise SlowError(f"took {took:.1f} s of processor time, more than {reader.seconds:g} s")
     return outcome
 
 
