@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro check test mutants bench app environment
+.PHONY: help repro check test mutants fuzz bench app environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,6 +34,10 @@ test: $(VENV)/ready-dev ## install what is needed and run lint, types, the rules
 
 mutants: $(VENV)/ready-mutants ## put small faults into the code and count how many the tests notice (about an hour)
 	$(BIN)/python -m bench.mutants
+
+FUZZ ?= --examples 100000
+fuzz: $(VENV)/ready-dev ## let every reader of outside input read FUZZ broken inputs ("--examples 100000", or "--minutes 600" for hours)
+	$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 bench: $(VENV)/ready ## time training steps, extraction and seeds side by side against what the machine could do
 	$(BIN)/python -m bench.training

@@ -40,6 +40,10 @@ HEAD = struct.Struct("<QI")
 """Header of each record in a log: its length and its CRC-32."""
 
 
+REMEDY = ("Make room on its disk (`python -m pipeline.cache --prune` removes what is not used any more), allow it to "
+          "be written to, or set CMATH_CACHE to a folder on another disk")  # fmt: skip
+
+
 class CacheError(UserError):
     """The work cache cannot be read or written; the message says where and why."""
 
@@ -99,7 +103,7 @@ class WorkCache:
                 self._set_aside(error)
                 self._open()
         except (sqlite3.Error, OSError) as error:
-            raise CacheError(f"{self.file}: the work cache cannot be opened ({error})") from None
+            raise CacheError(f"{self.file}: the work cache cannot be opened ({error}). {REMEDY}") from None
 
     def _open(self) -> None:
         self._database = sqlite3.connect(self.file, timeout=60)
@@ -233,7 +237,7 @@ class ShardCache:
                 self._open_database()
             self._log = self.file.open("x+b", buffering=0)
         except OSError as error:
-            raise CacheError(f"{self.file}: the work cache cannot be opened ({error})") from None
+            raise CacheError(f"{self.file}: the work cache cannot be opened ({error}). {REMEDY}") from None
 
     def _open_database(self) -> None:
         """Open work.sqlite without locks. This is safe because nobody has it open: otherwise it had a -wal file."""
@@ -319,7 +323,7 @@ def _with_processor(identity: Mapping[str, object]) -> dict[str, object]:
 
 def _cannot_be_written(file: Path, error: Exception) -> str:
     return (f"{file}: the work cache cannot be written ({error}); what was kept before is safe, and the same command "
-            "goes on from there. `python -m pipeline.cache --prune` makes room")  # fmt: skip
+            f"goes on from there. {REMEDY}")  # fmt: skip
 
 
 def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: Iterable[str]) -> Iterator[tuple]:
@@ -333,7 +337,7 @@ def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: I
             )
         except sqlite3.Error as error:
             raise CacheError(
-                f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it"
+                f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it. {REMEDY}"
             ) from None
 
 

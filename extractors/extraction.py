@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from foundation.progress import Progress
 
 KIND = {"text": "text", "audio": "audio", "visual": "video"}
 """Index column from which each modality is extracted."""
+SHOWN = 20
+"""Largest number of utterances in the log that could not be extracted, for a reason that a repetition may not have."""
 
 
 def by_key(keys: list[str | None], rows: list[Utterance]) -> dict[str, Utterance]:
@@ -43,9 +46,15 @@ def extract(extractor: Extractor, rows: dict[str, Utterance], modality: str) -> 
     for batch in extracted(extractor, rows, known, cache, modality):
         results |= batch
     cache.close()
-    lost = [result for result in results.values() if not result.lasting]
+    lost = {key: result for key, result in results.items() if not result.lasting}
+    for key, result in islice(lost.items(), SHOWN):
+        file = getattr(rows[key], KIND[modality]) if modality != "text" else "its text"
+        log.warning("%s of %s cannot be extracted: %s: %s", modality, rows[key].utterance_id, file, result.reason)
+    if len(lost) > SHOWN:
+        log.warning("… and %d more: the report has them", len(lost) - SHOWN)
     if len(lost) > 1 and len(lost) == len(rows) - len(known):
-        raise UserError(f"{modality}: nothing could be extracted ({lost[0].reason}): is the installation whole?")
+        reason = next(iter(lost.values())).reason
+        raise UserError(f"{modality}: nothing could be extracted ({reason}): is the installation whole?")
     return results, known
 
 

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from foundation.errors import UserError
+from foundation.files import whole
 
 
 class FeaturesError(UserError):
@@ -41,23 +42,20 @@ def write_features(features: Features, file: Path) -> None:
     """Write the file, completely or not at all; the same features give the same bytes.
 
     Raises:
-        FeaturesError: a value is not finite; or the file cannot be written, for example because the disk is full.
+        FeaturesError: a value is not finite.
+        DiskError: it cannot be written, for example because the disk is full; what was extracted is in the work cache.
     """
     wrong = np.flatnonzero(~np.isfinite(features.values).all(1))
     if len(wrong):
         raise FeaturesError(f"{file}: not written: {len(wrong)} utterances have values that are not finite, the first "
                             f"in row {wrong[0] + 1} of the index: the encoder is broken, or this input is none for it"
                             )  # fmt: skip
-    file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"features": features.values.astype(np.float32), "present": features.present.astype(bool)}
     tensors |= {f"reduction.{name}": value for name, value in features.reduction.items()}
     # safetensors writes the memory in its current order and ignores strides, so a transposed matrix must be copied.
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    try:
-        save_file(tensors, file, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
-    except (OSError, SafetensorError) as error:
-        raise FeaturesError(f"{file}: cannot be written ({error}); what was extracted is in the work cache, and the "
-                            "same command goes on from there") from None  # fmt: skip
+    with whole(file) as half:
+        save_file(tensors, half, metadata={"identity": json.dumps(features.identity, sort_keys=True)})
 
 
 def read_features(file: Path, utterances: int) -> Features:
@@ -90,8 +88,15 @@ def read_features(file: Path, utterances: int) -> Features:
 
 
 def read_origin(file: Path) -> Origin:
-    """Read identity and reduction of the features in `file`, which must be readable."""
+    """Read identity and reduction of the features in `file`, which `read_features` has read.
+
+    Raises:
+        FeaturesError: the file does not say what made it.
+    """
     with safe_open(file, "np") as stored:
         kept = [name for name in stored.keys() if name.startswith("reduction.")]  # noqa: SIM118 (no mapping)
         reduction = {name.removeprefix("reduction."): stored.get_tensor(name) for name in kept}
-        return Origin(json.loads(stored.metadata()["identity"]), reduction)
+        identity = json.loads((stored.metadata() or {}).get("identity", "null"))
+    if not isinstance(identity, dict):
+        raise FeaturesError(f"{file}: does not say what made it (`identity`); delete it and run `dvc repro`")
+    return Origin(identity, reduction)

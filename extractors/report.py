@@ -6,10 +6,11 @@ from pathlib import Path
 
 from extractors.result import Result
 from extractors.utterance import Utterance
+from foundation.files import write_whole
 from foundation.log import log
 
 MISSING = {"silent": "silent", "no face": "without a face"}
-"""Reasons that are not failures, and their names in the table."""
+"""Reasons that are not failures, up to a colon, and their names in the table."""
 
 
 def write_report(
@@ -32,12 +33,12 @@ def write_report(
             reason = results[key].reason
         else:
             reason = "cannot be used: see `problem` in the index" if row.problem else "empty"
-        outcome = "no input" if reason == "empty" else MISSING.get(reason, "failed")
+        outcome = "no input" if reason == "empty" else MISSING.get(reason.partition(":")[0], "failed")
         outcomes[outcome] += 1
         reasons[reason] += outcome == "failed"
         missing.setdefault(reason, []).append(row.utterance_id)
     content = {"utterances": len(rows), "pieces": used, "outcomes": outcomes, "missing": dict(sorted(missing.items()))}
-    file.with_suffix(".report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_whole(file.with_suffix(".report.json"), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     from_cache = sum(key in known for key in keys)
     log.info("%s: %d utterances, %d extracted now, %d from the work cache",
              file.stem, len(rows), sum(key is not None for key in keys) - from_cache, from_cache)  # fmt: skip

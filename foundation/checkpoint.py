@@ -1,11 +1,13 @@
 """Checkpoints of running trainings, so that an interrupted one can be resumed."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from foundation.files import whole
+from foundation.log import log
 
 
 def save_checkpoint(file: Path, **parts: Any) -> None:
@@ -15,8 +17,18 @@ def save_checkpoint(file: Path, **parts: Any) -> None:
 
 
 def load_checkpoint(file: Path) -> dict[str, Any] | None:
-    """Load what `save_checkpoint` wrote, on the CPU; None if there is no file."""
+    """Load what `save_checkpoint` wrote, on the CPU; None if there is no file.
+
+    A broken file is set aside, as if there were none: a training can begin anew.
+    """
     if not file.is_file():
         return None
-    parts: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        parts: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        aside = file.with_suffix(".broken")
+        file.replace(aside)
+        log.warning("%s: is no whole checkpoint (%s); it is %s now, and the training begins anew", file,
+                    " ".join(str(error).split())[:100], aside.name)  # fmt: skip
+        return None
     return parts

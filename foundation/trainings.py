@@ -32,5 +32,8 @@ def write_about(folder: Path, **values: str) -> None:
 def about(folder: Path) -> dict[str, str]:
     """Read the note that `write_about` wrote; empty if there is none."""
     file = folder / ABOUT
-    found: dict[str, str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    try:
+        found: dict[str, str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except ValueError:  # broken: a training says what it is of when it begins again
+        return {}
     return found

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.folders import root
 from foundation.log import log
 from foundation.settings import Settings
 from pipeline.params import MODALITIES, Params, load_params
-from pipeline.stage import command, require_raw_folder
+from pipeline.stage import NO_BRANCH, branch_left, command, require_raw_folder
 
 PARAMS = Path("params.yaml")
 DONE = Path("data/checked.txt")
@@ -31,6 +32,8 @@ DONE = Path("data/checked.txt")
 
 def run() -> None:
     let_git_look(PARAMS)
+    if branch := branch_left():
+        log.warning(NO_BRANCH, branch)
     locked = read_lock()
     try:
         params = load_params()
@@ -40,8 +43,7 @@ def run() -> None:
         raise
     put_back(locked, [corpus for corpus in corpora_of(locked) if corpus not in params.datasets])
     stop_watching([folder.name for folder in Path("data").glob("*/") if folder.name not in params.watch])
-    DONE.parent.mkdir(exist_ok=True)
-    DONE.write_text("params.yaml can be used\n", "utf-8")
+    write_whole(DONE, "params.yaml can be used\n")
 
 
 def let_git_look(file: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from foundation.device import device
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
@@ -64,9 +65,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     scores["present"] = shares_present(rows, corpus)
     results = Path("results") / name
     scores["validation"] = validation_scores(results / "history.csv")
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
-    (results / "metrics.json").write_text(json.dumps(compared(scores), indent=2) + "\n", "utf-8")
+    write_whole(results / "scores.json", json.dumps(scores, indent=2) + "\n")
+    write_whole(results / "metrics.json", json.dumps(compared(scores), indent=2) + "\n")
     write_predictions(seeds, tested, order, results / "predictions.csv")
     write_class_scores(scores, order, results / "classes.csv")
     seeds, tested = labelled(seeds, tested)

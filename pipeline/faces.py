@@ -22,6 +22,7 @@ from extractors.media import MediaError, frames, require_content
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance
 from extractors.visual.faces import Box, crop, detector, followed, steadiest
+from foundation.files import whole
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
 from pipeline.params import Params
@@ -114,7 +115,8 @@ def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], 
                 line[SHOWN + column].imshow(
                     (face - normalisation[0]) / normalisation[1], cmap="gray", vmin=-2.5, vmax=2.5
                 )
-    figure.savefig(file, dpi=90, metadata={"Software": None})
+    with whole(file) as half:
+        figure.savefig(half, dpi=90, metadata={"Software": None})
     plt.close(figure)
 
 

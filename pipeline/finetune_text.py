@@ -9,10 +9,10 @@ them; `evaluate` scores them.
 """
 
 import argparse
-import shutil
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import whole_folder
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
@@ -22,19 +22,24 @@ from pipeline.training.fine_tuning import finetune, write_card, write_text_predi
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    settings = params.text[args.corpus]
     folder = Path("data") / args.corpus / "encoder" / "text"
-    shutil.rmtree(folder, ignore_errors=True)
+    with whole_folder(folder) as half:
+        make(args.corpus, params, half)
+
+
+def make(corpus: str, params: Params, folder: Path) -> None:
+    """Write the encoders, or the note that there are none, to `folder`, and their predictions beside it."""
+    settings = params.text[corpus]
     if settings.finetune:
-        rows = read_index(Path("data") / args.corpus / "index.csv")
+        rows = read_index(Path("data") / corpus / "index.csv")
         if any(row.text_file for row in rows):
-            raise UserError(f"params.yaml: text.{args.corpus}.finetune = true: the corpus has its text vectors from a "
-                            f"file; `-S 'index.{args.corpus}.vectors=[audio,visual]'` encodes its sentences"
+            raise UserError(f"params.yaml: text.{corpus}.finetune = true: the corpus has its text vectors from a "
+                            f"file; `-S 'index.{corpus}.vectors=[audio,visual]'` encodes its sentences"
                             )  # fmt: skip
-        order = labels(params.index[args.corpus].reader, [row.label for row in rows])
-        finetune(rows, order, settings, params.recipe(args.corpus), folder)
+        order = labels(params.index[corpus].reader, [row.label for row in rows])
+        finetune(rows, order, settings, params.recipe(corpus), folder)
     else:
-        log.info("text: the encoder is used as published: text.%s.finetune is false", args.corpus)
+        log.info("text: the encoder is used as published: text.%s.finetune is false", corpus)
         write_card({"fine_tuned": False}, folder)
         write_text_predictions([], [], (), folder)
 

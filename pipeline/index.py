@@ -11,6 +11,7 @@ from pathlib import Path
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.log import log
 from pipeline.corpora.census import as_table, census, write_census
 from pipeline.corpora.index_file import SPLITS, write_index
@@ -88,9 +89,8 @@ def write_encoder_notes(folder: Path) -> None:
 
     A DVC matrix lists the same dependencies for every item, so the text encoder needs a counterpart for each modality.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for modality in ("audio", "visual"):
-        (folder / modality).write_text("not fine-tuned\n", "utf-8")
+        write_whole(folder / modality, "not fine-tuned\n")
 
 
 if __name__ == "__main__":

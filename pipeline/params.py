@@ -17,6 +17,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from extractors.settings import AudioSettings, FaceTrainingSettings, FineTuningRecipe, TextSettings, VisualSettings
 from foundation.errors import UserError
+from foundation.files import read_file
 from foundation.settings import KeyedError, Settings, refuse_repetition
 from model.baselines.settings import (
     AdaignSettings,
@@ -203,15 +204,13 @@ def read_yaml(file: Path) -> object:
         ParamsError: the file is missing, is not YAML, or holds what no parameters need (aliases, tags, deep nesting).
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ParamsError(f"{file}: has more than {MOST_BYTES >> 20} MiB: it is no file of parameters")
-        text = file.read_text(encoding="utf-8")
+        text = read_file(file, MOST_BYTES, "run this from the project's root").decode("utf-8")
         _require_plain(file, text)
         return YAML(typ="safe").load(text)
-    except FileNotFoundError:
-        raise ParamsError(f"{file}: no such file; run this from the project's root") from None
-    except OSError as error:
-        raise ParamsError(f"{file}: cannot be read ({error.strerror})") from None
+    except ParamsError:
+        raise
+    except UserError as error:
+        raise ParamsError(str(error)) from None
     except (YAMLError, ValueError, OverflowError, RecursionError) as error:  # ValueError: of the encoding, or a date
         raise ParamsError(f"{file}: is not YAML: {' '.join(str(error).split())[:300]}") from None
 

@@ -8,7 +8,7 @@ import subprocess
 from foundation.device import device_type
 from foundation.errors import UserError
 from pipeline.params import load_params
-from pipeline.stage import start_logging
+from pipeline.stage import NO_BRANCH, branch_left, start_logging
 
 UNKNOWN_USER = "git does not know who you are"
 
@@ -34,6 +34,8 @@ def main() -> None:
         device_type()  # a card that cannot be used is said before anything runs
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
+    if branch := branch_left():
+        print(f"note: {NO_BRANCH % branch}")
     lacking = git_advice()
     # Without a git repository, DVC refuses every command, even `repro`, unless core.no_scm is set.
     no_scm = "true" if lacking and "commit" not in lacking and lacking != UNKNOWN_USER else "false"

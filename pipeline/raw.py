@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.log import log
 from pipeline.params import Params
 from pipeline.stage import parser, raw_folder, start
@@ -21,8 +22,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     if params.index[args.corpus].reader == "demo":
         make_demo_corpus(raw_folder(args.corpus, params))
     note = Path("data") / args.corpus / "source" / "note.txt"
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(NOTE.format(args.corpus), "utf-8")
+    write_whole(note, NOTE.format(args.corpus))
 
 
 def make_demo_corpus(folder: Path) -> None:

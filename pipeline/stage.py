@@ -5,14 +5,20 @@ import gc
 import io
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from foundation.disk import disk_error
 from foundation.errors import UserError
 from foundation.folders import root
 from pipeline.params import Params, load_params
 
+NO_BRANCH = (
+    "git is on no branch (a detached HEAD), as a `dvc exp run` that was killed leaves it: what you commit now is on no "
+    "branch either. `git switch %s` goes back, and changes no file"
+)
 NO_MEMORY = (
     "the card's memory is used up; what was finished is kept, and the same command goes on from there. A smaller "
     "`batch` in params.yaml (train.D, or a recipe with more `accumulation`) needs less; `nvidia-smi` names what else "
@@ -63,14 +69,35 @@ def start(stage: Callable[[argparse.Namespace, Params], None], arguments: argpar
     command(work)
 
 
+def branch_left() -> str:
+    """The branch that git was on before a `dvc exp run` that was killed; empty if git is on one, or none was killed.
+
+    While an experiment runs, DVC has git on no branch (a detached HEAD), and goes back to it at the end.
+    """
+    if os.environ.get("DVC_EXP_NAME") or _git("symbolic-ref", "--quiet", "HEAD"):
+        return ""
+    before = _git("rev-parse", "--abbrev-ref", "@{-1}")
+    return before if _git("for-each-ref", "--count=1", "refs/exps/exec") else ""
+
+
+def _git(*arguments: str) -> str:
+    """What git says to `arguments`; empty if it refuses, or is not there."""
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def start_logging() -> None:
     """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages."""
     level = os.environ.get("CMATH_LOG", "INFO").upper()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no UTF-8, as stderr has it
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 
 def command(work: Callable[[], None]) -> None:
-    """Run `work` as a command: log to the terminal; a UserError is printed as one line, with status 1."""
+    """Run `work` as a command: log to the terminal; a UserError, or a full disk, is one line, with status 1."""
     start_logging()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files may be no UTF-8
@@ -81,7 +108,9 @@ def command(work: Callable[[], None]) -> None:
         work()
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
-    except RuntimeError as error:
+    except Exception as error:
+        if said := disk_error(error):
+            raise SystemExit(f"error: {said}") from None
         if type(error).__name__ != "OutOfMemoryError":  # torch's, known by its name so that torch need not be loaded
             raise
         raise SystemExit(f"error: {NO_MEMORY} ({str(error).partition('. ')[0]})") from None

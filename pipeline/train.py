@@ -6,6 +6,7 @@ cache. history.csv is rewritten after each epoch, so that `dvc plots show` can d
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from extractors.features import read_origin
 from foundation.device import device
 from foundation.errors import UserError
+from foundation.files import whole, whole_folder
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
@@ -52,11 +54,12 @@ def run(args: argparse.Namespace, params: Params) -> None:
     bundle = make_bundle(corpus_name, params, corpus, scalers, config, order)
     kept = {seed: kept_weights(folder, seed) for seed in settings.seeds}
     encoders, face_weights = Path("data") / corpus_name / "encoder" / "text", params.visual[corpus_name].weights
-    write_bundle(bundle, {seed: weights for seed, (weights, _) in kept.items()}, encoders, face_weights)
+    with whole_folder(bundle.folder) as half:
+        weights = {seed: of_seed for seed, (of_seed, _) in kept.items()}
+        write_bundle(replace(bundle, folder=half), weights, encoders, face_weights)
     # Unscored test predictions of every epoch, int8 [epochs, utterances] per seed: only `evaluate` needs them.
-    save_file(
-        {f"seed{seed}": predictions for seed, (_, predictions) in kept.items()}, bundle.folder.parent / TEST_PREDICTIONS
-    )
+    with whole(bundle.folder.parent / TEST_PREDICTIONS) as half:
+        save_file({f"seed{seed}": predictions for seed, (_, predictions) in kept.items()}, half)
 
 
 def make_bundle(

@@ -31,6 +31,7 @@ from extractors.visual.face_encoder import FaceWeights, load, save
 from extractors.visual.faces import grey_levels
 from foundation.device import device
 from foundation.errors import UserError
+from foundation.files import open_whole, write_whole
 from foundation.folders import root
 from foundation.identity import code_digest
 from foundation.log import log
@@ -79,14 +80,13 @@ def run(args: argparse.Namespace, params: Params) -> None:
     )
     save(state.best, data.classes, mean, std, MADE)
     scores = evaluate(_loaded(MADE), data)
-    RESULTS.mkdir(parents=True, exist_ok=True)
     metrics = {**scores, "held_out_accuracy": round(state.best_accuracy, 2), "best_epoch": state.best_epoch}
-    (RESULTS / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    with (RESULTS / "history.csv").open("w", newline="", encoding="utf-8") as stream:
+    write_whole(RESULTS / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    with open_whole(RESULTS / "history.csv") as stream:
         writer = csv.DictWriter(stream, list(state.history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(state.history)
-    MADE.with_suffix(".md").write_text(card(settings, data, metrics, mean, std), "utf-8")
+    write_whole(MADE.with_suffix(".md"), card(settings, data, metrics, mean, std))
     log.info("PublicTest, looked at once:\n%s", table(scores))
 
 

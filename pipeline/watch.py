@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import whole
 from foundation.log import log
 from pipeline.params import Params
 from pipeline.stage import parser, require_raw_folder, start
@@ -23,8 +24,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(folder.resolve(), target_is_directory=True)
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    listing.write_text("".join(files(folder)), "utf-8", "surrogateescape")
+    with whole(listing) as half:
+        half.write_text("".join(files(folder)), "utf-8", "surrogateescape")
     log.info("%s -> %s", link, folder)
 
 
@@ -39,7 +40,10 @@ def files(folder: Path) -> Iterator[str]:
         folders.sort()
         for name in sorted(names):
             file = Path(parent) / name
-            status = file.stat() if file.exists() else file.lstat()  # lstat for a broken link
+            try:
+                status = file.stat()
+            except OSError:  # a link that is broken, leads to itself, or leads where nobody may look
+                status = file.lstat()
             yield f"{status.st_size} {status.st_mtime_ns} {file.relative_to(folder).as_posix()}\n"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from extractors.audio import reduction
 from extractors.cache import Cache
-from extractors.media import RATE, MediaError, read_sound, require_content
+from extractors.media import RATE, MediaError, OverBudgetError, read_sound, require_content
 from extractors.result import Clip, Result
 from extractors.settings import FUNCTIONALS, AudioSettings
 from extractors.utterance import ABOUT, Utterance, key_of
@@ -89,6 +89,8 @@ def _functionals_of_clip(clip: Clip) -> Result | TaskLost:
         if not len(sound) or is_silent(sound):
             return Result(None, "silent")
         return Result(functionals(sound, _worker["set"], _worker["min_seconds"]), used=len(sound))
+    except OverBudgetError as error:
+        return TaskLost(str(error))
     except MediaError as error:
         return Result(None, str(error))
     except Exception as error:  # whatever is in one clip, the others go on

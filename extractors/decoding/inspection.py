@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from extractors.decoding.content import state
-from extractors.decoding.files import MediaError, chosen, usable
+from extractors.decoding.files import MediaError, OverBudgetError, chosen, no_file, undecodable, usable
 from extractors.decoding.sound import Mixer
 from extractors.decoding.timeline import (
     SET_ANEW,
@@ -47,9 +47,13 @@ class MediaInfo:
 
 def media_info(path: Path) -> MediaInfo:
     """Decode the first frame of each stream of `path`, because a header may announce streams that cannot be decoded,
-    and find how long it lasts. The result is kept."""
-    if not path.exists():
-        return MediaInfo("no such file", "no such file", 0.0)
+    and find how long it lasts. The result is kept.
+
+    Raises:
+        OverBudgetError: that takes too long.
+    """
+    if lacking := no_file(path):
+        return MediaInfo(lacking, lacking, 0.0)
     return _media_info(path, state(path))
 
 
@@ -58,6 +62,8 @@ def _media_info(path: Path, seen: tuple[int, int, int]) -> MediaInfo:
     try:
         with whole(path) as container:
             return _inspected(path, container)
+    except OverBudgetError:
+        raise
     except MediaError as error:
         return MediaInfo(str(error), str(error), 0.0)
 
@@ -85,7 +91,7 @@ def _inspected(path: Path, container: InputContainer) -> MediaInfo:
             break
     for stream in undecoded.values():
         frames = decode(stream, None)
-        problems[stream.type] = _problem(frames[0]) if frames else f"has no {stream.type} that can be decoded"
+        problems[stream.type] = _problem(frames[0]) if frames else undecodable(stream)
     note = _note(container)
     if exact:
         seconds = stated

@@ -9,9 +9,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from extractors.decoding.files import MediaError
+from extractors.decoding.files import MOST_PIXELS, MediaError
 from extractors.decoding.inspection import media_info
-from extractors.decoding.timeline import decoded
+from extractors.decoding.timeline import decoded, require_size
 
 SQUARE = 0.02
 """Pixels whose width and height differ by less than this fraction count as square."""
@@ -115,7 +115,12 @@ class Screen:
 
     def show(self, frame: VideoFrame, pixel: float) -> np.ndarray:
         wide = {}
-        if abs(pixel - 1) > SQUARE and 1 / LONGEST_PIXEL <= pixel <= LONGEST_PIXEL:
+        require_size(frame.width, frame.height)
+        if (
+            frame.width * frame.height * pixel <= MOST_PIXELS
+            and abs(pixel - 1) > SQUARE
+            and 1 / LONGEST_PIXEL <= pixel <= LONGEST_PIXEL
+        ):
             wide = {"width": max(1, round(frame.width * pixel)), "height": frame.height}
         # threads=1: by default it would start new threads for every picture
         picture: np.ndarray = self.colours.reformat(frame, format="rgb24", threads=1, **wide).to_ndarray()

@@ -26,6 +26,9 @@ SETTLED = 0.2
 lack samples: a new decoder drops its delay from the first packet that it is given, even in the middle of a file."""
 NAMED = 8
 """Number of channels up to which FFmpeg always knows which is left, right and so on."""
+LONGEST = 3600.0
+"""Seconds of sound that are read at once, for all of it is in memory: of an hour 350 MB."""
+NO_NUMBERS = "silent: every sample of its sound is NaN or infinite, and no number"
 PADDING = 0.15
 """Largest number of seconds that a codec adds at the end of a file to fill its last packet."""
 
@@ -45,6 +48,8 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
     length = 0
     stated = 0.0
     for place, piece, seconds in _placed(path, begin, end):
+        if place + len(piece) > LONGEST * RATE:
+            raise MediaError(f"has more than {LONGEST / 3600:g} hour of sound for one utterance: give it start and end")
         if not pieces:
             stated = max(0, place) / RATE + seconds
         if place > length:
@@ -52,7 +57,8 @@ def read_sound(path: Path, start: float | None = None, end: float | None = None)
             length = place
         pieces.append(piece[length - place :])
         length = max(length, place + len(piece))
-    sound = np.concatenate(pieces).astype(np.float32) / 32_768 if pieces else np.zeros(0, np.float32)
+    sound = np.concatenate(pieces).astype(np.float32) if pieces else np.zeros(0, np.float32)
+    sound /= 32_768
     if end is not None:
         length = round((end - begin) * RATE)
     elif whole and stated < length / RATE <= stated + PADDING:  # codecs fill their last packet
@@ -64,6 +70,7 @@ def _placed(path: Path, begin: float, end: float | None) -> Iterator[tuple[int, 
     """Yield pieces of sound, int16 at 16 kHz, each with its place in samples after `begin`, and the duration in seconds
     that the file states for its sound."""
     mixer: Mixer | None = None
+    is_sound = None  # whether some sample is a number
     place, due, stated, goes_on = 0, 0.0, 0.0, False
     for time, frame, stream in decoded(path, "audio", begin):
         if goes_on := end is not None and time >= end:
@@ -77,14 +84,34 @@ def _placed(path: Path, begin: float, end: float | None) -> Iterator[tuple[int, 
             stated = stated or float((stream.duration or 0) * (stream.time_base or 0))
             mixer, place, due = Mixer(frame), round((time - begin) * RATE), time
         due += frame.samples / frame.sample_rate
+        frame, numbers = of_numbers(frame)
+        is_sound = is_sound or numbers
         for piece in mixer(frame):
             yield place, piece, stated
             place += len(piece)
     for piece in mixer.rest() if mixer else ():
         yield place, piece, stated
         place += len(piece)
+    if is_sound is False:
+        raise MediaError(NO_NUMBERS)
     if end is not None and goes_on:  # so that a gap at the end of the interval is silence
         yield round((end - begin) * RATE), np.zeros(0, np.int16), stated
+
+
+def of_numbers(frame: AudioFrame) -> tuple[AudioFrame, bool]:
+    """A frame in which silence stands for what is no number, and whether it had a number at all.
+
+    FFmpeg would make the loudest sample there is of NaN.
+    """
+    if frame.format.name not in ("flt", "fltp", "dbl", "dblp"):
+        return frame, True
+    values = frame.to_ndarray()
+    finite = np.isfinite(values)
+    if finite.all():
+        return frame, True
+    mended = AudioFrame.from_ndarray(np.where(finite, values, 0), frame.format.name, frame.layout.name)
+    mended.sample_rate, mended.pts, mended.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return mended, bool(finite.any())
 
 
 class Mixer:

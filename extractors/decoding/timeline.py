@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import av
@@ -22,7 +23,19 @@ from av.packet import Packet
 from av.stream import Stream
 
 from extractors.decoding.content import state
-from extractors.decoding.files import MediaError, chosen, open_container, reason, usable
+from extractors.decoding.files import (
+    MOST_PIXELS,
+    MediaError,
+    chosen,
+    clip_seconds,
+    no_file,
+    open_container,
+    over_budget,
+    reason,
+    undecodable,
+    usable,
+)
+from foundation.errors import UserError
 
 PRIMING = 0.1
 """A start less than this before zero (in seconds) is the delay of a codec, which players drop: zero is the start."""
@@ -92,7 +105,7 @@ def decoded(path: Path, kind: str, start: float = 0.0) -> Iterator[tuple[float, 
         found = _frames(packets_of(container, [stream]), stream, Clock(origin(container)))
         first_frame = next(found, None)
         if first_frame is None:
-            raise MediaError(f"has no {kind} that can be decoded")
+            raise MediaError(undecodable(stream))
         yield first_frame
         yield from found
 
@@ -110,8 +123,8 @@ _kept: dict[tuple[Path, tuple[int, int, int]], InputContainer] = {}
 @contextmanager
 def _lent(path: Path) -> Iterator[InputContainer]:
     """Open `path`, or take the container that was kept for it; keep it afterwards, unless it had an error."""
-    if not path.exists():
-        raise MediaError("no such file")
+    if lacking := no_file(path):
+        raise MediaError(lacking)
     key = path, state(path)
     container = _kept.pop(key, None) or open_container(path)
     try:
@@ -132,7 +145,7 @@ def media_errors() -> Iterator[None]:
     """Make a MediaError of whatever FFmpeg or PyAV raise, so that one file never stops the others."""
     try:
         yield
-    except (MediaError, MemoryError):
+    except (MediaError, MemoryError, UserError):
         raise
     except Exception as error:
         raise MediaError(f"cannot be decoded ({reason(error)})") from error
@@ -152,10 +165,19 @@ def origin(container: InputContainer) -> float:
 
 
 def ready(container: InputContainer, kind: str) -> Stream:
-    stream = chosen(container, kind)
+    stream: Any = chosen(container, kind)
     if not stream.codec_context.is_open:
         stream.codec_context.thread_count = 1  # worker processes already use all cores
+        if kind == "video":
+            require_size(stream.codec_context.width, stream.codec_context.height)
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # a packet may change the size
     return stream
+
+
+def require_size(width: int, height: int) -> None:
+    """Raise MediaError for a picture that is too large to be decoded."""
+    if width * height > MOST_PIXELS:
+        raise MediaError(f"has pictures of {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
 
 
 def _can_be_entered(path: Path, container: InputContainer) -> bool:
@@ -198,16 +220,26 @@ def _entered(container: InputContainer, stream: Stream, target: float) -> Iterat
 
 
 def packets_of(container: InputContainer, streams: list[Stream]) -> Iterator[Packet]:
-    """Packets of `streams` from here on; what cannot be read is passed over."""
-    errors = 0
+    """Packets of `streams` from here on; what cannot be read is passed over.
+
+    Raises:
+        OverBudgetError: this thread, in which the packets are decoded and the pictures searched, took too long.
+    """
+    errors, until = 0, thread_time() + clip_seconds()
     while streams and errors < PATIENCE:
         try:
             for packet in container.demux(*streams):
+                if thread_time() > until:
+                    raise over_budget()
                 if packet.size:  # not the empty packets with which PyAV ends
                     errors = 0
                     yield packet
             return
-        except (av.error.FFmpegError, IndexError):  # IndexError: PyAV, where a stream turns up in the middle
+        except (MediaError, MemoryError):
+            raise
+        except av.error.ExitError:
+            raise over_budget() from None
+        except Exception:  # of FFmpeg, or of PyAV, which raises an IndexError where a stream turns up in the middle
             errors += 1
 
 
@@ -224,7 +256,9 @@ def decode(stream: Any, packet: Packet | None) -> list[Frame]:
         packet.time_base = stream.time_base
     try:
         return stream.codec_context.decode(packet)
-    except av.error.FFmpegError:
+    except MemoryError:
+        raise
+    except Exception:  # whatever is in one packet, the others may be whole
         return []
 
 

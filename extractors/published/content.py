@@ -3,7 +3,8 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from foundation.errors import UserError
+from foundation.log import log
 
 TRAIN, VALIDATION, TEST, UNSAID = "train", "validation", "test", ""
 """Splits as the index names them; UNSAID where the file says none."""
@@ -22,6 +24,21 @@ OLD_CHARACTERS = {code: bytes([code]).decode("cp1252", "ignore") or " " for code
 
 class PublishedError(UserError):
     """A feature file is not of its layout; the message names the file and what was seen."""
+
+
+@contextmanager
+def understood(raw: Path) -> Iterator[None]:
+    """Make a PublishedError of what code raises that expects lists, words and numbers, and finds other things.
+
+    A pickle or json file can hold anything in any place, and asking of each part what it is would double the code.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
+        log.debug("%s", raw, exc_info=True)
+        said = " ".join(str(error).split())[:150]
+        raise PublishedError(f"{raw}: cannot be understood ({type(error).__name__}: {said}); it has other things than "
+                             "the layouts that are read (docs/feature_files.md)") from None  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

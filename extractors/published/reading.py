@@ -6,7 +6,7 @@ from typing import Any
 
 from extractors.published import folders as of_folders
 from extractors.published import tuples
-from extractors.published.content import Published, PublishedError
+from extractors.published.content import Published, PublishedError, understood
 from extractors.published.files import read_file
 from extractors.published.sentiment import is_mmsa, mmsa
 
@@ -28,6 +28,11 @@ def read_published(raw: Path, folders: Mapping[str, str]) -> Published:
     Raises:
         UserError: a file cannot be read, or no layout fits; the message says what was seen.
     """
+    with understood(raw):
+        return _read(raw, folders)
+
+
+def _read(raw: Path, folders: Mapping[str, str]) -> Published:
     if raw.is_file():
         return of_content(read_file(raw), raw, raw.parent)
     if (raw / of_folders.MULTIEMO_LABELS).is_file():

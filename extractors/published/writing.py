@@ -17,6 +17,7 @@ import numpy as np
 
 from extractors.published.content import TEST, TRAIN, VALIDATION
 from extractors.published.tuples import LAYOUTS, MODALITIES, SEVERAL
+from foundation.files import whole
 from foundation.safe_names import distinct
 
 PROTOCOL = 3
@@ -101,8 +102,8 @@ def pickled(content: Any) -> bytes:
 
 
 def _save(content: Any, file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(pickled(content))
+    with whole(file) as half:
+        half.write_bytes(pickled(content))
     return file
 
 

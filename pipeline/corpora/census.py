@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extractors.utterance import Utterance
+from foundation.files import write_whole
 from pipeline.corpora.index_file import SPLITS
 from pipeline.corpora.raw_corpus import RawCorpus
 
@@ -68,8 +69,7 @@ def _reasons(row: Utterance) -> Iterator[str]:
 
 def write_census(found: dict, file: Path) -> None:
     """Write `found`; the same counts give the same bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_whole(file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
 def as_table(found: dict) -> Iterator[str]:

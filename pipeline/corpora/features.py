@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from extractors.published import known
-from extractors.published.content import TEST, TRAIN, VALIDATION, Published, Turn, vector
+from extractors.published.content import TEST, TRAIN, VALIDATION, Published, Turn, understood, vector
 from extractors.published.files import checksums, digest
 from extractors.published.reading import base_of, read_published
 from extractors.utterance import Utterance
@@ -56,6 +56,11 @@ def read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     Raises:
         UserError: it cannot be read, is of no known layout, or lacks what `settings` ask for.
     """
+    with understood(raw):
+        return _read(raw, settings)
+
+
+def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     found = read_published(raw, settings.folders)
     log.info("%s: has the layout of %s", raw.name, found.layout)
     labels = labels_of(found, settings.labels, raw)

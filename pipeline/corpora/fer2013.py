@@ -5,14 +5,17 @@ fer2013.csv                       emotion,pixels,Usage; `fer2013new.csv` (FER+) 
 """
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from foundation.errors import UserError
 
+Row = TypeVar("Row")
 EDGE = 48
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER-2013's own classes in its own order."""
@@ -84,8 +87,8 @@ def _from_csv(folder: Path, labels: str) -> Fer2013:
     pixels: dict[str, list[np.ndarray]] = {part: [] for part in USAGES.values()}
     targets: dict[str, list[np.ndarray]] = {part: [] for part in USAGES.values()}
     one_hot = np.eye(len(EMOTIONS), dtype=np.float32)
-    with file.open(newline="", encoding="utf-8") as stream:
-        for place, row in enumerate(csv.DictReader(stream)):
+    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        for place, row in enumerate(_rows(file, csv.DictReader(stream))):
             try:
                 part = USAGES[row["Usage"].strip()]
                 face = np.array(row["pixels"].split(), dtype=np.uint8).reshape(EDGE, EDGE)
@@ -104,13 +107,21 @@ def _from_csv(folder: Path, labels: str) -> Fer2013:
     )
 
 
+def _rows(file: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    """Give the rows of a CSV file; raise FerError where it is none."""
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise FerError(f"{file}: is not CSV ({error}); unpack FER-2013 again") from None
+
+
 def _votes(file: Path, labels: str) -> list[np.ndarray | None]:
     """FER+ label of every row of fer2013.csv; None where most votes are for `unknown` or `NF`."""
     if not file.is_file():
         raise FerError(f"{file}: no such file; face.labels = {labels} needs FER+'s votes, face.labels=fer2013 does not")
     result: list[np.ndarray | None] = []
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
+    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        rows = _rows(file, csv.reader(stream))
         next(rows, None)
         for place, row in enumerate(rows):
             try:

@@ -15,6 +15,7 @@ import numpy as np
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import read_file
 from pipeline.corpora.labels import ROLES
 from pipeline.corpora.raw_corpus import RawCorpus
 
@@ -125,7 +126,7 @@ def read_evaluations(file: Path, raw: Path, notes: list[str]) -> dict[str, Evalu
     found: dict[str, Evaluation] = {}
     current: Evaluation | None = None
     speaker = ""
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+    for number, line in enumerate(_lines(file), 1):
         if head := EVALUATED.match(line):
             current = found[head["id"]] = Evaluation(head["code"])
             speaker = head["id"].rsplit("_", 1)[-1][:1]
@@ -137,6 +138,11 @@ def read_evaluations(file: Path, raw: Path, notes: list[str]) -> dict[str, Evalu
         elif line.startswith(MUST_BE_UNDERSTOOD):
             notes.append(f"{file.relative_to(raw)}, line {number}: cannot be understood, passed over: {line[:60]!r}")
     return found
+
+
+def _lines(file: Path) -> list[str]:
+    text = read_file(file).decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _dialogue(
@@ -156,7 +162,7 @@ def _dialogue(
     film = films.get(file.stem)
     spoken_before: set[str] = set()
     turn = 0
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+    for number, line in enumerate(_lines(file), 1):
         place = f"{file.relative_to(raw)}, line {number}"
         if not line.strip() or PASSED_OVER.match(line):
             continue

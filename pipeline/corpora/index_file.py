@@ -1,24 +1,31 @@
 """The index file has one row per utterance; it is the contract between `index` and every later stage."""
 
 import csv
+import math
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from extractors.utterance import Utterance
+from foundation.csv_file import read_csv
 from foundation.errors import UserError
+from foundation.files import open_whole
 
 SPLITS = ("train", "validation", "test")
 
 
 OF_FILES = ("text_file", "text_hash")
 """Columns that only the index of published feature files has."""
+TIMES = ("start", "end", "audio_start", "audio_end")
+REGION = re.compile(r"-?\d{1,6},-?\d{1,6},\d{1,6},\d{1,6}", re.ASCII)
+MOST = 1_000_000
+"""More than the turns and speakers of any conversation."""
 COLUMNS = [field.name for field in fields(Utterance) if field.name not in OF_FILES]
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:
     """Write `rows` in the given order; the same rows give the same bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file, "surrogateescape") as stream:  # names of files that are no UTF-8 come back
         columns = [*COLUMNS, *OF_FILES] if any(row.text_file for row in rows) else COLUMNS
         writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -32,21 +39,31 @@ def read_index(file: Path) -> list[Utterance]:
     Raises:
         UserError: the file is missing or is not an index.
     """
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if reader.fieldnames not in (COLUMNS, [*COLUMNS, *OF_FILES]):
-                raise UserError(f"{file}: its columns are not an index's; make it anew with `dvc repro -f index@…`")
-            return [_row(values) for values in reader]
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; `dvc repro` makes it") from None
+    if not file.exists():
+        raise UserError(f"{file}: no such file; `dvc repro` makes it")
+    return read_csv(file, COLUMNS, _row, "make it anew with `dvc repro -f index@D`, D being the name of the corpus")
 
 
 def _row(values: dict[str, str]) -> Utterance:
+    """Make an utterance of a row.
+
+    Raises:
+        ValueError: a value is none that `write_index` writes.
+    """
+    if list(values) not in (COLUMNS, [*COLUMNS, *OF_FILES]):
+        raise ValueError("its columns are not an index's")
     typed: dict = dict(values)
+    if not 0 <= int(values["turn"]) < MOST or not 0 <= int(values["speaker"]) < MOST:
+        raise ValueError(f"turn = {values['turn']}, speaker = {values['speaker']}: no conversation has so many")
+    if values["split"] not in SPLITS:
+        raise ValueError(f"split = {values['split']!r}: must be {', '.join(SPLITS)}")
+    if values["region"] and not REGION.fullmatch(values["region"]):
+        raise ValueError(f"region = {values['region']!r}: must be left,top,width,height in pixels")
     typed["turn"], typed["speaker"] = int(values["turn"]), int(values["speaker"])
-    for name in ("start", "end", "audio_start", "audio_end"):
+    for name in TIMES:
         typed[name] = float(values[name]) if values[name] else None
+        if not math.isfinite(typed[name] or 0.0):
+            raise ValueError(f"{name} = {values[name]}: must be a number of seconds")
     return Utterance(**typed)
 
 

@@ -3,25 +3,32 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from extractors.cache import WorkCache
-from extractors.media import MediaInfo, media_info, state
+from extractors.media import MediaError, MediaInfo, OverBudgetError, media_info, no_file, state
 from extractors.utterance import Utterance
 from foundation.folders import cache_folder
+from foundation.workers import TaskLost, spread_here
 from pipeline.corpora.raw_corpus import RawCorpus
 
+Item = TypeVar("Item")
+Look = Callable[[Path], tuple[bytes, bool]]
 VERSION = 2
 """Version of the inspection; raise it with every change of media.media_info that changes its results."""
 KEPT_TOGETHER = 256
 """Number of clips inspected between two writes to the work cache."""
+MANY = 64
+"""Number of new clips from which on processes look at them: a decoder that crashes then takes no other clip with it.
+For fewer, threads do, because starting a process takes longer than a look."""
 WRONG_CUT = 20
 """Seconds by which a clip may be longer than its utterance; some MELD clips last minutes for seconds of speech."""
 
@@ -84,20 +91,16 @@ def inspected(files: list[Path]) -> Iterator[tuple[str, MediaInfo]]:
     cache = WorkCache(cache_folder())
     keys = [_memory_key(file) for file in files]
     name = cache.maker(memory_identity())
-    known = cache.get(name, keys)
-    new = {key: file for key, file in zip(keys, files, strict=True) if key not in known}
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(desc="looking at clips", total=len(new), unit="clip", disable=None) as progress,
-    ):
-        for keys_of_part in batched(new, KEPT_TOGETHER):
-            part = dict(zip(keys_of_part, pool.map(_look, (new[key] for key in keys_of_part)), strict=True))
-            cache.put(name, part)
-            known |= part
+    known = cache.get(name, filter(None, keys))
+    new = {key: file for key, file in zip(keys, files, strict=True) if key and key not in known}
+    with tqdm(desc="looking at clips", total=len(new), unit="clip", disable=None) as progress:
+        for part in batched(looked_at(new), KEPT_TOGETHER):
+            cache.put(name, {key: found for key, found, lasting in part if lasting})
+            known |= {key: found for key, found, _ in part}
             progress.update(len(part))
     cache.close()
-    for key in keys:
-        digest, result = json.loads(known[key])
+    for key, file in zip(keys, files, strict=True):
+        digest, result = json.loads(known[key] if key else _look(file)[0])
         yield digest, MediaInfo(**result)
 
 
@@ -106,7 +109,31 @@ def memory_identity() -> dict[str, object]:
     return {"what": "probe", "version": VERSION, "av": version("av")}
 
 
-def batched(items: Iterable[str], number: int) -> Iterator[list[str]]:
+def looked_at(files: dict[str, Path], look: Look | None = None) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield key, hash and inspection of each of `files`, and whether a repetition would give the same, in any order."""
+    look = look or _look
+    if len(files) < MANY:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from ((key, *found) for key, found in zip(files, pool.map(look, files.values()), strict=True))
+        return
+    keys: dict[Path, list[str]] = {}
+    for key, file in files.items():
+        keys.setdefault(file, []).append(key)
+    for file, found in spread_here(look, keys, _nothing):
+        if isinstance(found, TaskLost):
+            found = _unusable(found.reason), False
+        yield from ((key, *found) for key in keys[file])
+
+
+def _nothing() -> None:
+    """What a process does before it looks at files."""
+
+
+def _unusable(reason: str) -> bytes:
+    return json.dumps(["", asdict(MediaInfo(reason, reason, 0.0))]).encode()
+
+
+def batched(items: Iterable[Item], number: int) -> Iterator[list[Item]]:
     """Yield lists of `number` items, as itertools.batched does from Python 3.12 on."""
     rest = iter(items)
     while part := list(islice(rest, number)):
@@ -114,15 +141,27 @@ def batched(items: Iterable[str], number: int) -> Iterator[list[str]]:
 
 
 def _memory_key(file: Path) -> str:
-    return "|".join(map(str, (file.resolve(), *state(file))))
+    """Key of a file by its path and state; empty for what is no file, such as a folder, a pipe or a broken link."""
+    if no_file(file):
+        return ""
+    path = os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")  # the name may be no UTF-8
+    return "|".join(map(str, (path, *state(file))))
 
 
-def _look(file: Path) -> bytes:
+def _look(file: Path) -> tuple[bytes, bool]:
+    """Hash and inspection of a file, and whether a repetition would give the same."""
+    lasting = True
     try:
+        if lacking := no_file(file):
+            raise MediaError(lacking)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         found = media_info(file)
+    except OverBudgetError as error:
+        digest, found, lasting = "", MediaInfo(str(error), str(error), 0.0), False
+    except MediaError as error:
+        digest, found = "", MediaInfo(str(error), str(error), 0.0)
     except Exception as error:  # one file must not stop the others
         reason = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
         digest, found = "", MediaInfo(reason, reason, 0.0)
-    return json.dumps([digest, asdict(found)]).encode()
+    return json.dumps([digest, asdict(found)]).encode(), lasting

@@ -7,7 +7,7 @@ texts that lost their apostrophes, as those of several copies did.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from extractors.utterance import Utterance
@@ -43,11 +43,12 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
     """
     result = RawCorpus([], [])
     for split, (annotations, folder) in FILES.items():
-        file = _find(raw, annotations)
+        file = next((path for path in _found(raw, annotations) if path.is_file()), None)
         if file is None:
             raise UserError(f"{raw}: neither it nor a folder in it has {annotations}; the key `raw` of this corpus "
                             "in params.yaml must name the folder that MELD.Raw unpacks to")  # fmt: skip
-        clips = _clips(_find(raw, folder)) if set(modalities) & {"audio", "visual"} else {}
+        clip_folder = next((path for path in _found(raw, folder) if path.is_dir()), None)
+        clips = _clips(clip_folder) if set(modalities) & {"audio", "visual"} else {}
         _split(result, raw, split, file, clips, modalities)
         unused = [path.relative_to(raw) for path in clips.values()]
         result.notes += [f"{path}: a clip without a row in {annotations}" for path in unused]
@@ -63,8 +64,7 @@ def _compare_with_release(result: RawCorpus, raw: Path) -> None:
     if 2 * len(result.rows) <= sum(utterances for utterances, _ in KNOWN.values()):
         return
     for split, (utterances, numbers) in KNOWN.items():
-        file = _find(raw, FILES[split][0])
-        assert file
+        file = next(path for path in _found(raw, FILES[split][0]) if path.is_file())
         part = [row for row in result.rows if row.split == split]
         found = {int(row.dialogue_id.removeprefix(f"{split}_dia")) for row in part}
         published = set(numbers) - ({NEVER_PUBLISHED} if split == "train" else set())
@@ -86,18 +86,20 @@ def _compare_with_release(result: RawCorpus, raw: Path) -> None:
             )
 
 
-def _find(raw: Path, name: str) -> Path | None:
+def _found(raw: Path, name: str) -> Iterator[Path]:
     """Find `name` in `raw` or at most two folders below: the release has an extra folder for each split."""
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
-        for path in sorted(raw.glob(pattern)):
-            return path
-    return None
+        yield from sorted(raw.glob(pattern))
 
 
 def _clips(folder: Path | None) -> dict[str, Path]:
     """Clips by `diaX_uttY`; the corrected version of a clip is preferred."""
     clips: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder else []:
+    try:
+        there = sorted(folder.iterdir()) if folder else []
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); allow it, or leave its modalities out") from None
+    for path in there:
         name = CLIP.fullmatch(path.name)
         if name and (name["corrected"] or name["key"] not in clips):
             clips[name["key"]] = path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import read_file
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ def table(file: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, 
     Raises:
         UserError: a required column is missing or a row is malformed; the message names file and line.
     """
-    content = file.read_bytes()
+    content = read_file(file)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

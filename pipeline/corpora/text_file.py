@@ -8,6 +8,7 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from foundation.errors import UserError
+from foundation.files import read_file
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -48,13 +49,7 @@ def read_text(file: Path) -> tuple[str, list[str]]:
     Raises:
         UserError: there is no such file, it cannot be read, or it is no text.
     """
-    try:
-        content = file.read_bytes()
-    except IsADirectoryError:
-        raise UserError(f"{file}: is a folder; give a file") from None
-    except OSError as error:
-        raise UserError(f"{file}: {_reason(error)}; give a file that can be read") from None
-    text, notes = _decoded(file, content)
+    text, notes = _decoded(file, read_file(file))
     controls = len(CONTROLS.findall(text))
     if controls > max(FEW_CONTROLS, MOST_CONTROLS * len(text)):
         raise UserError(f"{file}: is no text file (it is full of control characters); give a text file in UTF-8")
@@ -62,10 +57,6 @@ def read_text(file: Path) -> tuple[str, list[str]]:
         text = CONTROLS.sub("", text)
         notes.append(f"{file.name}: {controls} control characters (such as NUL) were left out")
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
-
-
-def _reason(error: OSError) -> str:
-    return "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror or error})"
 
 
 def _decoded(file: Path, content: bytes) -> tuple[str, list[str]]:

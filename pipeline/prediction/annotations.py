@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pympi.Elan import Eaf, to_string
 from pympi.Praat import TextGrid
 
+from foundation.files import write_whole
 from foundation.log import log
 from pipeline.prediction.predictor import Prediction
 from pipeline.prediction.recordings import Recording
@@ -134,7 +135,7 @@ def _clock(milliseconds: int, point: str) -> str:
 def _write_srt(lines: Sequence[Annotation], recording: Recording, file: Path) -> None:
     blocks = [f"{number}\n{_clock(line.start, ',')} --> {_clock(line.end, ',')}\n{line.line}\n"
               for number, line in enumerate(lines, 1)]  # fmt: skip
-    file.write_text("\n".join(blocks), "utf-8")
+    write_whole(file, "\n".join(blocks))
 
 
 def _write_vtt(lines: Sequence[Annotation], recording: Recording, file: Path) -> None:
@@ -142,7 +143,7 @@ def _write_vtt(lines: Sequence[Annotation], recording: Recording, file: Path) ->
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     blocks = [f"{_clock(line.start, '.')} --> {_clock(line.end, '.')}\n{escaped(line.line)}\n" for line in lines]
-    file.write_text("\n".join(["WEBVTT\n", *blocks]), "utf-8")
+    write_whole(file, "\n".join(["WEBVTT\n", *blocks]))
 
 
 def _write_eaf(lines: Sequence[Annotation], recording: Recording, file: Path) -> None:
@@ -158,7 +159,7 @@ def _write_eaf(lines: Sequence[Annotation], recording: Recording, file: Path) ->
         for line in tier.lines:
             eaf.add_annotation(tier.words, line.start, line.end, line.text)
             eaf.add_annotation(tier.emotions, line.start, line.end, line.label)
-    file.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{to_string(eaf)}\n', "utf-8")
+    write_whole(file, f'<?xml version="1.0" encoding="UTF-8"?>\n{to_string(eaf)}\n')
 
 
 def _write_textgrid(lines: Sequence[Annotation], recording: Recording, file: Path) -> None:

@@ -19,6 +19,7 @@ import jinja2
 import numpy as np
 
 from extractors.media import RATE, MediaError, chosen, media_info, open_container, pictures, read_sound, usable
+from foundation.files import write_whole
 from pipeline.prediction.recordings import Recording
 from pipeline.prediction.summary import curves
 from pipeline.prediction.voice import drawn, voice_of
@@ -83,7 +84,7 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
             {name: value for name, value in entry.items() if name not in ("strip", "voice")} for entry in utterances
         ],
     )
-    file.write_text(page, "utf-8", "replace")  # names of files may be no UTF-8
+    write_whole(file, page)
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:

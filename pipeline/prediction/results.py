@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from foundation.files import open_whole, write_whole
 from pipeline.bundle import Bundle
 from pipeline.params import MODALITIES
 from pipeline.prediction.predictor import Prediction, Predictor
@@ -15,11 +16,10 @@ from pipeline.prediction.summary import by_speaker
 
 def write_results(recording: Recording, found: list[Prediction], predictor: Predictor, out: Path) -> None:
     """Write predictions.csv, predictions.json and report.html of one recording."""
-    out.mkdir(parents=True, exist_ok=True)
     bundle = predictor.bundle
     utterances = [as_entry(prediction, bundle.labels, predictor.modalities) for prediction in found]
     flat = [_flat(entry) | {"trained_on": trained_on(bundle)} for entry in utterances]
-    with (out / "predictions.csv").open("w", encoding="utf-8", errors="replace", newline="") as stream:
+    with open_whole(out / "predictions.csv") as stream:
         writer = csv.DictWriter(stream, flat[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
@@ -39,8 +39,7 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
         "speakers": by_speaker(utterances, bundle.labels),
         "utterances": utterances,
     }
-    written = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    (out / "predictions.json").write_text(written, "utf-8", "replace")  # names of files may be no UTF-8
+    write_whole(out / "predictions.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     write_report(content, [prediction.crops for prediction in found], recording, out / "report.html")
 
 

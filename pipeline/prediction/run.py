@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from foundation.disk import DiskError, disk_error
 from foundation.errors import UserError
+from foundation.files import is_file
 from foundation.log import log
 from foundation.safe_names import distinct, safe_name
 from pipeline.prediction.annotations import write_annotations
-from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.predictor import Prediction, Predictor
 from pipeline.prediction.recordings import MEDIA, Recording, read_recording
 from pipeline.prediction.results import as_table, warning, write_results
 from pipeline.prediction.transcripts import SUFFIXES, Transcript, read_transcript
@@ -40,7 +42,7 @@ def recordings_in(folder: Path) -> list[Path]:
 def transcript_of(media: Path, recogniser: str) -> tuple[Transcript, Path]:
     """Get the transcript next to `media`, or one from the recogniser, and the folder for its relative paths."""
     for suffix in SUFFIXES:
-        if media.with_suffix(suffix).is_file():
+        if is_file(media.with_suffix(suffix)):
             return read_transcript(media.with_suffix(suffix)), media.parent
     if recogniser:
         from pipeline.prediction.recogniser import recognised
@@ -70,11 +72,8 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
         for name, file in zip(names, files, strict=True):
             try:
                 yield read_recording(name, file, *transcript_of(file, args.recogniser))
-            except UserError as error:
-                yield error
             except Exception as error:  # one recording must not stop the others
-                log.debug("%s", file, exc_info=True)
-                yield UserError(f"{file}: cannot be used ({type(error).__name__}: {error})")
+                yield unforeseen(file, error)
     else:
         if not args.recording.is_file():
             raise UserError(f"{args.recording}: no such file or folder")
@@ -102,6 +101,40 @@ def _require_other_folder(args: argparse.Namespace) -> None:
             raise UserError(f"{given}: would be overwritten by the results; give another --out")
 
 
+def predicted(
+    predictor: Predictor, recordings: list[Recording], many: bool
+) -> Iterator[tuple[Recording, list[Prediction] | UserError]]:
+    """Yield the recordings with their predictions; of `many`, one that fails is tried alone, and fails alone.
+
+    Raises:
+        UserError: a recording that is not one of many cannot be predicted, or all fail for the same reason.
+    """
+    try:
+        yield from zip(recordings, predictor.predict(recordings) if recordings else [], strict=True)
+        return
+    except Exception as error:
+        if not many or disk_error(error) or isinstance(error, DiskError):
+            raise
+    found: list[list[Prediction] | UserError] = []
+    for recording in recordings:
+        try:
+            found += predictor.predict([recording])
+        except Exception as error:
+            found.append(unforeseen(Path(recording.name), error))
+    reasons = {str(one) for one in found if isinstance(one, UserError)}
+    if len(recordings) > 1 and len(reasons) == 1 and all(isinstance(one, UserError) for one in found):
+        raise UserError(reasons.pop())
+    yield from zip(recordings, found, strict=True)
+
+
+def unforeseen(file: Path, error: Exception) -> UserError:
+    """What is said of a recording that cannot be used, whatever was raised."""
+    if isinstance(error, UserError):
+        return error
+    log.debug("%s", file, exc_info=True)
+    return UserError(f"{file}: cannot be used ({type(error).__name__}: {' '.join(str(error).split())})")
+
+
 def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
     _require_other_folder(args)
@@ -111,12 +144,20 @@ def run(args: argparse.Namespace) -> None:
     for group in grouped(read_all(args)):
         failed += [str(error) for error in group if isinstance(error, UserError)]
         recordings = [one for one in group if isinstance(one, Recording)]
-        for recording, found in zip(recordings, predictor.predict(recordings) if recordings else [], strict=True):
+        for recording, found in predicted(predictor, recordings, many):
             name = safe_name(args.recording.resolve().name) if many else recording.name
             base = args.out or Path("predictions") / name
             out = base / recording.name if many else base
-            write_results(recording, found, predictor, out)
-            write_annotations(recording, found, predictor.bundle.labels, args.also, out, warning(predictor.bundle))
+            try:
+                if isinstance(found, UserError):
+                    raise found
+                write_results(recording, found, predictor, out)
+                write_annotations(recording, found, predictor.bundle.labels, args.also, out, warning(predictor.bundle))
+            except Exception as error:  # one recording must not stop the others, unless the disk is full
+                if not many or disk_error(error) or isinstance(error, DiskError):
+                    raise
+                failed.append(str(unforeseen(Path(recording.name), error)))
+                continue
             print("\n".join([*([f"\n{recording.name}"] if many else []),
                              *as_table(recording, found, predictor.bundle)]))  # fmt: skip
             log.info("%s: %d utterances; look at %s", out, len(found), out / "report.html")
@@ -124,7 +165,7 @@ def run(args: argparse.Namespace) -> None:
     took = time.monotonic() - began
     if seconds:
         log.info("%.1f s of recording in %.1f s: real-time factor %.2f", seconds, took, took / seconds)
-    for error in failed:
-        log.error("no prediction: %s", error)
+    for reason in failed:
+        log.error("no prediction: %s", reason)
     if failed:
         raise UserError(f"{len(failed)} recordings failed; the reasons stand above")

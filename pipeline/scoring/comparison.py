@@ -1,7 +1,5 @@
 """Is A better than B? Comparison of two sets of predictions of the same utterances."""
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_ind, ttest_rel
 
+from foundation.csv_file import MOST_BYTES, parsed
 from foundation.errors import UserError
+from foundation.files import is_file, read_file
 from pipeline.scoring.scores import confusion, resampled_f1, weighted_f1
 
 
@@ -29,8 +29,8 @@ def load(name: str, corpus: str | None) -> Predictions:
         UserError: there are none, or the file is not one that `evaluate` writes.
     """
     folder = Path(name)
-    if (folder / "predictions.csv").is_file():
-        text = (folder / "predictions.csv").read_text(encoding="utf-8")
+    if is_file(folder / "predictions.csv"):
+        text = read_file(folder / "predictions.csv", MOST_BYTES).decode("utf-8", "replace")
     elif corpus:
         import dvc.api  # takes half a second, and is needed only for an experiment
         from dvc.exceptions import DvcException
@@ -46,14 +46,24 @@ def load(name: str, corpus: str | None) -> Predictions:
 
 
 def _parsed(text: str, name: str) -> Predictions:
-    rows = [row for row in csv.DictReader(io.StringIO(text)) if row.get("label") != ""]  # "" is context, not scored
-    if not rows or not {"utterance_id", "seed", "label", "prediction"} <= set(rows[0]):
+    def row_of(values: dict[str, str]) -> tuple[int, str, str, str]:
+        return int(values["seed"]), values["utterance_id"], values["label"], values["prediction"]
+
+    written = "it is not one that `evaluate` writes"
+    columns = ["utterance_id", "seed", "label", "prediction"]
+    rows = parsed(text, f"{name}: its predictions.csv", columns, row_of, written)
+    by_seed: dict[int, list[tuple[str, str, str]]] = {}
+    for seed, *row in rows:
+        if row[1]:  # without a label it is context, and not scored
+            by_seed.setdefault(seed, []).append((row[0], row[1], row[2]))
+    if not by_seed:
         raise UserError(f"{name}: its predictions.csv is not one that `evaluate` writes")
-    by_seed: dict[int, list[str]] = {}
-    for row in rows:
-        by_seed.setdefault(int(row["seed"]), []).append(row["prediction"])
-    first = [row for row in rows if row["seed"] == rows[0]["seed"]]
-    return Predictions([row["utterance_id"] for row in first], [row["label"] for row in first], by_seed)
+    first = next(iter(by_seed.values()))
+    said = {seed: [row[:2] for row in part] for seed, part in by_seed.items()}
+    if any(part != said[next(iter(by_seed))] for part in said.values()):
+        raise UserError(f"{name}: its predictions.csv has other utterances or labels for another seed; {written}")
+    return Predictions([row[0] for row in first], [row[1] for row in first],
+                       {seed: [row[2] for row in part] for seed, part in by_seed.items()})  # fmt: skip
 
 
 def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | None]:

@@ -1,6 +1,5 @@
 """Scores on the test split: all numbers of scores.json and metrics.json."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from extractors.utterance import Utterance
+from foundation.csv_file import read_csv
 from foundation.device import device
 from foundation.errors import UserError
 from model.batching import Corpus
@@ -100,17 +100,22 @@ def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...
     Raises:
         UserError: the file of the encoder's predictions is missing.
     """
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            shares = {line.pop("utterance_id"): line for line in csv.DictReader(stream)}
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; `dvc repro` makes it") from None
+
+    def shares_of(line: dict[str, str]) -> tuple[str, np.ndarray]:
+        shares = np.array([float(line[name]) for name in names])
+        if not np.isfinite(shares).all():
+            raise ValueError("has a share that is no number")
+        return line["utterance_id"], shares
+
+    shares = dict(read_csv(file, ["utterance_id"], shares_of, "`dvc repro` makes it"))
     if not shares:
         return {}
     counts = {}
     for split in ("validation", "test"):
         part = [row for row in rows if row.split == split and row.label]
-        predicted = np.array([np.argmax([float(shares[row.utterance_id][name]) for name in names]) for row in part])
+        if lacking := [row.utterance_id for row in part if row.utterance_id not in shares]:
+            raise UserError(f"{file}: has no row for {lacking[0]}, which the index has; `dvc repro` makes it anew")
+        predicted = np.array([shares[row.utterance_id].argmax() for row in part], dtype=int)
         counts[split] = confusion(np.array([names.index(row.label) for row in part]), predicted, len(names))
     found = {
         "accuracy": _rounded(accuracy(counts["test"])),
@@ -143,11 +148,24 @@ def modality_groups(corpus: Corpus, where: torch.Tensor) -> list[str]:
 def validation_scores(history: Path) -> dict[str, float]:
     """Weighted F1 on validation at the chosen epochs; a parameter search may use it."""
     best: dict[str, float] = {}
-    with history.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            best[row["seed"]] = max(best.get(row["seed"], 0.0), float(row["validation_weighted_f1"]))
+    for seed, score in read_csv(history, ["seed", "validation_weighted_f1"], _score, "`dvc repro` makes it"):
+        best[seed] = max(best.get(seed, 0.0), score)
+    if not best:
+        raise UserError(f"{history}: has no epoch; `dvc repro` makes it")
     values = list(best.values())
     return {"weighted_f1": _rounded(np.mean(values)), "weighted_f1_std": _rounded(_deviation(values))}
+
+
+def _score(row: dict[str, str]) -> tuple[str, float]:
+    """Seed and score of an epoch.
+
+    Raises:
+        ValueError: the score is no percentage.
+    """
+    score = float(row["validation_weighted_f1"])
+    if not 0 <= score <= 100:
+        raise ValueError(f"validation_weighted_f1 = {score}: is no percentage")
+    return row["seed"], score
 
 
 def shares_present(rows: list[Utterance], corpus: Corpus) -> dict[str, float]:

@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import confusion_matrix
 from threadpoolctl import threadpool_limits
 
+from foundation.files import whole
 from pipeline.scoring.fonts import drawable
 
 COLOUR, ACCENT = "#0072b2", "#d55e00"
@@ -24,7 +25,8 @@ SHAPES = "osD^vPX*"
 
 def save(figure: Figure, file: Path) -> None:
     """Write the figure as PNG (the same figure gives the same bytes) and close it."""
-    figure.savefig(file, dpi=110, metadata={"Software": None})
+    with whole(file) as half:
+        figure.savefig(half, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from extractors.utterance import Utterance
+from foundation.files import open_whole
 from pipeline.scoring.metrics import Seed, _rounded
 from pipeline.scoring.scores import confusion
 
 
 def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str, ...], file: Path) -> None:
     """Write one row per test utterance and seed: label, prediction, and the probability of each class."""
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["utterance_id", "seed", "label", "prediction", *names])
         for seed in seeds:
@@ -24,7 +25,7 @@ def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str
 
 def write_class_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:
     """Write F1 of each class and its standard deviation over the seeds, for `dvc plots`."""
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["class", "f1", "f1_std"])
         writer.writerows([name, scores["f1"][name], scores["f1_std"][name]] for name in names)
@@ -38,7 +39,7 @@ def write_confusion(label: np.ndarray, predictions: list[np.ndarray], names: tup
     """
     counts = np.mean([confusion(label, predicted, len(names)) for predicted in predictions], axis=0)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["label", "prediction", "share", "utterances"])
         for row, annotated in enumerate(names):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from extractors.settings import FineTuningRecipe, TextSettings
 from extractors.utterance import Utterance
 from foundation.errors import UserError
-from foundation.files import HALVES
+from foundation.files import HALVES, open_whole, write_whole
 from foundation.log import log
 from foundation.trainings import ABOUT, folder_of, write_about
 
@@ -101,15 +101,14 @@ def folds_of(train: list[Utterance], number: int, seed: int) -> dict[str, int]:
 
 
 def write_card(content: dict, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "encoder.json").write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
+    write_whole(folder / "encoder.json", json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def write_text_predictions(
     rows: list[Utterance], shares: list[list[float]], order: tuple[str, ...], folder: Path
 ) -> None:
     """Write one row per utterance of validation and test: the class probabilities of the encoder and its head alone."""
-    with folder.with_name("text_predictions.csv").open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(folder.with_name("text_predictions.csv")) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["utterance_id", *order])
         for row, shares_of_row in zip(rows, shares, strict=True):

@@ -3,12 +3,12 @@
 import csv
 from pathlib import Path
 
-from foundation.files import whole
+from foundation.files import open_whole
 
 
 def write_history(rows: list[dict[str, float]], file: Path) -> None:
     """Write loss terms and validation scores; a concurrent reader sees the complete earlier file."""
-    with whole(file) as half, half.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
         for row in rows:

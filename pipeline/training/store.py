@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from foundation.arithmetic import arithmetic
 from foundation.checkpoint import load_checkpoint
 from foundation.device import device
+from foundation.errors import UserError
 from foundation.files import whole, write_whole
 from foundation.log import log
 from foundation.precision import chosen_precision
@@ -103,7 +105,11 @@ def found(folder: Path, seed: int, *, weights: bool) -> Trained | None:
     file = folder / f"seed{seed}.json"
     if not file.is_file():
         return None
-    known = Trained(**json.loads(file.read_text(encoding="utf-8")))
+    try:
+        known = Trained(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        log.warning("%s: is no whole record of a training (%s); it is trained anew", file, error)
+        return None
     kept = (folder / f"seed{seed}.safetensors").is_file() or not known.history
     return known if kept or not weights else None
 
@@ -154,9 +160,17 @@ def trained(
 
 
 def kept_weights(folder: Path, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Load the weights of a finished training, and its test predictions of every epoch, int8 [epochs, utterances]."""
-    tensors = load_file(folder / f"seed{seed}.safetensors")
-    return tensors, tensors.pop(PREDICTIONS)
+    """Load the weights of a finished training, and its test predictions of every epoch, int8 [epochs, utterances].
+
+    Raises:
+        UserError: their file is broken.
+    """
+    file = folder / f"seed{seed}.safetensors"
+    try:
+        tensors = load_file(file)
+        return tensors, tensors.pop(PREDICTIONS)
+    except (SafetensorError, KeyError) as error:
+        raise UserError(f"{file}: is broken ({error}); delete it, and the same command trains this seed anew") from None
 
 
 def _epochs(checkpoint: Path) -> int:

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from extractors.features import Features, FeaturesError, read_features, write_features
+from foundation.disk import DiskError
 
 
 def some() -> Features:
@@ -90,7 +91,9 @@ def test_a_file_that_cannot_be_written_is_said_and_leaves_no_half(tmp_path: Path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk would, the system refuses the rest
     try:
-        with pytest.raises(FeaturesError, match=r"audio.safetensors: cannot be written .*is in the work cache"):
+        with pytest.raises(
+            DiskError, match=r"audio.safetensors: cannot be written, because the disk is full .*same command again"
+        ):
             write_features(many, tmp_path / "audio.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

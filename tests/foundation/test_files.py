@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from foundation.checkpoint import load_checkpoint, save_checkpoint
-from foundation.files import ABANDONED_SECONDS, HALVES, whole, write_whole
+from foundation.errors import UserError
+from foundation.files import ABANDONED_SECONDS, HALVES, is_file, read_file, whole, whole_folder, write_whole
 from foundation.trainings import about, write_about
 
 
@@ -65,3 +66,61 @@ def test_a_training_says_what_it_is_of(tmp_path: Path) -> None:
     assert about(tmp_path) == {}
     write_about(tmp_path, corpus="meld", model="sdt")
     assert about(tmp_path) == {"corpus": "meld", "model": "sdt"}
+
+
+def test_a_broken_checkpoint_is_set_aside_and_counts_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "state.pt"
+    for damage in (lambda content: content[:200], lambda content: b"x" + content[1:], lambda content: b""):
+        save_checkpoint(file, step=3)
+        file.write_bytes(damage(file.read_bytes()))
+        assert load_checkpoint(file) is None
+        assert [one.name for one in tmp_path.iterdir()] == ["state.broken"]
+    save_checkpoint(file, step=4)
+    assert load_checkpoint(file) == {"step": 4}
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    with whole_folder(folder) as half:
+        (half / "a").write_text("before")
+
+    def write_half() -> None:
+        with whole_folder(folder) as half:
+            (half / "a").write_text("aft")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert (folder / "a").read_text() == "before"
+    with whole_folder(folder) as half:
+        (half / "b").write_text("after")
+    assert [file.name for file in folder.iterdir()] == ["b"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(bytes(11))
+    (tmp_path / "loop").symlink_to("loop")
+    for name, said in (
+        ("pipe", "is a pipe or a device and no file"),
+        ("", "is a folder; give a file"),
+        ("none", "no such file; look elsewhere"),
+        ("loop", "cannot be read (Too many levels of symbolic links); look elsewhere"),
+        ("a" * 300, "cannot be read (File name too long)"),
+        ("nul\0", "cannot be read (embedded null byte)"),
+        ("large", "has more than 0 MiB: too much for such a file"),
+    ):
+        with pytest.raises(UserError) as caught:
+            read_file(tmp_path / name, 10, "look elsewhere")
+        assert said in str(caught.value)
+        assert not is_file(tmp_path / name) or name == "large"
+    (tmp_path / "large").write_bytes(bytes(10))
+    assert read_file(tmp_path / "large", 10) == bytes(10)
+
+
+def test_a_name_of_255_bytes_can_be_written_too(tmp_path: Path) -> None:
+    for name in (f"{'a' * 250}.json", f"{'ü' * 125}.json"):
+        write_whole(tmp_path / name, "caf\udce9")
+        assert (tmp_path / name).read_text() == "caf\\udce9"
+    assert len(list(tmp_path.iterdir())) == 2

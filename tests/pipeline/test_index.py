@@ -385,5 +385,5 @@ def test_a_missing_or_foreign_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_index(tmp_path / "index.csv")
     (tmp_path / "index.csv").write_text("a,b\n")
-    with pytest.raises(UserError, match="columns are not an index's"):
+    with pytest.raises(UserError, match=r"index\.csv: has no column utterance_id; make it anew with"):
         read_index(tmp_path / "index.csv")

@@ -1,5 +1,6 @@
 """params.yaml and its schema: what is refused, and in which words."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -233,7 +234,7 @@ def test_a_stage_refuses_before_a_heavy_import_and_without_a_traceback(tmp_path:
         ("\x00", "is not YAML: "),
         ("", "must be a section with keys of its own"),
         ("datasets: 2024-01-02\n", "params.yaml: datasets = "),
-        ("a" * (2**20 + 1), "has more than 1 MiB: it is no file of parameters"),
+        ("a" * (2**20 + 1), "has more than 1 MiB: too much for such a file"),
     ],
 )
 def test_what_is_no_plain_yaml_of_a_sensible_size_is_refused_in_lines(tmp_path: Path, text: str, said: str) -> None:
@@ -246,6 +247,9 @@ def test_what_is_no_plain_yaml_of_a_sensible_size_is_refused_in_lines(tmp_path: 
 
 
 def test_a_folder_or_bytes_in_the_place_of_the_file_are_refused(tmp_path: Path) -> None:
-    assert "cannot be read (Is a directory)" in refusal(tmp_path)
+    assert "is a folder; give a file" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert "is a pipe or a device and no file" in refusal(tmp_path / "pipe.yaml")
+    assert "cannot be read (File name too long); run this from the project's root" in refusal(tmp_path / ("a" * 300))
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00a")
     assert "is not YAML" in refusal(tmp_path / "params.yaml")

@@ -57,6 +57,15 @@ def write_faces(folder: Path, number: int = 8) -> Path:
     return folder
 
 
+def write_face_params(file: Path, faces: Path) -> None:
+    """The project's params.yaml with a training on the few pictures in `faces`, of two epochs at 16 pixels."""
+    text = (PROJECT / "params.yaml").read_text()
+    text = re.sub(r"(?<=edge: )\d+", "16", text)
+    text = re.sub(r"(edge: 16\n    epochs: )\d+", r"\g<1>1", text)
+    text = text.replace("data: corpora/fer2013", f"data: {faces}").replace("batch: 64", "batch: 8")
+    file.write_text(text.replace("held_out: 0.05", "held_out: 0.25"))
+
+
 def test_it_learns_from_small_pictures_what_the_extractor_then_sees(tmp_path: Path) -> None:
     draw = torch.Generator().manual_seed(0)
     kinds = torch.arange(48) % 2
@@ -74,13 +83,7 @@ def test_it_learns_from_small_pictures_what_the_extractor_then_sees(tmp_path: Pa
 
 def test_a_killed_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", "0")
-    text = (PROJECT / "params.yaml").read_text()
-    text = re.sub(r"(?<=edge: )\d+", "16", text)
-    text = re.sub(r"(edge: 16\n    epochs: )\d+", r"\g<1>1", text)
-    text = text.replace("data: corpora/fer2013", f"data: {write_faces(tmp_path / 'fer')}").replace(
-        "batch: 64", "batch: 8"
-    )
-    (tmp_path / "params.yaml").write_text(text.replace("held_out: 0.05", "held_out: 0.25"))
+    write_face_params(tmp_path / "params.yaml", write_faces(tmp_path / "fer"))
     outputs = [tmp_path / "models/face/denseface.safetensors", tmp_path / "results/face/metrics.json",
                tmp_path / "results/face/history.csv"]  # fmt: skip
     assert command(tmp_path, "pipeline.train_face").wait() == 0

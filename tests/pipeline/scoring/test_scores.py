@@ -290,7 +290,7 @@ def test_a_place_without_predictions_is_named_with_the_remedy(tmp_path: Path) ->
         load(str(tmp_path / "nothing"), None)
     for content in ("", "utterance_id,seed,label,prediction\n", "utterance_id,seed,label,said\nu0,1,joy,joy\n"):
         (tmp_path / "predictions.csv").write_text(content)
-        with pytest.raises(UserError, match=rf"^{tmp_path}: its predictions\.csv is not one that `evaluate` writes$"):
+        with pytest.raises(UserError, match=rf"^{tmp_path}: its predictions\.csv.* is not one that `evaluate` writes$"):
             load(str(tmp_path), "meld")
 
 
