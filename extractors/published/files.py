@@ -3,9 +3,12 @@
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
+from lzma import LZMAError
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,13 @@ LARGEST_MEMBER = 2**30
 ZIP, NUMPY = b"PK\x03\x04", b"\x93NUMPY"
 JSON = (b"[", b"{")
 """First characters of a json file; no pickle begins with them."""
+NOT_NUMPY = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, TokenError)
+"""What numpy's reader of headers raises for files that are none of its own."""
+NOT_ZIP = (
+    zipfile.BadZipFile, zlib.error, LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, OSError,
+    ValueError,
+)  # fmt: skip
+"""What the standard library's reader of archives raises for broken ones."""
 
 
 class FileError(UserError):
@@ -63,7 +73,7 @@ def read_array(content: bytes, name: str) -> Any:
             raise ValueError(f"version {version} of the format is not read")
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read_header(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except NOT_NUMPY as error:
         raise FileError(f"{name}: is no .npy file ({str(error).splitlines()[0]})") from None
     rest = content[stream.tell() :]
     if dtype == np.dtype("O"):
@@ -94,7 +104,7 @@ def read_archive(content: bytes, name: str) -> dict[str, Any]:
                 with archive.open(member) as stream:
                     inside = stream.read(member.file_size + 1)
                 found[member.filename.removesuffix(".npy")] = read_array(inside, f"{name}, {member.filename}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except NOT_ZIP as error:
         raise FileError(f"{name}: is no whole .npz file ({error})") from None
     return found
 
