@@ -27,6 +27,7 @@ from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
 from pipeline.scoring.lengths import length_groups
+from pipeline.scoring.marks import seen_labels
 from pipeline.scoring.metrics import (
     Seed,
     by_group,
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     scores["present"] = shares_present(rows, corpus)
     results = Path("results") / name
     scores["validation"] = validation_scores(results / "history.csv")
+    if seen := seen_labels(name, params):
+        scores["seen"] = seen
     results.mkdir(parents=True, exist_ok=True)
     (results / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     (results / "metrics.json").write_text(json.dumps(compared(scores), indent=2) + "\n", "utf-8")
@@ -78,6 +81,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
              "(majority-class baseline: %.2f and %.2f)",
              name, len(seeds), scores["accuracy"], scores["accuracy_std"], scores["weighted_f1"],
              scores["weighted_f1_std"], scores["majority"]["accuracy"], scores["majority"]["weighted_f1"])  # fmt: skip
+    for mark in scores.get("seen", []):
+        log.warning("%s: NOT A FAIR SCORE: %s", name, mark)
 
 
 def predict_seed(folder: Path, seed: int, corpus: Corpus) -> Seed:

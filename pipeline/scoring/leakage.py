@@ -1,0 +1,183 @@
+"""A blind probe: were labels of test, or of validation, seen when the features were made?
+
+An encoder that was trained on the labels of some utterances keeps them: a linear classifier gets these utterances right
+far more often than others of the same kind. So a classifier is fitted on half of the train dialogues and applied to
+the other half, to validation and to test. If only train was seen, the other half of train has few errors, and
+validation and test have many, about equally many. If test was seen too, it has far fewer errors than validation.
+
+Where there is text, only the utterances count that a classifier of the words alone gets wrong. An honest encoder has
+trouble with these as well, and what was learnt by heart shows. It also makes up for splits that differ in difficulty.
+
+What the probe says, and what it assumes:
+
+- `test` (or `validation`) is suspected if its odds of being right are at least `RATIO` times those of the other, and if
+  a permutation test confirms it: dialogues of both splits are dealt out anew, `PERMUTATIONS` times, and a ratio as
+  large occurs in at most one of a hundred of these.
+- Assumption: without leakage the odds of the two splits do not differ so much. Splits by speaker or session differ, but
+  less.
+- The rate of false alarms is the share of the permutations, in which nothing can have leaked, that raise an alarm.
+- It cannot tell "labels of all splits were seen" from "of none", for it compares splits with one another. Only where
+  all splits have at most a third of the errors of the words alone, it says so: no honest encoder known is so good.
+- It does not notice an encoder that has forgotten what it saw: one epoch leaves little. Such features gain little, too.
+
+Only the features, the labels, the split and the words are looked at, not how the features were made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.feature_extraction.text import HashingVectorizer
+
+PERMUTATIONS = 2000
+MOST_LIKELY = 0.01
+"""Largest share of permutations as extreme as what was found."""
+RATIO = 1.8
+"""Smallest ratio of the odds of being right."""
+FEWER_THAN_WORDS = 3.0
+"""Factor between the errors of the words alone and those of features that have seen every split."""
+PENALTIES = (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
+"""Ridge penalties per fitted utterance's worth of variance; the best on a fifth of the fitted dialogues is taken."""
+FEWEST = 10
+"""Dialogues of a split below which the probe says nothing."""
+WORDS = 1024
+"""Columns of the classifier that knows the words alone."""
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Positions of the utterances of each part, and the dialogue of every utterance."""
+
+    fitted: np.ndarray
+    held_out: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    dialogue: np.ndarray
+    """Number of each utterance's dialogue, int [utterances]."""
+
+
+def parts_of(splits: Sequence[str], dialogues: Sequence[str], usable: np.ndarray) -> Parts:
+    """Halve the train dialogues at random; only `usable` utterances (bool [utterances]) are in any part."""
+    split = np.array(splits)
+    _, dialogue = np.unique(np.array(dialogues), return_inverse=True)
+    train = np.unique(dialogue[(split == "train") & usable])
+    half = np.random.default_rng(SEED).permutation(train)[: -(-len(train) // 2)]
+    fitted = np.isin(dialogue, half)
+    return Parts(
+        np.flatnonzero(usable & (split == "train") & fitted),
+        np.flatnonzero(usable & (split == "train") & ~fitted),
+        np.flatnonzero(usable & (split == "validation")),
+        np.flatnonzero(usable & (split == "test")),
+        dialogue,
+    )
+
+
+def right(values: np.ndarray, label: np.ndarray, parts: Parts) -> np.ndarray:
+    """Whether a linear classifier, fitted on `parts.fitted`, gets each utterance right, bool [utterances].
+
+    It is a ridge regression on the classes, each class weighted equally, on standardised `values` [utterances, F]; its
+    penalty is chosen on a fifth of the fitted dialogues.
+    """
+    chosen = values[parts.fitted].astype(np.float64)
+    mean, std = chosen.mean(0), chosen.std(0)
+    x = np.clip((values - mean) / np.where(std > 1e-9, std, 1.0), -10, 10)
+    dialogues = np.unique(parts.dialogue[parts.fitted])
+    kept = np.random.default_rng(SEED + 1).permutation(dialogues)[: max(1, len(dialogues) // 5)]
+    inner = np.isin(parts.dialogue[parts.fitted], kept)
+    fitted, chosen_on = parts.fitted[~inner], parts.fitted[inner]
+    scores = [
+        (_predicted(x, label, fitted, penalty)[chosen_on] == label[chosen_on]).mean() if len(fitted) else 0.0
+        for penalty in PENALTIES
+    ]
+    best = PENALTIES[int(np.argmax(scores))]
+    return np.asarray(_predicted(x, label, parts.fitted, best) == label)
+
+
+def _predicted(x: np.ndarray, label: np.ndarray, fitted: np.ndarray, penalty: float) -> np.ndarray:
+    """Classes that ridge regression on `fitted` predicts for all rows of x [utterances, F]."""
+    classes = np.unique(label[fitted])
+    counts = np.bincount(label[fitted], minlength=label.max() + 1)
+    weight = np.sqrt(len(fitted) / (len(classes) * counts[label[fitted]]))[:, None]
+    ones = np.ones((len(x), 1))
+    design = np.hstack([x, ones])
+    a, y = design[fitted] * weight, (2.0 * (label[fitted][:, None] == classes) - 1.0) * weight
+    if a.shape[1] <= a.shape[0]:
+        solved = cho_solve(cho_factor(a.T @ a + penalty * len(fitted) / 100 * np.eye(a.shape[1])), a.T @ y)
+    else:
+        solved = a.T @ cho_solve(cho_factor(a @ a.T + penalty * len(fitted) / 100 * np.eye(len(a))), y)
+    return np.asarray(classes[(design @ solved).argmax(1)])
+
+
+def probe(values: np.ndarray, label: np.ndarray, parts: Parts, words: np.ndarray | None) -> dict:
+    """Probe the features `values` [utterances, F] of one modality.
+
+    Args:
+        label: class numbers, int [utterances]; only those in `parts` are looked at.
+        words: whether a classifier that knows the words alone gets each utterance right; None without words.
+    """
+    sizes = {"validation": parts.validation, "test": parts.test, "train": parts.held_out}
+    few = [name for name, places in sizes.items() if len(np.unique(parts.dialogue[places])) < FEWEST]
+    if few:
+        return {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in {few[0]}"}
+    got = right(values, label, parts)
+    errors = {name: float(1 - got[places].mean()) for name, places in sizes.items()}
+    found: dict = {"errors": {name: round(100 * error, 2) for name, error in errors.items()}}
+    suspected = []
+    hard = np.ones(len(label), bool) if words is None else ~words
+    for name in ("test", "validation"):
+        ratio, p, false_alarms = permuted(got, hard, parts, name)
+        found[name] = {"odds_ratio": round(ratio, 2), "p": round(p, 4), "false_alarms": round(false_alarms, 4)}
+        if ratio >= RATIO and p <= MOST_LIKELY:
+            suspected.append(name)
+    if words is not None:
+        known = {name: float(1 - words[places].mean()) for name, places in sizes.items()}
+        found["errors_of_words"] = {name: round(100 * error, 2) for name, error in known.items()}
+        if all(FEWER_THAN_WORDS * errors[name] <= known[name] for name in sizes):
+            suspected.append("every split")
+    found["verdict"] = f"labels of {' and '.join(suspected)} were probably seen" if suspected else "no sign of leakage"
+    return found
+
+
+def permuted(got: np.ndarray, hard: np.ndarray, parts: Parts, name: str) -> tuple[float, float, float]:
+    """Odds ratio of `name` (test or validation) to the other split, its p-value, and the rate of false alarms.
+
+    Dialogues of the two splits are dealt out anew, as many to each as it has. Half a right and half a wrong answer are
+    added to each split, so that no odds are zero.
+
+    Args:
+        got: whether each utterance was got right.
+        hard: whether each utterance counts.
+    """
+    first, second = (parts.test, parts.validation) if name == "test" else (parts.validation, parts.test)
+    places = np.concatenate([first, second])
+    _, dialogue = np.unique(parts.dialogue[places], return_inverse=True)
+    number = int(dialogue.max()) + 1
+    correct = np.bincount(dialogue, hard[places] & got[places], number)
+    wrong = np.bincount(dialogue, hard[places] & ~got[places], number)
+    members = np.zeros(number, bool)
+    members[dialogue[: len(first)]] = True
+    draw = np.random.default_rng(SEED + 2)
+    dealt = np.stack([draw.permutation(members) for _ in range(PERMUTATIONS)])
+    ratios = _odds_ratio(dealt, correct, wrong)
+    ratio = float(_odds_ratio(members[None], correct, wrong)[0])
+    ranked = np.sort(ratios)
+    every_p = (1 + PERMUTATIONS - np.searchsorted(ranked, [ratio, *ratios], side="left")) / (1 + PERMUTATIONS)
+    alarms = (ratios >= RATIO) & (every_p[1:] <= MOST_LIKELY)
+    return ratio, float(every_p[0]), float(alarms.mean())
+
+
+def _odds_ratio(members: np.ndarray, correct: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Odds of the dialogues that are members, by those of the others; `members` is bool [permutations, D]."""
+    inside = (members @ correct + 0.5) / (members @ wrong + 0.5)
+    outside = (~members @ correct + 0.5) / (~members @ wrong + 0.5)
+    return np.asarray(inside / outside)
+
+
+def words_of(texts: Sequence[str]) -> np.ndarray | None:
+    """Hashed words and pairs of words of each text, [utterances, WORDS]; None if there are no texts."""
+    if not any(texts):
+        return None
+    vectorizer = HashingVectorizer(n_features=WORDS, ngram_range=(1, 2), alternate_sign=False, norm="l2")
+    return np.asarray(vectorizer.transform(texts).todense(), np.float32)
