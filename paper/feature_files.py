@@ -24,7 +24,7 @@ from paper.names import NAMES
 from paper.published import published_scores
 from paper.trainings import Trainings
 from pipeline.params import Params, load_params, read_yaml
-from pipeline.scoring.marks import seen_labels
+from pipeline.scoring.marks import marks
 from pipeline.scoring.metrics import metrics, said_of_test
 from pipeline.stage import command
 
@@ -86,7 +86,7 @@ def scores_of(corpus: str, params: Params) -> dict[str, Any]:
     tested = [trainings.rows[place] for place in positions(data, "test").tolist()]
     found = metrics(said, tested, [row.label for row in trainings.rows if row.split == "train"], trainings.labels)
     names = ("weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "oracle_weighted_f1_std", "seeds")
-    return {name: found[name] for name in names} | {"seen": seen_labels(corpus, params)}
+    return {name: found[name] for name in names} | {"seen": marks(corpus, params.model.modalities)}
 
 
 def read_scores() -> dict[str, dict[str, Any]]:
@@ -98,7 +98,7 @@ def table(scores: dict[str, dict[str, Any]]) -> list[str]:
     """Lines of the table. A row whose labels were seen is marked."""
     lines = ["| file | model | published | ours, epoch by validation | ours, epoch by test (oracle) |",
              "|---|---|---|---|---|"]  # fmt: skip
-    marks: list[str] = []
+    notes: list[str] = []
     for row in read_rows():
         published = published_scores(row["corpus"])[1]
         for model in dict.fromkeys([*row["models"], *scores.get(row["file"], {})]):
@@ -108,10 +108,10 @@ def table(scores: dict[str, dict[str, Any]]) -> list[str]:
             if found:
                 ours = [f"{found[name]:.2f} ± {found[f'{name}_std']:.2f}" for name in
                         ("weighted_f1", "oracle_weighted_f1")]  # fmt: skip
-                marks += [mark for mark in found["seen"] if mark not in marks]
-                ours = [f"{value}{''.join(f' [{1 + marks.index(mark)}]' for mark in found['seen'])}" for value in ours]
+                notes += [mark for mark in found["seen"] if mark not in notes]
+                ours = [f"{value}{''.join(f' [{1 + notes.index(mark)}]' for mark in found['seen'])}" for value in ours]
             lines.append(f"| {row['file']} | {NAMES[model]} | {printed or '-'} | {ours[0]} | {ours[1]} |")
-    return lines + [""] * bool(marks) + [f"[{place}] {mark}." for place, mark in enumerate(marks, 1)]
+    return lines + [""] * bool(notes) + [f"[{place}] {mark}." for place, mark in enumerate(notes, 1)]
 
 
 def write_table(scores: dict[str, dict[str, Any]]) -> None:

@@ -1,12 +1,14 @@
 """evaluate@D: computes scores, predictions and pictures of the test split from models, features and index.
 
-This is the only stage that uses the test labels. results/D/metrics.json has the few scores for comparing experiments:
-accuracy and weighted F1 on test (means over the seeds, percent; standard deviations as `_std`), and
+This is the only stage that scores with the test labels. results/D/metrics.json has the few scores for comparing
+experiments: accuracy and weighted F1 on test (means over the seeds, percent; standard deviations as `_std`), and
 `validation_weighted_f1`, which may be used for choosing parameters. results/D/scores.json has all scores: `majority` is
 the majority-class baseline, which always predicts the most frequent class of train; `oracle_weighted_f1` is the score
 if each seed's epoch were chosen on test, reported only because published results are often of this kind;
-`text_encoder` is the fine-tuned text encoder alone, without context. tsne.png is not an output of the graph, because
-its bytes differ between machines; it shows the last evaluation that ran in this folder.
+`text_encoder` is the fine-tuned text encoder alone, without context; `leakage` is what the stage of that name says of
+the features, and `seen` is there, with `seen_labels` in metrics.json, only if labels were seen in making them. tsne.png
+is not an output of the graph, because its bytes differ between machines; it shows the last evaluation that ran in this
+folder.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
 from pipeline.scoring.lengths import length_groups
-from pipeline.scoring.marks import seen_labels
+from pipeline.scoring.marks import marks, verdicts
 from pipeline.scoring.metrics import (
     Seed,
     by_group,
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     scores["present"] = shares_present(rows, corpus)
     results = Path("results") / name
     scores["validation"] = validation_scores(results / "history.csv")
-    if seen := seen_labels(name, params):
+    scores["leakage"] = verdicts(name, params.model.modalities)
+    if seen := marks(name, params.model.modalities):
         scores["seen"] = seen
     results.mkdir(parents=True, exist_ok=True)
     (results / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")

@@ -34,8 +34,9 @@ def load(name: str, corpus: str | None) -> Predictions:
     folder = Path(name)
     if (folder / "predictions.csv").is_file():
         text = (folder / "predictions.csv").read_text(encoding="utf-8")
-        file = folder / "scores.json"
-        scores = file.read_text(encoding="utf-8") if file.is_file() else "{}"
+        # Of the paper's runs, metrics.json has all scores.
+        files = [file for file in (folder / "scores.json", folder / "metrics.json") if file.is_file()]
+        scores = files[0].read_text(encoding="utf-8") if files else "{}"
     elif corpus:
         import dvc.api  # takes half a second, and is needed only for an experiment
         from dvc.exceptions import DvcException

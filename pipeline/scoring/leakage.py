@@ -30,6 +30,9 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.feature_extraction.text import HashingVectorizer
 
+from extractors.features import Features
+from extractors.utterance import Utterance
+
 PERMUTATIONS = 2000
 MOST_LIKELY = 0.01
 """Largest share of permutations as extreme as what was found."""
@@ -56,6 +59,35 @@ class Parts:
     test: np.ndarray
     dialogue: np.ndarray
     """Number of each utterance's dialogue, int [utterances]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the probe knows of a corpus beside its features."""
+
+    label: np.ndarray
+    """Class numbers, int [utterances]; -1 where there is no label."""
+    splits: list[str]
+    dialogues: list[str]
+    words: np.ndarray | None
+    """Whether a classifier of the words alone gets each utterance right, bool [utterances]; None without words."""
+
+
+def truth_of(rows: Sequence[Utterance], order: Sequence[str]) -> Truth:
+    """Labels, splits and dialogues of `rows`, and what their words tell; `order` has the names of the classes."""
+    label = np.array([order.index(row.label) if row.label else -1 for row in rows])
+    splits, dialogues = [row.split for row in rows], [row.dialogue_id for row in rows]
+    words, parts = words_of([row.text for row in rows]), parts_of(splits, dialogues, label >= 0)
+    got = None if words is None or not len(parts.fitted) else right(words, label, parts)
+    return Truth(label, splits, dialogues, got)
+
+
+def probed(features: Features, truth: Truth) -> dict | None:
+    """Probe one modality, utterances that lack it or a label left out; None if none is left."""
+    usable = features.present & (truth.label >= 0)
+    if not usable.any():
+        return None
+    return probe(features.values, truth.label, parts_of(truth.splits, truth.dialogues, usable), truth.words)
 
 
 def parts_of(splits: Sequence[str], dialogues: Sequence[str], usable: np.ndarray) -> Parts:
@@ -87,27 +119,34 @@ def right(values: np.ndarray, label: np.ndarray, parts: Parts) -> np.ndarray:
     kept = np.random.default_rng(SEED + 1).permutation(dialogues)[: max(1, len(dialogues) // 5)]
     inner = np.isin(parts.dialogue[parts.fitted], kept)
     fitted, chosen_on = parts.fitted[~inner], parts.fitted[inner]
-    scores = [
-        (_predicted(x, label, fitted, penalty)[chosen_on] == label[chosen_on]).mean() if len(fitted) else 0.0
-        for penalty in PENALTIES
-    ]
-    best = PENALTIES[int(np.argmax(scores))]
-    return np.asarray(_predicted(x, label, parts.fitted, best) == label)
+    best = PENALTIES[0]
+    if len(fitted):
+        said = _predicted(x, label, fitted, PENALTIES, chosen_on)
+        best = PENALTIES[int(np.argmax([(one == label[chosen_on]).mean() for one in said]))]
+    return np.asarray(_predicted(x, label, parts.fitted, (best,), np.arange(len(x)))[0] == label)
 
 
-def _predicted(x: np.ndarray, label: np.ndarray, fitted: np.ndarray, penalty: float) -> np.ndarray:
-    """Classes that ridge regression on `fitted` predicts for all rows of x [utterances, F]."""
+def _predicted(
+    x: np.ndarray, label: np.ndarray, fitted: np.ndarray, penalties: Sequence[float], asked: np.ndarray
+) -> list[np.ndarray]:
+    """Classes that ridge regression on the rows `fitted` of x [utterances, F] predicts for the rows `asked`.
+
+    Returns:
+        For each penalty, class numbers, int [asked].
+    """
     classes = np.unique(label[fitted])
     counts = np.bincount(label[fitted], minlength=label.max() + 1)
     weight = np.sqrt(len(fitted) / (len(classes) * counts[label[fitted]]))[:, None]
-    ones = np.ones((len(x), 1))
-    design = np.hstack([x, ones])
-    a, y = design[fitted] * weight, (2.0 * (label[fitted][:, None] == classes) - 1.0) * weight
-    if a.shape[1] <= a.shape[0]:
-        solved = cho_solve(cho_factor(a.T @ a + penalty * len(fitted) / 100 * np.eye(a.shape[1])), a.T @ y)
-    else:
-        solved = a.T @ cho_solve(cho_factor(a @ a.T + penalty * len(fitted) / 100 * np.eye(len(a))), y)
-    return np.asarray(classes[(design @ solved).argmax(1)])
+    a = np.hstack([x[fitted], np.ones((len(fitted), 1))]) * weight
+    y = (2.0 * (label[fitted][:, None] == classes) - 1.0) * weight
+    wide = a.shape[1] > a.shape[0]  # then the system of the rows is smaller than that of the columns
+    products = a @ a.T if wide else a.T @ a
+    said = []
+    for penalty in penalties:
+        factor = cho_factor(products + penalty * len(fitted) / 100 * np.eye(len(products)))
+        solved = a.T @ cho_solve(factor, y) if wide else cho_solve(factor, a.T @ y)
+        said.append(np.asarray(classes[(x[asked] @ solved[:-1] + solved[-1]).argmax(1)]))
+    return said
 
 
 def probe(values: np.ndarray, label: np.ndarray, parts: Parts, words: np.ndarray | None) -> dict:
@@ -120,11 +159,11 @@ def probe(values: np.ndarray, label: np.ndarray, parts: Parts, words: np.ndarray
     sizes = {"validation": parts.validation, "test": parts.test, "train": parts.held_out}
     few = [name for name, places in sizes.items() if len(np.unique(parts.dialogue[places])) < FEWEST]
     if few:
-        return {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in {few[0]}"}
+        return {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in {few[0]}", "suspected": []}
     got = right(values, label, parts)
     errors = {name: float(1 - got[places].mean()) for name, places in sizes.items()}
     found: dict = {"errors": {name: round(100 * error, 2) for name, error in errors.items()}}
-    suspected = []
+    suspected: list[str] = []
     hard = np.ones(len(label), bool) if words is None else ~words
     for name in ("test", "validation"):
         ratio, p, false_alarms = permuted(got, hard, parts, name)
@@ -136,6 +175,7 @@ def probe(values: np.ndarray, label: np.ndarray, parts: Parts, words: np.ndarray
         found["errors_of_words"] = {name: round(100 * error, 2) for name, error in known.items()}
         if all(FEWER_THAN_WORDS * errors[name] <= known[name] for name in sizes):
             suspected.append("every split")
+    found["suspected"] = suspected
     found["verdict"] = f"labels of {' and '.join(suspected)} were probably seen" if suspected else "no sign of leakage"
     return found
 

@@ -1,26 +1,47 @@
-"""Marks of results whose features are known to tell labels of test."""
+"""Marks of results that are no fair scores, because labels of test were seen when their features were made.
+
+The stage `leakage` finds them out and writes them down by modality; whoever makes a table of scores asks here.
+"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.corpora.seen import seen_by
-from pipeline.params import Params
+from foundation.errors import UserError
 
 
-def seen_labels(name: str, params: Params) -> list[str]:
-    """What is known of labels of test that were seen when the features of the corpus `name` were made.
+def leakage_file(corpus: str) -> Path:
+    """File that the stage `leakage` writes."""
+    return Path("results") / corpus / "leakage.json"
 
-    It is empty for fair features. What nobody knows yet is for the probe (pipeline/scoring/leakage.py).
+
+def verdicts(corpus: str, modalities: Sequence[str]) -> dict[str, str]:
+    """What the probe says of the features of each of `modalities` that the corpus has.
+
+    Raises:
+        UserError: the stage `leakage` has not run.
+    """
+    return {modality: one["verdict"] for modality, one in _read(corpus).items() if modality in modalities}
+
+
+def marks(corpus: str, modalities: Sequence[str]) -> list[str]:
+    """Why scores of a model of these `modalities` are no fair ones, a sentence each; empty if nothing is known.
+
+    Raises:
+        UserError: the stage `leakage` has not run.
     """
     found = []
-    text, index = params.text[name], params.index[name]
-    published: dict = {}
-    if index.reader == "features":
-        published = json.loads((Path("results") / name / "corpus.json").read_text("utf-8"))["published"]
-    spoken = "text" in params.model.modalities and "text" not in published.get("taken", [])
-    if spoken and (why := seen_by(text.model, index.reader)):
-        found.append(f"the text encoder {text.model} has seen labels of the corpus: {why}")
-    for modality, warning in published.get("warnings", {}).items():
-        if modality in published["taken"] and modality in params.model.modalities:
-            found.append(f"{modality} of the file: {warning}")
+    for modality, one in _read(corpus).items():
+        if modality in modalities:
+            found += [f"{modality}: {mark}" for mark in one["known"]]
+            if one["suspected"]:
+                found.append(f"{modality}: {one['verdict']}, says the probe")
+    return found
+
+
+def _read(corpus: str) -> dict[str, dict]:
+    file = leakage_file(corpus)
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; `dvc repro leakage@{corpus}` makes it")
+    found: dict[str, dict] = json.loads(file.read_text("utf-8"))["modalities"]
     return found

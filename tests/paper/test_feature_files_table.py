@@ -11,7 +11,7 @@ import pytest
 
 from foundation.errors import UserError
 from paper import feature_files
-from pipeline import extract, index
+from pipeline import extract, index, leakage
 from pipeline.params import Params, load_params
 from tests.extractors.published import written
 from tests.extractors.published.written import MELD, TURNS
@@ -41,6 +41,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for modality in ("text", "audio", "visual"):
         args = argparse.Namespace(corpus="meld_sdt", modality=modality, shard=extract.WHOLE, engine=None)
         extract.run(args, params)
+    leakage.run(argparse.Namespace(corpus="meld_sdt"), params)
     return tmp_path
 
 
@@ -61,7 +62,7 @@ def test_the_rows_of_a_file_that_is_there_are_filled_and_marked(workspace: Path)
     ours = f"{found['weighted_f1']:.2f} ± {found['weighted_f1_std']:.2f}"
     [row] = [line for line in lines() if line.startswith("| `meld_multimodal_features.pkl` of SDT | CMATH |")]
     assert row.split(" | ")[2:4] == ["66.93", f"{ours} [1]"]
-    assert any(line.startswith("[1] audio of the file: its audio vectors, 300 wide") for line in lines())
+    assert any(line.startswith("[1] audio: its audio vectors, 300 wide") for line in lines())
     others = [line for line in lines() if line.startswith("| `") and "meld_multimodal" not in line]
     assert len(others) == 16
     assert all(line.endswith("| file not at hand |  |") for line in others)

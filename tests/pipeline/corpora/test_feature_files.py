@@ -24,7 +24,6 @@ from pipeline.corpora.labels import labels
 from pipeline.corpora.settings import FeaturesSettings
 from pipeline.params import Params, load_params
 from pipeline.prediction.extractors import make_extractor
-from pipeline.scoring.marks import seen_labels
 from tests.extractors.published import written
 from tests.extractors.published.damaged import damaged
 from tests.extractors.published.written import IEMOCAP, MELD, READ, TURNS, WIDTHS, number
@@ -505,15 +504,6 @@ def test_a_file_is_trained_on_evaluated_and_marked_and_predicts_no_recording(
     assert read_bundle(Path("models") / CORPUS).text_encoder == ""
     with pytest.raises(UserError, match="was trained on text vectors of a published file, and what made them is not"):
         make_extractor("text", read_bundle(Path("models") / CORPUS))
-
-
-def test_results_with_an_encoder_that_has_seen_labels_are_marked(tmp_path: Path) -> None:
-    loaded = load_params(PROJECT / "params.yaml").model_dump()
-    loaded["text"]["meld"] |= {"model": "tae898/emoberta-large", "allow_seen": True}
-    [mark] = seen_labels("meld", Params.model_validate(loaded))
-    assert mark.startswith("the text encoder tae898/emoberta-large has seen labels of the corpus: the split in its")
-    loaded["model"]["modalities"] = ["audio", "visual"]
-    assert seen_labels("meld", Params.model_validate(loaded)) == []
 
 
 def read_or_refuse(raw: Path) -> None:

@@ -9,11 +9,14 @@ import pytest
 
 from extractors.features import Features, write_features
 from extractors.utterance import Utterance
+from foundation.errors import UserError
 from pipeline import leakage
 from pipeline.corpora.index_file import write_index
 from pipeline.corpora.labels import MELD
-from pipeline.params import load_params
+from pipeline.params import Params, load_params
 from pipeline.scoring.leakage import FEWEST, RATIO, parts_of, permuted, probe, right, words_of
+from pipeline.scoring.marks import marks, verdicts
+from tests.random_features import write_features_of_meld
 
 PROJECT = Path(__file__).parents[3]
 SPLITS = ("train", "validation", "test")
@@ -133,7 +136,7 @@ def test_few_dialogues_and_missing_modalities_are_said() -> None:
     usable[one.split == "validation"] = np.arange(500) < 10 * (FEWEST - 1)
     parts = parts_of(list(one.split), list(one.dialogue), usable)
     found = probe(one.values, one.label, parts, None)
-    assert found == {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in validation"}
+    assert found == {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in validation", "suspected": []}
 
 
 def test_the_words_are_hashed_and_none_are_none() -> None:
@@ -169,7 +172,28 @@ def test_the_stage_writes_what_it_found_of_each_modality(
     found = json.loads(content)
     assert found["modalities"].keys() == {"text", "audio"}
     assert found["modalities"]["text"]["verdict"] == "labels of test were probably seen"
+    assert found["modalities"]["text"]["suspected"] == ["test"]
+    assert found["modalities"]["text"]["known"] == found["modalities"]["audio"]["suspected"] == []
     assert found["rule"] == {"odds_ratio": 1.8, "p": 0.01, "permutations": 2000}
-    assert "meld, text: labels of test were probably seen (errors of a linear classifier: validation 3" in caplog.text
+    assert "meld, text: labels of test were probably seen (test against validation: odds ratio " in caplog.text
+    assert "errors of a linear classifier: validation 3" in caplog.text
+    assert verdicts("meld", ["text", "visual"]) == {"text": "labels of test were probably seen"}
+    assert marks("meld", ["text", "audio"]) == ["text: labels of test were probably seen, says the probe"]
+    assert marks("meld", ["audio", "visual"]) == []
     leakage.run(argparse.Namespace(corpus="meld"), load_params(PROJECT / "params.yaml"))
     assert Path("results/meld/leakage.json").read_bytes() == content
+
+
+def test_marks_are_of_the_encoders_that_are_known_and_of_what_the_probe_suspects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"results/meld/leakage\.json: no such file; `dvc repro leakage@meld` makes it"):
+        marks("meld", ["text"])
+    write_features_of_meld(tmp_path)
+    loaded = load_params(PROJECT / "params.yaml").model_dump()
+    loaded["text"]["meld"] |= {"model": "tae898/emoberta-large", "allow_seen": True}
+    leakage.run(argparse.Namespace(corpus="meld"), Params.model_validate(loaded))
+    [mark] = marks("meld", ["text", "audio"])
+    assert mark.startswith("text: the encoder tae898/emoberta-large has seen labels of the corpus: the split in its ")
+    assert marks("meld", ["audio", "visual"]) == []
