@@ -66,6 +66,8 @@ def read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     warned = [f"{file['name']}: {file['warning']}" for file in result.published["files"] if "warning" in file]
     if not any(known.TAUGHT in note for note in warned):
         warned += [f"{raw.name}: {warning}" for warning in result.published["warnings"].values()]
+    if found.layout == "MultiEMO" and result.published["vectors"].get("text", {}).get("width") == known.WIDTH_SUSPECTED:
+        warned.append(f"{raw.name}: {known.SUSPECTED}")
     result.notes += warned
     unlabelled = sum(not label for label in labels)
     if unlabelled:

@@ -476,6 +476,18 @@ def test_cosmics_meld_is_melds_own_tables_row_by_row(indexed: Callable[..., list
         assert (row.split, row.label, row.speaker, text) == (table.split, table.label, table.speaker, table.text)
 
 
+@pytest.mark.parametrize(("width", "told"), [(768, True), (1024, False)])
+def test_multiemos_text_of_the_width_of_emoberta_is_under_suspicion(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path, width: int, told: bool
+) -> None:
+    raw = written.write_multiemo(tmp_path / "files")
+    text = {key: [np.ones(width, "f4")] * TURNS for key in IEMOCAP}
+    written.save(text, raw / "TextFeatures.pkl", 4)
+    indexed(raw)
+    assert any("are said to come from EmoBERTa" in note for note in corpus_json()["notes"]) == told
+    assert corpus_json()["published"]["warnings"] == {}  # a suspicion is no mark
+
+
 def test_a_file_is_trained_on_evaluated_and_marked_and_predicts_no_recording(
     indexed: Callable[..., list[Utterance]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
