@@ -96,21 +96,22 @@ def read_scores() -> dict[str, dict[str, Any]]:
 
 def table(scores: dict[str, dict[str, Any]]) -> list[str]:
     """Lines of the table. A row whose labels were seen is marked."""
-    lines = ["| file | model | published | ours, epoch by validation | ours, epoch by test (oracle) |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| file | model | published | ours, epoch by validation | ours, epoch by test (oracle) | seeds |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
     notes: list[str] = []
     for row in read_rows():
         published = published_scores(row["corpus"])[1]
         for model in dict.fromkeys([*row["models"], *scores.get(row["file"], {})]):
             printed = published.get(model, {}).get("weighted_f1")
             found = scores.get(row["file"], {}).get(model)
-            ours = [EMPTY, ""]
+            ours = [EMPTY, "", ""]
             if found:
                 ours = [f"{found[name]:.2f} ± {found[f'{name}_std']:.2f}" for name in
                         ("weighted_f1", "oracle_weighted_f1")]  # fmt: skip
                 notes += [mark for mark in found["seen"] if mark not in notes]
                 ours = [f"{value}{''.join(f' [{1 + notes.index(mark)}]' for mark in found['seen'])}" for value in ours]
-            lines.append(f"| {row['file']} | {NAMES[model]} | {printed or '-'} | {ours[0]} | {ours[1]} |")
+                ours.append(str(found["seeds"]))
+            lines.append(f"| {row['file']} | {NAMES[model]} | {printed or '-'} | {' | '.join(ours)} |")
     return lines + [""] * bool(notes) + [f"[{place}] {mark}." for place, mark in enumerate(notes, 1)]
 
 

@@ -64,7 +64,7 @@ def run(corpus: str, share: float) -> Iterator[str]:
             if splits:
                 seen = [replace(row, split="train") if row.split in splits else row for row in rows]
                 finetune(seen, order, settings, params.recipe(corpus), fitted)
-            found = probed(features_of(rows, settings, raw_folder(corpus, params), fitted), truth)
+            found = probed(features_of(rows, settings, raw_folder(corpus, params), fitted), truth, "text")
         yield line(form, found or {"verdict": "the corpus has no text"})
 
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         truth = truth_of(rows, labels(params.index[name].reader, [row.label for row in rows]))
         for modality in MODALITIES:
             features = read_features(Path("data") / name / "features" / f"{modality}.safetensors", len(rows))
-            if (said := probed(features, truth)) is not None:
+            if (said := probed(features, truth, modality)) is not None:
                 found[modality] = {**said, "known": told.get(modality, [])}
                 log.info("%s, %s: %s", name, modality, described(said))
     content = {"rule": {"odds_ratio": RATIO, "p": MOST_LIKELY, "permutations": PERMUTATIONS}, "modalities": found}

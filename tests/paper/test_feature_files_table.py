@@ -65,7 +65,8 @@ def test_the_rows_of_a_file_that_is_there_are_filled_and_marked(workspace: Path)
     assert any(line.startswith("[1] audio: its audio vectors, 300 wide") for line in lines())
     others = [line for line in lines() if line.startswith("| `") and "meld_multimodal" not in line]
     assert len(others) == 16
-    assert all(line.endswith("| file not at hand |  |") for line in others)
+    assert all(line.endswith("| file not at hand |  |  |") for line in others)
+    assert row.endswith(" | 2 |")
     assert any("| MMGCN | 66.26 |" in line for line in others)
     after = Path("docs/feature_files.md").read_text()
     assert after.partition(feature_files.BEGIN)[0] == before.partition(feature_files.BEGIN)[0]
