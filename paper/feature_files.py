@@ -41,6 +41,10 @@ def run(corpus: str, models: list[str]) -> None:
     prepare_torch(threads=1)
     about = json.loads((Path("results") / corpus / "corpus.json").read_text("utf-8"))["published"]
     row = row_of(about)
+    unused = [name for name in about["vectors"] if name not in about["taken"] or name not in params.model.modalities]
+    if unused:
+        raise UserError(f"{corpus}: its {' and '.join(unused)} vectors are not used (index.{corpus}.vectors, "
+                        "model.modalities), and the table is for all that a file has")  # fmt: skip
     scores = read_scores()
     for model in models or row["models"]:
         log.info("%s: %s on %s", corpus, NAMES[model], row["file"])

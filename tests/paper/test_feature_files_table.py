@@ -73,6 +73,15 @@ def test_the_rows_of_a_file_that_is_there_are_filled_and_marked(workspace: Path)
     assert after.partition(feature_files.END)[2] == before.partition(feature_files.END)[2]
 
 
+def test_a_part_of_a_files_vectors_is_no_row_of_the_table(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    less = feature_files.load_params()
+    less = less.model_copy(update={"model": less.model.model_copy(update={"modalities": ["text", "audio"]})})
+    monkeypatch.setattr(feature_files, "load_params", lambda: less)
+    with pytest.raises(UserError, match=r"meld_sdt: its visual vectors are not used \(index\.meld_sdt\.vectors, model"):
+        feature_files.run("meld_sdt", [])
+    assert not Path("paper/feature_files.json").exists()
+
+
 def test_the_page_has_the_table_of_the_scores_that_are_kept() -> None:
     page = (PROJECT / feature_files.PAGE).read_text()
     scores = (
