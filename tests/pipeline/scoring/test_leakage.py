@@ -179,7 +179,7 @@ def test_the_stage_writes_what_it_found_of_each_modality(
     assert found["modalities"]["text"]["verdict"] == "labels of test were probably seen"
     assert found["modalities"]["text"]["suspected"] == ["test"]
     assert found["modalities"]["text"]["known"] == found["modalities"]["audio"]["suspected"] == []
-    assert found["rule"] == {"odds_ratio": 1.8, "p": 0.01, "permutations": 2000}
+    assert found["rule"] == {"odds_ratio": 1.5, "p": 0.01, "permutations": 2000}
     assert "meld, text: labels of test were probably seen (test against validation: odds ratio " in caplog.text
     assert "errors of a linear classifier: validation 3" in caplog.text
     assert verdicts("meld", ["text", "visual"]) == {"text": "labels of test were probably seen"}
