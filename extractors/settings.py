@@ -51,6 +51,8 @@ class TextSettings(Settings):
     """Number of encoders for cross-fitting: each leaves out a part of train and then extracts that part's features."""
     recipe: Annotated[str, Field(min_length=1)] = "auto"
     """Name of one of the `recipes` for fine-tuning; `auto`: `minilm` for the encoder minilm, `roberta` for others."""
+    allow_seen: bool = False
+    """Whether an encoder may be used that is known to have seen labels of the corpus; its results are then marked."""
 
     @model_validator(mode="after")
     def _check(self) -> "TextSettings":

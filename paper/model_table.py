@@ -22,6 +22,9 @@ LEGEND = (
     "*majority*: the majority-class baseline, always the most frequent class of train."
 )
 
+SIGN = "†"
+"""Stands behind the name of whatever has results that are no fair scores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -75,7 +78,17 @@ def write_csv(one: Comparison, file: Path) -> None:
               "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
     form = ["learning_rate", "dropout", "batch", "weight_decay", "edge", "parameters", "seconds"]
     tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
-    columns = ["corpus", "model", "source", "reimplementation", "seeds", *scores, "validation_weighted_f1", *form]
+    columns = [
+        "corpus",
+        "model",
+        "source",
+        "reimplementation",
+        "seen",
+        "seeds",
+        *scores,
+        "validation_weighted_f1",
+        *form,
+    ]
     columns += [f"cmath_{name}" for name in tests] + [
         f"{kind}.{name}" for name in one.classes for kind in ("f1", "f1_std")
     ]
@@ -87,6 +100,7 @@ def write_csv(one: Comparison, file: Path) -> None:
                 "corpus": one.corpus, "model": model, "source": "here", **run,
                 "reimplementation": "reimplementation" if run["reimplementation"] else "",
                 "edge": " ".join(run["edge"]),
+                "seen": "; ".join(run.get("seen", [])),
                 "validation_weighted_f1": run["validation"]["weighted_f1"],
                 **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
                 **_by_class(run, "f1"), **_by_class(run, "f1_std"),
@@ -124,7 +138,7 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
     rows = []
     for model, run in one.runs.items():
         rows.append([
-            NAMES[model] + (" (reimplementation)" if run["reimplementation"] else ""),
+            marked(NAMES[model], run) + (" (reimplementation)" if run["reimplementation"] else ""),
             *(spread(run, key) for key in ("accuracy", "weighted_f1")),
             *(f"{run['f1'][label]:.2f} ± {run['f1_std'][label]:.2f}" for label in one.classes),
             spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
@@ -152,12 +166,24 @@ def markdown(one: Comparison) -> list[str]:
 
 
 def legend(one: Comparison) -> str:
-    """What the columns mean, and whose chosen point lies at the edge of what its search tried."""
+    """What the columns and signs mean, and whose chosen point lies at the edge of what its search tried."""
+    said = [LEGEND]
     found = [f"{NAMES[model]} ({', '.join(run['edge'])})" for model, run in one.runs.items() if run["edge"]]
-    if not found:
-        return LEGEND
-    return (f"{LEGEND} At the edge of what the search tried lies the chosen point of {', '.join(found)}: with more "
-            "`report.search.points`, for all models, the search goes on there.")  # fmt: skip
+    if found:
+        said.append(f"At the edge of what the search tried lies the chosen point of {', '.join(found)}: with more "
+                    "`report.search.points`, for all models, the search goes on there.")  # fmt: skip
+    return " ".join([*said, *unfair(one)])
+
+
+def marked(name: str, run: dict) -> str:
+    """The name, with a sign behind it if labels of test were seen when the run's features were made."""
+    return f"{name} {SIGN}" if run.get("seen") else name
+
+
+def unfair(one: Comparison) -> list[str]:
+    """What the sign means, a sentence for each reason; empty if all scores are fair as far as is known."""
+    reasons = dict.fromkeys(mark for run in one.runs.values() for mark in run.get("seen", []))
+    return [f"{SIGN} No fair score; {reason}." for reason in reasons]
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:

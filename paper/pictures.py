@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from paper.model_table import Comparison
+from paper.model_table import Comparison, marked
 from paper.names import NAMES
 from pipeline.scoring.pictures import ACCENT, CLASS_COLOURS, COLOUR, save
 
@@ -22,7 +22,7 @@ def draw_comparison(one: Comparison, file: Path) -> None:
     constant = one.majority["weighted_f1"]
     axes.axvline(constant, color="grey", linestyle="--", label=f"majority-class baseline {constant:.1f}")
     axes.legend(loc="upper left")  # the models are ranked, so this corner is empty
-    axes.set_yticks(range(len(ranked)), [NAMES[model] for model in ranked])
+    axes.set_yticks(range(len(ranked)), [marked(NAMES[model], one.runs[model]) for model in ranked])
     axes.set_xlabel("weighted F1 on test, %")
     seeds = next(iter(one.runs.values()))["seeds"]
     hollow = "; hollow: as the paper prints it" if one.published else ""

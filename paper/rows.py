@@ -1,8 +1,9 @@
 """A row of a table: the trainings of one model in one setting, one per seed, and their results on test.
 
 Its folder has history.csv, predictions.csv and metrics.json as the main pipeline writes them. metrics.json also has the
-chosen learning rate, dropout and batch, the weight decay, the number of parameters, and `seconds`, the mean time of a
-training, which is the only value that differs between machines.
+chosen learning rate, dropout and batch, the weight decay, the number of parameters, `seen` where labels were seen in
+making the features (pipeline/scoring/marks.py), and `seconds`, the mean time of a training, which is the only value
+that differs between machines.
 """
 
 import csv
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from foundation.errors import UserError
+from foundation.log import log
 from model.registry import MODELS
 from model.training import positions
 from paper.features import FOLDER
 from paper.search import Job, dropout_of
 from paper.trainings import Trainings
+from pipeline.scoring.marks import marks
 from pipeline.scoring.metrics import Seed, metrics, said_of_test, text_encoder_scores, validation_scores
 from pipeline.scoring.tables import write_predictions
 from pipeline.training.history import write_history
@@ -58,6 +61,10 @@ def write_row(
         "seconds": round(float(np.mean(times)), 1) if times else None,
         "reimplementation": MODELS[model][0].reimplementation,
     }
+    if seen := marks(trainings.name, params.model.modalities):
+        scores["seen"] = seen
+        for mark in seen:
+            log.warning("%s on %s: NOT A FAIR SCORE: %s", model, trainings.name, mark)
     (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     write_predictions(seeds, tested, trainings.labels, folder / "predictions.csv")
     return scores
@@ -80,6 +87,8 @@ def write_encoder_row(trainings: Trainings, folder: Path) -> None:
         said = {line["utterance_id"]: [float(line[name]) for name in order] for line in csv.DictReader(stream)}
     tested = [row for row in trainings.rows if row.split == "test"]
     probabilities = np.array([said[row.utterance_id] for row in tested])
+    if seen := marks(trainings.name, ["text"]):
+        scores["seen"] = seen
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     only = Seed(0, probabilities, np.empty((len(tested), 0)), probabilities.argmax(1)[None])

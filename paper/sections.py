@@ -16,7 +16,7 @@ import numpy as np
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from paper import model_table, pictures
-from paper.model_table import RUNS, Comparison, counts, spread
+from paper.model_table import RUNS, SIGN, Comparison, counts, marked, spread, unfair
 from paper.names import NAMES
 from paper.params import Report
 from paper.published import published_statistics, published_study
@@ -56,6 +56,8 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
     """
     rows = read_index(Path("data") / corpus / "index.csv")
     one = model_table.read(corpus, list(report.models))
+    if said := unfair(one):
+        yield Section(f"{SIGN}: scores that are not fair", "", said)
     yield statistics(corpus, rows)
     yield compared(one, figures)
     if studied(corpus, "ablations"):
@@ -193,10 +195,12 @@ def _against(
     if printed:
         head += [f"paper, Table {number}: accuracy", "weighted F1"]
     whole = one.published.get("cmath", {})
-    rows = [["CMATH", *_scores(one.runs["cmath"]), "", "", ""]]
+    rows = [[marked("CMATH", one.runs["cmath"]), *_scores(one.runs["cmath"]), "", "", ""]]
     rows[0] += [f"{whole['accuracy']:.2f}", f"{whole['weighted_f1']:.2f}"] if printed else []
     for name, folder in folders.items():
-        rows.append([names.get(name, name.replace("+", " + ")), *_scores(_metrics(folder)), *_tested(against[name])])
+        run = _metrics(folder)
+        named = marked(names.get(name, name.replace("+", " + ")), run)
+        rows.append([named, *_scores(run), *_tested(against[name])])
         rows[-1] += [f"{value:.2f}" for value in printed.get(name, [])]
     return against, head, rows
 
@@ -247,7 +251,10 @@ def widths(one: Comparison, report: Report, figures: Path) -> Section:
     name = "widths.png"
     pictures.draw_widths(runs, figures / name)
     ranked = sorted(runs, key=lambda width: runs[width]["weighted_f1"])
-    rows = [[str(width), *_scores(run), f"{run['validation']['weighted_f1']:.2f}"] for width, run in runs.items()]
+    rows = [
+        [marked(str(width), run), *_scores(run), f"{run['validation']['weighted_f1']:.2f}"]
+        for width, run in runs.items()
+    ]
     seen = f"Best on test is {ranked[-1]} ({spread(runs[ranked[-1]], 'weighted_f1')})"
     if len(ranked) > 1:
         others = {str(width): folders[str(width)] for width in ranked[:-1]}
@@ -344,10 +351,11 @@ def text_encoder(one: Comparison) -> Section:
     lone = against["alone"]
     tuned, frozen, alone = (_metrics(folder) for folder in (home / "fine-tuned", *others.values()))
     rows = [
-        ["CMATH, encoder fine-tuned", *_scores(tuned), f"{tuned['validation']['weighted_f1']:.2f}", "", "", ""],
-        ["CMATH, encoder as published", *_scores(frozen), f"{frozen['validation']['weighted_f1']:.2f}",
+        [marked("CMATH, encoder fine-tuned", tuned), *_scores(tuned), f"{tuned['validation']['weighted_f1']:.2f}",
+         "", "", ""],
+        [marked("CMATH, encoder as published", frozen), *_scores(frozen), f"{frozen['validation']['weighted_f1']:.2f}",
          *_tested(against["frozen"])],
-        ["fine-tuned encoder alone", f"{alone['accuracy']:.2f}", f"{alone['weighted_f1']:.2f}",
+        [marked("fine-tuned encoder alone", alone), f"{alone['accuracy']:.2f}", f"{alone['weighted_f1']:.2f}",
          f"{alone['validation_weighted_f1']:.2f}", *_tested(against["alone"])],
     ]  # fmt: skip
     seen = [

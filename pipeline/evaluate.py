@@ -1,12 +1,14 @@
 """evaluate@D: computes scores, predictions and pictures of the test split from models, features and index.
 
-This is the only stage that uses the test labels. results/D/metrics.json has the few scores for comparing experiments:
-accuracy and weighted F1 on test (means over the seeds, percent; standard deviations as `_std`), and
+This is the only stage that scores with the test labels. results/D/metrics.json has the few scores for comparing
+experiments: accuracy and weighted F1 on test (means over the seeds, percent; standard deviations as `_std`), and
 `validation_weighted_f1`, which may be used for choosing parameters. results/D/scores.json has all scores: `majority` is
 the majority-class baseline, which always predicts the most frequent class of train; `oracle_weighted_f1` is the score
 if each seed's epoch were chosen on test, reported only because published results are often of this kind;
-`text_encoder` is the fine-tuned text encoder alone, without context. tsne.png is not an output of the graph, because
-its bytes differ between machines; it shows the last evaluation that ran in this folder.
+`text_encoder` is the fine-tuned text encoder alone, without context; `leakage` is what the stage of that name says of
+the features, and `seen` is there, with `seen_labels` in metrics.json, only if labels were seen in making them. tsne.png
+is not an output of the graph, because its bytes differ between machines; it shows the last evaluation that ran in this
+folder.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
 from pipeline.scoring.lengths import length_groups
+from pipeline.scoring.marks import marks, verdicts
 from pipeline.scoring.metrics import (
     Seed,
     by_group,
@@ -65,6 +68,9 @@ def run(args: argparse.Namespace, params: Params) -> None:
     scores["present"] = shares_present(rows, corpus)
     results = Path("results") / name
     scores["validation"] = validation_scores(results / "history.csv")
+    scores["leakage"] = verdicts(name, params.model.modalities)
+    if seen := marks(name, params.model.modalities):
+        scores["seen"] = seen
     write_whole(results / "scores.json", json.dumps(scores, indent=2) + "\n")
     write_whole(results / "metrics.json", json.dumps(compared(scores), indent=2) + "\n")
     write_predictions(seeds, tested, order, results / "predictions.csv")
@@ -78,6 +84,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
              "(majority-class baseline: %.2f and %.2f)",
              name, len(seeds), scores["accuracy"], scores["accuracy_std"], scores["weighted_f1"],
              scores["weighted_f1_std"], scores["majority"]["accuracy"], scores["majority"]["weighted_f1"])  # fmt: skip
+    for mark in scores.get("seen", []):
+        log.warning("%s: NOT A FAIR SCORE: %s", name, mark)
 
 
 def predict_seed(bundle: Bundle, seed: int, corpus: Corpus) -> Seed:

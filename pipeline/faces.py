@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     with_face = int(features.present.sum())
     title = f"{args.corpus}: a face in {with_face} of {len(filmed)} clips" if filmed else f"{args.corpus}: no video"
     draw(samples, title, features.identity.get("whitening", (128.0, 64.0)), settings.margin, sheet)
-    log.info("%s: %d utterances drawn; a face in %d of %d clips", sheet, len(samples), with_face, len(filmed))
+    log.info("%s: %d utterances drawn; %s", sheet, len(samples), title.partition(": ")[2])
 
 
 def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:

@@ -33,6 +33,7 @@ from model.baselines.settings import (
     SdtSettings,
 )
 from model.settings import CmathSettings, TrainingSettings
+from pipeline.corpora.seen import seen_by
 from pipeline.corpora.settings import MODALITIES, IndexSettings, Modalities
 
 __all__ = ["MODALITIES", "Params", "ParamsError", "checked", "load_params", "read_yaml"]
@@ -139,6 +140,10 @@ class Params(Settings):
                                      )  # fmt: skip
         for corpus, text in self.text.items():
             self._check_recipe(f"text.{corpus}.recipe", text)
+            if not text.allow_seen and (why := seen_by(text.model, self.index[corpus].reader)):
+                raise KeyedError(f"text.{corpus}.model", text.model, f"has seen labels of the corpus: {why}. Choose "
+                                 f"another encoder, or `-S +text.{corpus}.allow_seen=true`, which marks every result"
+                                 )  # fmt: skip
         return self
 
     def recipe(self, corpus: str) -> FineTuningRecipe:

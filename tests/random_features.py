@@ -1,5 +1,7 @@
 """Features of a small corpus without media: what training needs, made within a moment."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,4 +28,15 @@ def write_features_of_meld(folder: Path) -> list[Utterance]:
             values[np.arange(len(rows)), [MELD.index(row.label) for row in rows]] += 2
         features = Features(values, np.ones(len(rows), bool), {"weights": "random"})
         write_features(features, data / "features" / f"{modality}.safetensors")
+    write_leakage(folder)
     return rows
+
+
+def write_leakage(folder: Path, corpus: str = "meld", known: Sequence[str] = (), suspected: Sequence[str] = ()) -> None:
+    """What the stage `leakage` says of text, where `known` and `suspected` are as given, and of honest modalities."""
+    honest = {"verdict": "no sign of leakage", "suspected": [], "known": []}
+    verdict = f"labels of {' and '.join(suspected)} were probably seen" if suspected else honest["verdict"]
+    text = {"verdict": verdict, "suspected": list(suspected), "known": list(known)}
+    file = folder / "results" / corpus / "leakage.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"modalities": {"text": text, "audio": honest, "visual": honest}}))

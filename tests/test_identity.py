@@ -137,12 +137,12 @@ SUBJECTS = {
     "text": Subject(
         lambda encoders: text_settings(encoders.published, finetune=True),
         lambda settings, encoders: fingerprint(TextExtractor(settings, Path(), encoders.fitted).identity),
-        {"model", "crossfit", "recipe"},  # the fine-tuned encoders are there, whatever they were made of
+        {"model", "crossfit", "recipe", "allow_seen"},  # the fine-tuned encoders are there, whatever they were made of
     ),
     "fine-tuning": Subject(
         lambda encoders: text_settings(encoders.published, finetune=True),
         fine_tuning,
-        {"model", "layers", "finetune", "crossfit", "recipe"},
+        {"model", "layers", "finetune", "crossfit", "recipe", "allow_seen"},
     ),
     "recipe": Subject(
         lambda _: FineTuningRecipe.model_validate(RECIPE),

@@ -118,12 +118,38 @@ def vector(value: Any, what: str) -> np.ndarray:
     return array
 
 
-def speaker_name(value: Any) -> str:
-    """Name of a speaker: a word, or the place of the one in a list such as [0, 1, 0, …]."""
+def length(value: Any) -> int:
+    """Number of entries of a list, a tuple or an array; 0 for everything else, such as a number or a word."""
+    if isinstance(value, np.ndarray):
+        return len(value) if value.ndim else 0
+    return len(value) if isinstance(value, (list, tuple)) else 0
+
+
+def speaker_name(value: Any, what: str) -> str:
+    """Name of a speaker: a word, or the place of the one in a list such as [0, 1, 0, …].
+
+    Raises:
+        PublishedError: it is neither.
+    """
     if isinstance(value, (str, int)):
         return clean(value)
-    places = np.flatnonzero(np.asarray(value, dtype=float))
+    try:
+        places = np.flatnonzero(np.asarray(value, dtype=float))
+    except (ValueError, TypeError):
+        raise PublishedError(f"{what}: its speaker is neither a word nor a list of numbers") from None
     return str(places[0]) if len(places) else "?"
+
+
+def label_of(value: Any, what: str) -> Any:
+    """A label as a Python number, a word, or None.
+
+    Raises:
+        PublishedError: it is something else.
+    """
+    label = value.item() if isinstance(value, np.generic) else value
+    if label is None or isinstance(label, (str, int, float)):
+        return label
+    raise PublishedError(f"{what}: its label is a {type(label).__name__}; a number or a word is expected")
 
 
 def coding_of(keys: Sequence[Any], train: Sequence[Any], test: Sequence[Any], labels: Sequence[Any]) -> str:

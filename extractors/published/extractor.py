@@ -86,8 +86,9 @@ class VectorExtractor:
             if result.vector is not None:
                 width = width or len(result.vector)
                 if len(result.vector) != width:
-                    raise ExtractorError(f"{file}: the {self.modality} vector of {row.utterance_id} has "
-                                         f"{len(result.vector)} values, and others have {width}")  # fmt: skip
+                    raise ExtractorError(f"{base_of(self.raw) / file}: the {self.modality} vector of "
+                                         f"{row.utterance_id} has {len(result.vector)} values, and others have {width}"
+                                         )  # fmt: skip
             if len(part) == TOGETHER:
                 yield part
                 part = {}

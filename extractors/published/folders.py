@@ -20,6 +20,7 @@ from extractors.published.content import (
     Turn,
     Vectors,
     clean,
+    label_of,
     vector,
 )
 from extractors.published.files import read_file
@@ -103,7 +104,7 @@ def dag_erc(raw: Path) -> Published | None:
         )
     several = kinds == {"_mm"}
     found = Published("MultiDAG" if several else "DAG-ERC", "words", [], {}, [])
-    entries: list[tuple[str, dict]] = []
+    entries: list[tuple[Path, dict]] = []
     places: list[str] = []
     for name in ("train", "dev", "test"):
         file = raw / f"{name}_data_roberta{'_mm' if several else ''}.json.feature"
@@ -116,24 +117,23 @@ def dag_erc(raw: Path) -> Published | None:
                 if not isinstance(entry, dict) or not {"text", "speaker", "cls"} <= entry.keys():
                     raise PublishedError(f"{file}: dialogue {number}, utterance {place}: has no text, speaker or cls")
                 named = f"{SPLIT_NAMES[name]}_{number}"
-                found.turns.append(Turn(named, f"{named}_{place}", clean(entry["speaker"]), entry.get("label"),
+                label = label_of(entry.get("label"), f"{file}, dialogue {number}, utterance {place}")
+                found.turns.append(Turn(named, f"{named}_{place}", clean(entry["speaker"]), label,
                                         SPLIT_NAMES[name], clean(entry["text"])))  # fmt: skip
-                entries.append((file.name, entry))
+                entries.append((file, entry))
                 places.append(f"{number} {place}")
     for part, modality in enumerate(tuples.MODALITIES if several else tuples.MODALITIES[:1]):
         take = partial(_taken_of_json, entries, part if several else None)
-        found.vectors[modality] = Vectors([name for name, _ in entries], places, take)
+        found.vectors[modality] = Vectors([file.name for file, _ in entries], places, take)
     return found
 
 
-def _taken_of_json(entries: Sequence[tuple[str, dict]], part: int | None, turn: int, which: str) -> Any:
+def _taken_of_json(entries: Sequence[tuple[Path, dict]], part: int | None, turn: int, which: str) -> Any:
     written = entries[turn][1]["cls"]
     if part is None:
         return written
     if not isinstance(written, list) or len(written) != len(tuples.MODALITIES):
-        raise PublishedError(
-            f"{entries[turn][0]}: cls has {len(written)} parts, where text, audio and visual are meant"
-        )
+        raise PublishedError(f"{entries[turn][0]}: cls is {tuples.seen(written)}; a list of three vectors is expected")
     return written[part]
 
 
@@ -179,7 +179,7 @@ def merbench(raw: Path, folders: Mapping[str, str]) -> Published | None:
     found.coding = "iemocap" if iemocap else "merbench_meld" if meld else "polarity"
     found.folds = "whole_corpus" in content
     for row in named:
-        label = row.value["val" if found.coding == "polarity" else "emo"]
+        label = label_of(row.value["val" if found.coding == "polarity" else "emo"], f"{archives[0]}, {row.name}")
         speaker = row.place[:1] if iemocap else "?"
         found.turns.append(Turn(row.dialogue, f"{row.dialogue}_{row.place}", speaker, label, CORPORA[row.part],
                                 clean(texts.get(row.name, ""))))  # fmt: skip
@@ -203,7 +203,8 @@ class _Labelled(NamedTuple):
 def _labels(content: Mapping[str, Any], part: str, raw: Path) -> Iterator[_Labelled]:
     if not isinstance(content[part], dict):
         raise PublishedError(f"{raw}: {part} of the labels is {tuples.seen(content[part])}, where a dict is expected")
-    for name, value in content[part].items():
+    for written, value in content[part].items():
+        name = clean(written)
         if not isinstance(value, dict) or not {"emo", "val"} <= value.keys():
             raise PublishedError(f"{raw}: the label of {name!r} has no `emo` and `val`")
         split, dialogue, place = ("", name, "0") if not (match := NAMES.fullmatch(name)) else match.groups()
@@ -240,6 +241,8 @@ def _add_vectors(
         names: names of the turns' files.
         names_of_faces: speaker (F or M) of each turn, whose letter the names of its frames have; None: all frames.
     """
+    if not names:
+        raise PublishedError(f"{raw}: its labels have no utterance")
     for modality, folder in chosen_folders(raw, folders).items():
         there = {path.name: path for path in folder.iterdir()}
         paths = [there.get(f"{name}.npy") or there.get(name) for name in names]

@@ -10,6 +10,10 @@ MELD's labels (docs/features.md)"
 """What is known to be wrong with the audio of MELD that the field shares."""
 WIDTH_TAUGHT = 300
 """Width of MELD's published audio vectors; other files of the field, such as SDT's, hold them too."""
+SUSPECTED = "its text vectors, 768 wide, are said to come from EmoBERTa, whose public encoder of this width has seen \
+labels of test: a suspicion, not a proof (results/D/leakage.json says what the probe finds)"
+"""What is suspected of MultiEMO's text."""
+WIDTH_SUSPECTED = 768
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

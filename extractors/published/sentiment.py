@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from extractors.published.content import TEST, TRAIN, VALIDATION, Published, PublishedError, Turn, Vectors, clean
+from extractors.published.content import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Published,
+    PublishedError,
+    Turn,
+    Vectors,
+    clean,
+    length,
+)
 
 PARTS = {"train": TRAIN, "valid": VALIDATION, "test": TEST}
 FIELDS = {"text": "text", "audio": "audio", "visual": "vision"}
@@ -30,9 +40,9 @@ def mmsa(content: dict[str, Any], file: Path, raw: Path) -> Published:
         part = content.get(name)
         if not isinstance(part, dict) or any(field not in part for field in NEEDED):
             raise PublishedError(f"{file}: {name} has no {', '.join(NEEDED)}")
-        number = len(part["id"])
+        number = length(part["id"])
         for field in (*NEEDED, *FIELDS.values()):
-            if field in part and (not hasattr(part[field], "__len__") or len(part[field]) != number):
+            if field in part and length(part[field]) != number:
                 raise PublishedError(f"{file}: {name} has {number} ids, and not as many {field}")
         clips: dict[str, list[tuple[int, int]]] = {}
         for place, written in enumerate(part["id"]):
@@ -40,7 +50,7 @@ def mmsa(content: dict[str, Any], file: Path, raw: Path) -> Published:
             clips.setdefault(video or clean(written), []).append((int(clip) if clip.isdecimal() else place, place))
         for video, places in clips.items():
             for clip_number, place in sorted(places):
-                label, text = float(np.ravel(part["regression_labels"][place])[0]), clean(part["raw_text"][place])
+                label, text = _label(part, place, file), clean(part["raw_text"][place])
                 found.turns.append(Turn(f"{split}_{video}", f"{split}_{video}_{clip_number}", "?", label, split, text))
                 rows.append((name, place))
     if len({turn.utterance for turn in found.turns}) != len(found.turns):
@@ -49,14 +59,30 @@ def mmsa(content: dict[str, Any], file: Path, raw: Path) -> Published:
         if all(field in content[name] for name in PARTS):
             files = [file.relative_to(raw).as_posix()] * len(rows)
             where = [f"{name} {place}" for name, place in rows]
-            found.vectors[modality] = Vectors(files, where, partial(_taken, content, rows, field))
+            found.vectors[modality] = Vectors(files, where, partial(_taken, content, rows, field, file))
     found.notes.append("MMSA has no speakers: all clips of a video count as one speaker's")
     return found
 
 
-def _taken(content: dict[str, Any], rows: list[tuple[str, int]], field: str, turn: int, which: str) -> np.ndarray:
+def _label(part: dict[str, Any], place: int, file: Path) -> float:
+    try:
+        return float(np.ravel(part["regression_labels"][place])[0])
+    except (ValueError, TypeError, IndexError):
+        raise PublishedError(f"{file}: {part['id'][place]}: its regression label is no number") from None
+
+
+def _taken(
+    content: dict[str, Any], rows: list[tuple[str, int]], field: str, file: Path, turn: int, which: str
+) -> np.ndarray:
     part, place = rows[turn]
-    steps = np.asarray(content[part][field][place], dtype=np.float64)
+    try:
+        steps = np.asarray(content[part][field][place], dtype=np.float64)
+    except (ValueError, TypeError):
+        raise PublishedError(f"{file}: {part} {place}: its {field} is no array of numbers") from None
+    if steps.ndim not in (1, 2):
+        raise PublishedError(
+            f"{file}: {part} {place}: its {field} has the shape {steps.shape}; steps of vectors are expected"
+        )
     steps = np.where(np.isfinite(steps), steps, 0.0)  # the logarithm of silence, in the audio of some corpora
     if steps.ndim == 1:
         return steps

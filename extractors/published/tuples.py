@@ -22,6 +22,8 @@ from extractors.published.content import (
     clean,
     coding_of,
     dialogue_name,
+    label_of,
+    length,
     meld_split,
     speaker_name,
     utterance_names,
@@ -104,14 +106,14 @@ def seen(part: Any) -> str:
 
 
 def _first(part: dict) -> Any:
-    """The first value that is not empty."""
-    return next((value for value in part.values() if np.size(value)), None)
+    """The first list or array that is not empty."""
+    return next((value for value in part.values() if length(value)), None)
 
 
 def _entry(part: Any) -> Any:
     """The first entry of the first dialogue, or None if `part` is no dict of lists."""
     value = _first(part) if isinstance(part, dict) else None
-    return value[0] if isinstance(value, (list, tuple, np.ndarray)) and len(value) else None
+    return None if value is None else value[0]
 
 
 def _is_number(value: Any) -> bool:
@@ -161,19 +163,20 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
     keys = [key for key in fields["labels"] if key in splits]
     train = [key for key, split in splits.items() if split != TEST]
     test = [key for key, split in splits.items() if split == TEST]
-    coding = coding_of(keys, train, test, [plain(label) for key in keys for label in fields["labels"][key]])
+    numbers = {key: turns_of(fields, key, file) for key in keys}
+    labels = {key: [label_of(one, f"{file}, dialogue {key!r}") for one in fields["labels"][key]] for key in keys}
+    coding = coding_of(keys, train, test, [label for key in keys for label in labels[key]])
     found = Published(layout.name, coding, [], {}, [file])
     if coding == "meld" and "validation" not in fields:
         splits = {key: meld_split(key) for key in splits}
         found.notes.append(f"{file.name}: MELD's dev is found inside its train by the dialogues' numbers")
-    for key in keys:
-        number = turns_of(fields, key, file)
-        name = dialogue_name(key, coding)
-        names = utterance_names(name, list(fields["ids"][key]) if "ids" in fields else None, number, coding)
+    for key, number in numbers.items():
+        name, ids = dialogue_name(key, coding), fields.get("ids", {}).get(key)
+        names = utterance_names(name, list(ids) if length(ids) else None, number, coding)
         for place in range(number):
-            speaker = speaker_name(fields["speakers"][key][place])
-            label, text = plain(fields["labels"][key][place]), clean(fields["sentences"][key][place])
-            found.turns.append(Turn(name, names[place], speaker, label, splits[key], text))
+            speaker = speaker_name(fields["speakers"][key][place], f"{file}, {names[place]}")
+            text = clean(fields["sentences"][key][place])
+            found.turns.append(Turn(name, names[place], speaker, labels[key][place], splits[key], text))
             found.keys.append((key, place))
     left_out = len(fields["labels"]) - len(keys)
     if left_out:
@@ -189,11 +192,6 @@ def vectors_of(found: Published, file: str, layers: Sequence[dict]) -> Vectors:
     """Vectors of one modality, from dicts by dialogue: one for each layer of the encoder, the last layer first."""
     places = [f"{key!r} {place}" for key, place in found.keys]
     return Vectors([file] * len(found.turns), places, partial(taken, layers, found.keys), len(layers))
-
-
-def plain(label: Any) -> Any:
-    """A label as a Python number; numpy's own numbers stand in arrays of labels."""
-    return label.item() if isinstance(label, np.generic) else label
 
 
 def taken(layers: Sequence[dict], places: Sequence[tuple[Any, int]], turn: int, which: str) -> Any:
@@ -223,13 +221,15 @@ def in_fixed_order(keys: Collection[Any]) -> list[Any]:
 
 def turns_of(fields: dict[str, Any], key: Any, file: Path) -> int:
     """Number of turns of a dialogue; all fields must have as many entries for it."""
-    number = len(fields["labels"][key])
+    written = fields["labels"][key]
+    if not isinstance(written, (list, tuple)) and getattr(written, "ndim", 0) != 1:
+        raise PublishedError(f"{file}: the dialogue {key!r} has {seen(written)} instead of labels")
+    number = len(written)
     for name, part in fields.items():
         if name in (TRAIN, TEST, VALIDATION, "ignored", "ids", "sentiments"):
             continue
         if key not in part:
             raise PublishedError(f"{file}: the dialogue {key!r} has labels and no {name}")
-        entries = len(part[key]) if isinstance(part[key], (list, tuple, np.ndarray)) else 0
-        if entries != number:
-            raise PublishedError(f"{file}: the dialogue {key!r} has {number} labels and {entries} {name}")
+        if length(part[key]) != number:
+            raise PublishedError(f"{file}: the dialogue {key!r} has {number} labels and {length(part[key])} {name}")
     return number

@@ -32,7 +32,7 @@ VERSION = 2
 """Version of this module; raise it with every change that changes a feature value."""
 
 
-IN_CHECKSUMS = frozenset({"model", "finetune", "crossfit", "recipe"})
+IN_CHECKSUMS = frozenset({"model", "finetune", "crossfit", "recipe", "allow_seen"})
 """Settings that select or train the encoders; the identity has the encoders' checksums instead."""
 OF_ENCODER = frozenset({"pooling", "max_tokens"})
 """Settings whose effect depends on the encoder, so it is unknown without the encoder's files."""

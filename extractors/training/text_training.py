@@ -31,7 +31,7 @@ from foundation.files import whole, write_whole
 from foundation.identity import code_digest
 from foundation.torch_setup import seed_of, sent
 
-WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe"})
+WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe", "allow_seen"})
 """Settings that are not in the identity: it has the encoder's checksum, the recipe's content and the texts of the fold
 instead, and fine-tuning always uses the last layer."""
 BETAS, EPSILON = (0.9, 0.98), 1e-6

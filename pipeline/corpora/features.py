@@ -68,11 +68,12 @@ def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     sources = sources_of(found, settings, raw)
     result = RawCorpus([], [], list(found.notes))
     result.published = about(found, labels, settings, sources)
-    result.notes += [f"{file['name']}: {file['warning']}" for file in result.published["files"] if "warning" in file]
-    told = any(known.TAUGHT in note for note in result.notes)
-    width = result.published["vectors"].get("audio", {}).get("width")
-    if found.coding == "meld" and width == known.WIDTH_TAUGHT and not told:
-        result.notes.append(f"{raw.name}: {known.TAUGHT}")
+    warned = [f"{file['name']}: {file['warning']}" for file in result.published["files"] if "warning" in file]
+    if not any(known.TAUGHT in note for note in warned):
+        warned += [f"{raw.name}: {warning}" for warning in result.published["warnings"].values()]
+    if found.layout == "MultiEMO" and result.published["vectors"].get("text", {}).get("width") == known.WIDTH_SUSPECTED:
+        warned.append(f"{raw.name}: {known.SUSPECTED}")
+    result.notes += warned
     unlabelled = sum(not label for label in labels)
     if unlabelled:
         what = "left out" if settings.context == "labelled" else "context only"
@@ -203,10 +204,13 @@ def about(found: Published, labels: list[str], settings: FeaturesSettings, sourc
         place = next((place for place, file in enumerate(values.files) if file), None)
         taken = None if place is None else values.take(place, "last")
         vectors[modality] = {"width": 0 if taken is None else len(vector(taken, modality)), "layers": values.layers}
+    files = [described(file) for file in found.files]
+    taught = found.coding == "meld" and vectors.get("audio", {}).get("width") == known.WIDTH_TAUGHT
     return {
         "layout": found.layout,
         "protocol": protocol_of(found, labels, settings),
-        "files": [described(file) for file in found.files],
+        "files": files,
+        "warnings": {"audio": known.TAUGHT} if taught else {},
         "vectors": vectors,
         "taken": [modality for modality, (named, _) in FIELDS.items() if any(sources[named])],
     }

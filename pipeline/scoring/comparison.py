@@ -1,7 +1,8 @@
 """Is A better than B? Comparison of two sets of predictions of the same utterances."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ class Predictions:
     utterances: list[str]
     labels: list[str]
     by_seed: dict[int, list[str]]
+    seen: list[str] = field(default_factory=list)
+    """What is known of labels of test that were seen in making the features (pipeline/scoring/marks.py)."""
 
 
 def load(name: str, corpus: str | None) -> Predictions:
@@ -31,6 +34,9 @@ def load(name: str, corpus: str | None) -> Predictions:
     folder = Path(name)
     if is_file(folder / "predictions.csv"):
         text = read_file(folder / "predictions.csv", MOST_BYTES).decode("utf-8", "replace")
+        # Of the paper's runs, metrics.json has all scores.
+        files = [file for file in (folder / "scores.json", folder / "metrics.json") if is_file(file)]
+        scores = read_file(files[0], MOST_BYTES).decode("utf-8", "replace") if files else "{}"
     elif corpus:
         import dvc.api  # takes half a second, and is needed only for an experiment
         from dvc.exceptions import DvcException
@@ -40,9 +46,24 @@ def load(name: str, corpus: str | None) -> Predictions:
         except (DvcException, OSError) as error:
             raise UserError(f"{name}: neither a folder with predictions.csv nor an experiment or commit that has "
                             f"results/{corpus}/predictions.csv ({error})") from None  # fmt: skip
+        try:
+            scores = dvc.api.read(f"results/{corpus}/scores.json", rev=name)
+        except (DvcException, OSError):
+            scores = "{}"  # only the predictions were fetched; they can be compared without
     else:
         raise UserError(f"{name}: has no predictions.csv; to name an experiment, say which corpus: --corpus")
-    return _parsed(text, name)
+    return replace(_parsed(text, name), seen=_seen(scores, name))
+
+
+def _seen(scores: str, name: str) -> list[str]:
+    """Entry `seen` of a scores.json; empty if it has none."""
+    try:
+        found = json.loads(scores).get("seen", [])
+    except (ValueError, RecursionError, AttributeError):
+        raise UserError(
+            f"{name}: its scores are not ones that `evaluate` writes; `dvc repro` makes them anew"
+        ) from None
+    return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def _parsed(text: str, name: str) -> Predictions:
@@ -66,7 +87,7 @@ def _parsed(text: str, name: str) -> Predictions:
                        {seed: [row[2] for row in part] for seed, part in by_seed.items()})  # fmt: skip
 
 
-def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | None]:
+def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | list[str] | None]:
     """Compute the difference A - B of weighted F1 in points, with tests and a bootstrap interval.
 
     Raises:
@@ -99,6 +120,8 @@ def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | No
         "high": round(float(high), 2),
         "p_utterances": round(float(min(1.0, max(2 * tail, 1 / len(drawn)))), 4),
         "utterances": len(label),
+        **({"seen_a": a.seen} if a.seen else {}),
+        **({"seen_b": b.seen} if b.seen else {}),
     }
 
 
@@ -115,3 +138,6 @@ def in_words(found: dict) -> Iterator[str]:
     sure = "leaves out" if found["low"] > 0 or found["high"] < 0 else "includes"
     yield (f"Over the utterances: 95 % of the resampled differences lie between {found['low']:.2f} and "
            f"{found['high']:.2f}, which {sure} zero; p = {found['p_utterances']:.4f} (paired bootstrap).")  # fmt: skip
+    for side in ("a", "b"):
+        for mark in found.get(f"seen_{side}", []):
+            yield f"{side.upper()} is not a fair score: {mark}."

@@ -37,6 +37,7 @@ def compared(scores: dict) -> dict[str, float]:
     return {
         **{name: scores[name] for name in of_test},
         "validation_weighted_f1": scores["validation"]["weighted_f1"],
+        **({"seen_labels": 1} if scores.get("seen") else {}),
     }
 
 

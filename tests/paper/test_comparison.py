@@ -63,6 +63,21 @@ def test_the_best_rival_is_the_one_that_is_hardest_to_beat(one: Comparison) -> N
     assert verdict(read("custom", ["ctnet", "multidag"])) == "No comparison: it takes CMATH and a baseline."
 
 
+def test_scores_of_seen_labels_are_marked_in_every_form_of_the_table(one: Comparison, tmp_path: Path) -> None:
+    assert "†" not in "\n".join(markdown(one))
+    one.runs["ctnet"]["seen"] = ["text: the encoder x has seen labels", "audio: its vectors were taught"]
+    one.runs["multidag"]["seen"] = ["text: the encoder x has seen labels"]
+    assert [row[0] for row in table(one)[1]][:3] == ["CMATH", "CTNet † (reimplementation)", "MultiDAG †"]
+    said = "\n".join(markdown(one))
+    assert said.count("† No fair score; text: the encoder x has seen labels.") == 1
+    assert "† No fair score; audio: its vectors were taught." in said
+    write_csv(one, tmp_path / "comparison.csv")
+    with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as stream:
+        seen = [row["seen"] for row in csv.DictReader(stream)]
+    assert seen == ["", "text: the encoder x has seen labels; audio: its vectors were taught",
+                    "text: the encoder x has seen labels", ""]  # fmt: skip
+
+
 def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -> None:
     write_csv(one, tmp_path / "comparison.csv")
     with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as stream:

@@ -1,6 +1,8 @@
 """The studies, the probes and the report on a small corpus of random features."""
 
 import csv
+import json
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -74,6 +76,25 @@ def test_the_report_has_every_table_and_figure(finished: Path) -> None:
     assert "| without the CMA-Transformer |" in text
     assert "67.86 | 66.69 |" in text
     assert "beyond chance" in text
+
+
+def test_what_has_seen_labels_is_marked_on_the_page(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "†" not in (finished / "paper/results/meld/report.md").read_text()
+    copy = shutil.copytree(finished, tmp_path / "copy", ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(copy)
+    marked = [*Path("paper/runs/meld").glob("*/metrics.json"), Path("paper/studies/meld/modalities/text/metrics.json")]
+    for file in marked:
+        file.write_text(json.dumps({**json.loads(file.read_text()), "seen": ["text: the encoder x has seen labels"]}))
+    report.run(Namespace(corpus="meld"), load_params())
+    for name in ("report.html", "report.md"):
+        page = (Path("paper/results/meld") / name).read_text()
+        assert page.count("† No fair score; text: the encoder x has seen labels.") == 2  # at the top, and in the legend
+    lines = page.splitlines()
+    assert any(line.startswith("## †: scores that are not fair") for line in lines)
+    named = [line.split(" | ")[0] for line in lines if line.startswith("| ") and "†" in line]
+    assert named == ["| CMATH †", "| CTNet † (reimplementation)", "| MultiDAG †", "| CMATH †", "| CMATH †", "| text †"]
 
 
 def test_damage_at_level_zero_is_none(finished: Path) -> None:

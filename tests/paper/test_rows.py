@@ -18,16 +18,17 @@ from model.batching import collate
 from model.training import predict
 from paper import probe, train
 from paper.params import changed, load_report
-from paper.rows import write_encoder_row
+from paper.rows import write_encoder_row, write_row
 from paper.search import Point, at_point, reported_jobs, search_jobs
 from paper.trainings import Trainings
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import MODALITIES, load_params
+from pipeline.scoring.comparison import load
 from tests.paper import small
 from tests.paper.small import PROJECT, write_params
 from tests.pipeline.statements import accuracy, f1, weighted_f1
-from tests.random_features import write_features_of_meld
+from tests.random_features import write_features_of_meld, write_leakage
 
 ROW = Path("paper/runs/meld/ctnet")
 SEARCH = {**small.SEARCH, "seeds": [0, 3]}
@@ -154,6 +155,26 @@ def test_a_point_changes_the_named_model_alone(here: Path) -> None:
     less = report.model_copy(update={"epochs": 1})
     assert at_point(params, "meld", "ctnet", less, point).train["meld"].epochs == 1
     assert [job.params.train["meld"].epochs for job in search_jobs(params, "meld", "ctnet", less, point)] == [1, 1]
+
+
+def test_a_row_is_marked_by_the_modalities_that_it_uses(
+    here: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainings, report = Trainings("meld", load_params()), load_report()
+    write_leakage(here, known=["the encoder x has seen labels"])
+    whole = probe.jobs_of("meld", "ctnet", load_params(), report)[:1]
+    part = [replace(job, params=changed(job.params, {"model.modalities": ["audio", "visual"]})) for job in whole]
+    for name, jobs in (("whole", whole), ("part", part)):
+        fits = [trainings.train(job.params, job.seed, weights=True) for job in jobs]
+        write_row(trainings, jobs, fits, tmp_path / name)
+    write_leakage(here)
+    found = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "part")]
+    assert found[0]["seen"] == ["text: the encoder x has seen labels"]
+    assert "seen" not in found[1]
+    assert "seen" not in json.loads((ROW / "metrics.json").read_text())
+    assert caplog.text.count("ctnet on meld: NOT A FAIR SCORE: text: the encoder x has seen labels") == 1
+    [mark] = load(str(tmp_path / "whole"), None).seen  # of paper's folders, metrics.json is looked at
+    assert mark == "text: the encoder x has seen labels"
 
 
 def test_the_encoders_row_is_of_test_by_name(here: Path, tmp_path: Path) -> None:

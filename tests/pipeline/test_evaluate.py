@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
@@ -36,7 +37,7 @@ from pipeline.scoring.metrics import (
 from pipeline.scoring.tables import write_confusion, write_predictions
 from pipeline.training.loading import load_corpus
 from tests.pipeline.statements import draws, quantile, weighted_f1
-from tests.random_features import write_features_of_meld
+from tests.random_features import write_features_of_meld, write_leakage
 
 PROJECT = Path(__file__).parents[2]
 NAMES = ("A", "B", "C", "D")
@@ -255,6 +256,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train.run(stage, params)
         evaluate.run(stage, params)
     return folder
+
+
+def test_scores_of_seen_labels_are_marked_where_they_are_written(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
+    write_leakage(copy, known=["the encoder x has seen labels"], suspected=["test"])
+    evaluate.run(Namespace(corpus="meld"), load_params())
+    scores, before = (json.loads((place / "results/meld/scores.json").read_text()) for place in (copy, project))
+    suspicion = "labels of test were probably seen"
+    assert scores.pop("seen") == ["text: the encoder x has seen labels", f"text: {suspicion}, says the probe"]
+    assert scores.pop("leakage")["text"] == suspicion
+    assert before.pop("leakage") == dict.fromkeys(MODALITIES, "no sign of leakage")
+    assert scores == before
+    assert json.loads((copy / "results/meld/metrics.json").read_text())["seen_labels"] == 1
+    assert "meld: NOT A FAIR SCORE: text: the encoder x has seen labels" in caplog.text
 
 
 def test_the_scores_of_a_run_are_those_of_its_own_files(project: Path) -> None:

@@ -76,6 +76,19 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("text.meld.crossfit", 5, "text.meld.crossfit = 5: must be 1 unless finetune is true"),
         ("recipes.minilm.rate", 1.0, "recipes.minilm.rate = 1.0: there is no such key"),
         ("text.meld.recipe", "large", "text.meld.recipe = 'large': must be auto, or one of recipes: minilm, roberta, "),
+        (
+            "text.meld.model",
+            "tae898/emoberta-large",
+            "text.meld.model = 'tae898/emoberta-large': has seen labels of the corpus: the split in its repository "
+            "puts 249 of MELD's 280 test dialogues and 23 of IEMOCAP's 31 into train",
+        ),
+        (
+            "text.iemocap.model",
+            "corpora/encoders/emoberta-base",
+            "`-S +text.iemocap.allow_seen=true`, which marks every",
+        ),
+        ("text.meld.model", "j-hartmann/emotion-english-distilroberta-base", "MELD is among its training data"),
+        ("text.meld_sdt.model", "emotion2vec/emotion2vec_plus_large", "was fine-tuned on EmoBox"),
         ("watch", ["meld"], "watch = ['meld']: must name corpora of datasets, which lacks meld"),
         ("index.meld.reader", "melt", "index.meld.reader = 'melt': must be demo, meld, iemocap, table or features"),
         ("index.meld.validation", "random20", "index.meld.validation = 'random20': there is no such key"),
@@ -92,6 +105,16 @@ def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: obj
     assert said in message
     assert message.startswith(str(tmp_path / "params.yaml"))
     assert len(message.splitlines()) == 1
+
+
+def test_an_encoder_that_has_seen_labels_is_taken_where_that_is_allowed_or_the_corpus_is_another(
+    tmp_path: Path,
+) -> None:
+    allowed = {"model": "tae898/emoberta-large", "allow_seen": True}
+    assert load_params(changed(tmp_path, "text.meld", allowed)).text["meld"].allow_seen
+    assert load_params(changed(tmp_path, "text.custom.model", "tae898/emoberta-large"))
+    assert load_params(changed(tmp_path, "text.iemocap.model", "j-hartmann/emotion-english-distilroberta-base"))
+    assert load_params(changed(tmp_path, "text.meld.model", "emotion2vec/emotion2vec_base"))
 
 
 @pytest.mark.parametrize("name", ["my-corpus", "a.b", "1st", "größe", ""])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import evaluate, extract, finetune_text, index, train
+from pipeline import evaluate, extract, finetune_text, index, leakage, train
 from pipeline.params import MODALITIES, load_params
 from pipeline.synthetic import demo
 
@@ -59,6 +59,7 @@ def train_small(
         finetune_text.run(stage, params)
         for modality in MODALITIES:
             extract.run(extract.arguments().parse_args([corpus, modality]), params)
+        leakage.run(stage, params)
         train.run(stage, params)
         evaluate.run(stage, params)
     return folder

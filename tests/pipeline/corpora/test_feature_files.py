@@ -3,6 +3,7 @@
 import argparse
 import json
 import pickle
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,16 @@ from extractors.features import Features, read_features
 from extractors.published import extractor
 from extractors.utterance import Utterance
 from foundation.errors import UserError
-from pipeline import extract, index
+from pipeline import evaluate, extract, faces, finetune_text, index, leakage, train
+from pipeline.bundle import read_bundle
+from pipeline.corpora import features
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
+from pipeline.corpora.settings import FeaturesSettings
 from pipeline.params import Params, load_params
+from pipeline.prediction.extractors import make_extractor
 from tests.extractors.published import written
+from tests.extractors.published.damaged import damaged
 from tests.extractors.published.written import IEMOCAP, MELD, READ, TURNS, WIDTHS, number
 
 PROJECT = Path(__file__).parents[3]
@@ -468,3 +474,77 @@ def test_cosmics_meld_is_melds_own_tables_row_by_row(indexed: Callable[..., list
             row.text
         )  # 12 texts have lost an apostrophe in all copies; the reader of the tables repairs them
         assert (row.split, row.label, row.speaker, text) == (table.split, table.label, table.speaker, table.text)
+
+
+@pytest.mark.parametrize(("width", "told"), [(768, True), (1024, False)])
+def test_multiemos_text_of_the_width_of_emoberta_is_under_suspicion(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path, width: int, told: bool
+) -> None:
+    raw = written.write_multiemo(tmp_path / "files")
+    text = {key: [np.ones(width, "f4")] * TURNS for key in IEMOCAP}
+    written.save(text, raw / "TextFeatures.pkl", 4)
+    indexed(raw)
+    assert any("are said to come from EmoBERTa" in note for note in corpus_json()["notes"]) == told
+    assert corpus_json()["published"]["warnings"] == {}  # a suspicion is no mark
+
+
+def test_a_file_is_trained_on_evaluated_and_marked_and_predicts_no_recording(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MELD's audio of 300 columns is marked in every result; without audio nothing is."""
+    monkeypatch.setattr("pipeline.scoring.scores.RESAMPLES", 20)
+    there = dict(zip(written.TUPLES["SDT (MELD)"].split(), written.tuple_of("SDT (MELD)"), strict=True))
+    there["audio"] = {key: [np.full(300, 1 + place, "f4") for place in range(TURNS)] for key in MELD}
+    raw = written.save(tuple(there.values()), tmp_path / "file.pkl")
+    indexed(raw)
+    assert any("trained on MELD's labels" in note for note in corpus_json()["notes"])
+    for modality in MODALITIES:
+        features_of(raw, modality)
+    loaded = params(raw).model_dump()
+    loaded["model"] |= {"dim": 20, "heads": 2}
+    loaded["train"][CORPUS] |= {"epochs": 1, "seeds": [0], "batch": 2}
+    stage = argparse.Namespace(corpus=CORPUS)
+    for modalities, marked in (([*MODALITIES], True), (["text", "visual"], False)):
+        loaded["model"]["modalities"] = modalities
+        chosen = Params.model_validate(loaded)
+        for one in (finetune_text, faces, leakage, train, evaluate):
+            one.run(stage, chosen)
+        scores = json.loads((Path("results") / CORPUS / "scores.json").read_text())
+        metrics = json.loads((Path("results") / CORPUS / "metrics.json").read_text())
+        assert ("seen" in scores) == marked == (metrics.get("seen_labels") == 1)
+        assert scores["present"] == dict.fromkeys(modalities, 100.0)
+    assert read_bundle(Path("models") / CORPUS).text_encoder == ""
+    with pytest.raises(UserError, match="was trained on text vectors of a published file, and what made them is not"):
+        make_extractor("text", read_bundle(Path("models") / CORPUS))
+
+
+def read_or_refuse(raw: Path) -> None:
+    """Read turns and every vector, as `index` and `extract` do; nothing but a UserError may come of it."""
+    try:
+        corpus = features.read(raw, FeaturesSettings(reader="features", raw=str(raw)))
+        for modality in MODALITIES:
+            taken = extractor.VectorExtractor(modality, raw, {})
+            rows = {key: row for row in corpus.rows if (key := taken.key(row))}
+            for _ in taken.extract(rows, set()):
+                pass
+    except UserError:
+        return
+
+
+@pytest.mark.parametrize("layout", [*written.TUPLES, "MMSA", "DAG-ERC", "MultiDAG"])
+def test_a_file_with_damaged_values_is_read_or_refused(layout: str, tmp_path: Path) -> None:
+    draw = random.Random(layout)
+    for file_number in range(60):
+        raw = tmp_path / str(file_number)
+        if layout in ("DAG-ERC", "MultiDAG"):
+            written.write_dag_erc(raw, layout == "MultiDAG")
+            file = draw.choice(sorted(raw.iterdir()))
+            file.write_text(json.dumps(damaged(json.loads(file.read_text()), draw), default=list))
+        else:
+            content = (
+                pickle.loads(written.write_mmsa(raw).read_bytes()) if layout == "MMSA" else written.tuple_of(layout)
+            )
+            for _ in range(draw.randint(1, 3)):
+                content = damaged(content, draw)
+            raw = written.save(content, raw / "file.pkl", 4)
+        read_or_refuse(raw)

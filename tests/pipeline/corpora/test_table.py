@@ -16,7 +16,7 @@ from scipy.io import wavfile
 from extractors.features import Features, write_features
 from extractors.utterance import Utterance
 from foundation.errors import UserError
-from pipeline import evaluate, finetune_text, index, train
+from pipeline import evaluate, finetune_text, index, leakage, train
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.table import OPTIONAL, REQUIRED, read
 from pipeline.params import Params, load_params
@@ -91,6 +91,7 @@ def test_the_documented_example_goes_from_table_to_scores(
             Path(f"data/custom/features/{modality}.safetensors"),
         )
     finetune_text.run(stage, settings)
+    leakage.run(stage, settings)
     train.run(stage, settings)
     evaluate.run(stage, settings)
     assert set(json.loads(Path("results/custom/scores.json").read_text())["f1"]) == {"annoyed", "calm"}

@@ -15,7 +15,7 @@ import torch
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from model.registry import MODELS, make_model
-from pipeline import evaluate, extract, finetune_text, train
+from pipeline import evaluate, extract, finetune_text, leakage, train
 from pipeline.corpora.index_file import read_index
 from pipeline.params import load_params
 from pipeline.predict import arguments
@@ -363,6 +363,7 @@ def test_a_fine_tuned_encoder_travels_in_the_bundle(
     finetune_text.run(stage, params)
     for modality in ("text", "audio", "visual"):
         extract.run(extract.arguments().parse_args(["meld", modality]), params)
+    leakage.run(stage, params)
     train.run(stage, params)
     evaluate.run(stage, params)
     with Path("results/meld/predictions.csv").open() as stream:

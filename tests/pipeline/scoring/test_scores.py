@@ -304,3 +304,17 @@ def test_the_command_prints_words_or_json(
     monkeypatch.setattr("sys.argv", ["compare", str(a), str(b)])
     comparing.main()
     assert "weighted F1 on 300 utterances" in capsys.readouterr().out
+
+
+def test_a_side_whose_features_have_seen_labels_is_marked_and_context_is_not_compared(tmp_path: Path) -> None:
+    lines = ["utterance_id,seed,label,prediction,A,B", "u0,0,A,A,1,0", "u1,0,,B,0,1", "u2,0,B,A,1,0"]
+    for name, scores in (("fair", {}), ("other", {"seen": ["the text encoder x has seen labels of the corpus: so"]})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "predictions.csv").write_text("\n".join(lines))
+        (tmp_path / name / "scores.json").write_text(json.dumps(scores))
+    fair, other = load(str(tmp_path / "fair"), None), load(str(tmp_path / "other"), None)
+    assert fair.utterances == ["u0", "u2"]
+    found = compare(fair, other)
+    assert found["utterances"] == 2
+    assert list(in_words(found))[-1] == ("B is not a fair score: the text encoder x has seen labels of the corpus: so.")
+    assert "fair score" not in "\n".join(in_words(compare(fair, fair)))

@@ -23,6 +23,7 @@ from pipeline.corpora.labels import IEMOCAP, MELD, labels
 from pipeline.params import Params, load_params
 from pipeline.training.loading import load_corpus
 from pipeline.training.store import class_weights_of
+from tests.random_features import write_leakage
 
 PROJECT = Path(__file__).parents[3]
 OWN = ("wry", "calm", "eager", "bored", "keen")
@@ -168,6 +169,7 @@ def test_the_word_in_the_index_is_the_word_that_a_trained_model_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluate, "draw_tsne", lambda *_: None)
     rows, params = write_corpus(name), small_params(name)
+    write_leakage(tmp_path, name)
     train.run(Namespace(corpus=name), params)
     evaluate.run(Namespace(corpus=name), params)
     word = {row.utterance_id: row.label for row in rows}
