@@ -336,9 +336,8 @@ def _asked(database: sqlite3.Connection, columns: str, fingerprint: str, keys: I
                 f"SELECT {columns} FROM result WHERE fingerprint = ? AND key IN ({marks})", [fingerprint, *part]
             )
         except sqlite3.Error as error:
-            raise CacheError(
-                f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it. {REMEDY}"
-            ) from None
+            raise CacheError(f"{DATABASE}: the work cache cannot be read ({error}); if it is broken, delete it"
+                             ) from None  # fmt: skip
 
 
 def _whole(rows: Iterable[tuple[str, bytes, int | None]]) -> tuple[dict[str, bytes], list[str]]:

@@ -16,6 +16,7 @@ def write_small_bundle(folder: Path) -> Path:
     config = SMALL["cmath"] | {"dims": {"text": 4}, "speakers": 2, "classes": 3}
     bundle = Bundle(
         corpus="small",
+        synthetic=False,
         labels=("joy", "sadness", "neutral"),
         model="cmath",
         config=config,
