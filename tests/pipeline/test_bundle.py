@@ -22,7 +22,7 @@ from pipeline.prediction.recordings import read_recording
 from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
 from tests.extractors.encoders import write_foreign
-from tests.pipeline.trained import reseal
+from tests.pipeline.sealing import reseal
 
 pytestmark = pytest.mark.slow
 

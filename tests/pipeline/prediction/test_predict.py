@@ -26,8 +26,9 @@ from pipeline.prediction.transcripts import read_transcript
 from pipeline.stage import command
 from tests.conftest import write_clip
 from tests.model.networks import SMALL
+from tests.pipeline.sealing import reseal
 from tests.pipeline.small import write_params, write_text_corpus
-from tests.pipeline.trained import reseal, train_small
+from tests.pipeline.trained import train_small
 
 pytestmark = pytest.mark.slow
 
