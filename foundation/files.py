@@ -60,8 +60,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     half = folder.with_name(f".{folder.name}.{os.getpid()}.half")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        shutil.rmtree(half, ignore_errors=True)
+        _remove_half_folders(folder)
         half.mkdir()
         yield half
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,9 +96,27 @@ def _remove_leftovers(file: Path) -> None:
     for half in file.parent.glob(f".{escape(_short(file))}.*.half{escape(file.suffix)}"):
         try:
             if time.time() - half.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(half) if half.is_dir() else half.unlink()
+                half.unlink()
         except FileNotFoundError:  # another process has just renamed or removed it
             continue
+
+
+def _remove_half_folders(folder: Path) -> None:
+    """Remove temporary folders of processes that are gone; they would stand among the outputs of a stage."""
+    for half in folder.parent.glob(f".{escape(folder.name)}.*.half"):
+        pid = half.name.split(".")[-2]
+        if pid == str(os.getpid()) or not _runs(pid):
+            shutil.rmtree(half, ignore_errors=True)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:  # another user's
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def write_whole(file: Path, text: str) -> None:

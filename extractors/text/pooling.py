@@ -10,6 +10,7 @@ from typing import Any
 from extractors.result import ExtractorError
 from extractors.settings import TextSettings
 from extractors.text.folders import first_line
+from foundation.files import is_file
 
 MODULES, POOLING = "modules.json", "1_Pooling"
 """File with the modules of a sentence encoder, and the folder of its pooling if there is no such file."""
@@ -64,10 +65,11 @@ def own_pooling(folder: Path) -> str:
     config = _config(folder)
     if is_encoder_decoder(folder):
         return "mean"
-    heads = config.get("architectures") or []
+    heads = config.get("architectures")
+    heads = heads if isinstance(heads, list) else []
     causal = (
         config.get("is_decoder")
-        or config.get("model_type") in CAUSAL
+        or str(config.get("model_type")) in CAUSAL
         or any(str(head).endswith(("ForCausalLM", "LMHeadModel")) for head in heads)
     )
     return "last" if causal and not config.get("use_bidirectional_attention") else "first"
@@ -76,7 +78,7 @@ def own_pooling(folder: Path) -> str:
 def is_encoder_decoder(folder: Path) -> bool:
     """Whether the network in `folder` has a decoder behind its encoder, which is then left out."""
     config = _config(folder)
-    return bool(config.get("is_encoder_decoder")) or config.get("model_type") in ENCODER_DECODERS
+    return bool(config.get("is_encoder_decoder")) or str(config.get("model_type")) in ENCODER_DECODERS
 
 
 def pooling_file(folder: Path) -> Path:
@@ -103,7 +105,7 @@ def _stated_pooling(folder: Path) -> str:
             raise ExtractorError(f"{folder / MODULES}: the encoder has a module {kind}, which is not supported. To use "
                                  f"the vectors of its tokens without that module, {REMEDY}")  # fmt: skip
     file = pooling_file(folder)
-    if not file.is_file():
+    if not is_file(file):
         return ""
     content = _read(file)
     if not isinstance(content, dict):
@@ -112,7 +114,8 @@ def _stated_pooling(folder: Path) -> str:
         name.removeprefix("pooling_mode_") for name, chosen in content.items()
         if name.startswith("pooling_mode_") and chosen
     ]  # fmt: skip
-    modes = [modes] if isinstance(modes, str) else modes or ["mean"]  # sentence-transformers takes the mean, too
+    modes = modes if isinstance(modes, list) else [modes]
+    modes = [str(mode) for mode in modes] or ["mean"]  # sentence-transformers takes the mean, too
     if len(modes) > 1 or modes[0] not in SHORT:
         raise ExtractorError(f"{file}: the encoder's pooling is {' with '.join(map(str, modes))}, which is not "
                              f"supported; {REMEDY}")  # fmt: skip

@@ -14,9 +14,12 @@ import cv2
 import numpy as np
 
 from foundation.errors import UserError
+from foundation.files import read_file
 
 Row = TypeVar("Row")
 EDGE = 48
+MOST_BYTES = 2**20
+"""Largest file of a picture; one of 48x48 pixels has some kilobytes."""
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER-2013's own classes in its own order."""
 FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -68,7 +71,11 @@ def _from_pictures(folder: Path) -> LabelledFaces:
         for file in sorted((folder / emotion).glob("*.*")):
             if file.name.startswith("._"):  # left by macOS archives
                 continue
-            picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+            content = read_file(file, MOST_BYTES)
+            try:
+                picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+            except cv2.error:  # of a size that OpenCV does not believe
+                picture = None
             if picture is None:
                 raise FerError(f"{file}: is no picture; delete it, or unpack FER-2013 again")
             if picture.shape != (EDGE, EDGE):

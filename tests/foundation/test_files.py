@@ -96,6 +96,12 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         (half / "b").write_text("after")
     assert [file.name for file in folder.iterdir()] == ["b"]
     assert list(tmp_path.iterdir()) == [folder]
+    killed, running = (tmp_path / f".bundle.{pid}.half" for pid in (2**22 + 1, os.getppid()))
+    for half in (killed, running):
+        half.mkdir()
+    with whole_folder(folder):
+        pass
+    assert set(tmp_path.iterdir()) == {folder, running}
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -626,6 +626,8 @@ READERS: dict[str, Reader] = {
     "log of a shard": Reader(cache_log, read_cache_log, share=0.2),
     "encoder.json": Reader(texts('{"fine_tuned": true, "encoders": [{}], "folds": {"a": 0}}'), read_encoder_card),
     "modules.json": Reader(texts(MODULES), partial(read_encoder_file, name="modules.json"), around_encoder),
+    "config.json": Reader(texts('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "is_decoder": false}'),
+                          partial(read_encoder_file, name="config.json"), around_encoder),
     "pooling": Reader(texts('{"pooling_mode": "mean"}', '{"pooling_mode_cls_token": true}'),
                       partial(read_encoder_file, name="1_Pooling/config.json"), around_encoder),
     **{f"media {name}": medium(name) for name in RECORDINGS},
