@@ -171,7 +171,7 @@ def test_a_cache_that_cannot_be_read_is_named_with_the_remedy(tmp_path: Path) ->
         database.execute("DROP TABLE result")
     with pytest.raises(
         CacheError,
-        match=r"^work\.sqlite: the work cache cannot be read \(no such table.*\); if it is broken, delete it\. ",
+        match=r"^work\.sqlite: the work cache cannot be read \(no such table.*\); if it is broken, delete it$",
     ):
         cache.get("one", "a")
 
