@@ -50,6 +50,7 @@ def lines() -> list[str]:
     return page.partition(feature_files.BEGIN)[2].partition(feature_files.END)[0].strip().splitlines()
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_file_that_is_there_are_filled_and_marked(workspace: Path) -> None:
     before = Path("docs/feature_files.md").read_text()
     feature_files.run("meld_sdt", [])

@@ -488,6 +488,7 @@ def test_multiemos_text_of_the_width_of_emoberta_is_under_suspicion(
     assert corpus_json()["published"]["warnings"] == {}  # a suspicion is no mark
 
 
+@pytest.mark.slow
 def test_a_file_is_trained_on_evaluated_and_marked_and_predicts_no_recording(
     indexed: Callable[..., list[Utterance]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
