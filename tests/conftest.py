@@ -8,7 +8,7 @@ import pipeline  # noqa: F401, I001 (before numpy, which reads the arithmetic th
 
 import csv
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,6 +29,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow files first, and of them those named in LONGEST: none is then left to run alone at the end."""
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.name not in LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write names that are no UTF-8 as others can read them: a test process could not send its report otherwise."""
+    report = yield
+    report.sections = [(name, said.encode("utf-8", "backslashreplace").decode()) for name, said in report.sections]
+    return report
 
 
 LONGEST = ("test_repro.py", "test_resume.py", "test_demo.py", "test_train_face.py")
