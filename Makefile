@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help repro check test mutants fuzz bench app environment
+.PHONY: help repro check test mutants fuzz kills bench app environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,9 @@ mutants: $(VENV)/ready-mutants ## put small faults into the code and count how m
 FUZZ ?= --examples 100000
 fuzz: $(VENV)/ready-dev ## let every reader of outside input read FUZZ broken inputs ("--examples 100000", or "--minutes 600" for hours)
 	$(BIN)/python -m tests.fuzz.run $(FUZZ)
+
+kills: $(VENV)/ready ## kill every stage at random moments, about 100 times, and compare the bytes with a run that was not killed
+	$(BIN)/python -m bench.kills
 
 bench: $(VENV)/ready ## time training steps, extraction and seeds side by side against what the machine could do
 	$(BIN)/python -m bench.training
