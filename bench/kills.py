@@ -65,7 +65,7 @@ def write_params(folder: Path) -> None:
     values["model"] |= {"dim": 60, "heads": 2}
     values["train"]["demo"] |= {"epochs": 12, "patience": 12, "seeds": [0, 1]}
     values["text"]["demo"] |= {"finetune": True, "crossfit": 2}
-    values["recipes"]["minilm"] |= {"epochs": 2}
+    values["recipes"]["minilm"] |= {"epochs": 1}
     values["face"] |= {"data": str(folder / "fer"), "batch": 8, "held_out": 0.25}
     for phase in values["face"]["phases"]:
         phase |= {"edge": 16, "epochs": 1}
@@ -82,7 +82,7 @@ def write_params(folder: Path) -> None:
 
 def started(folder: Path, stage: Stage) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "CMATH_CACHE": str(folder / "cache"),
-                   "CMATH_CHECKPOINT_SECONDS": "0", "CMATH_LOG": "ERROR"}  # fmt: skip
+                   "CMATH_CHECKPOINT_SECONDS": "1", "CMATH_LOG": "ERROR"}  # fmt: skip
     return subprocess.Popen([sys.executable, "-m", *stage.arguments], cwd=folder, env=environment,
                             start_new_session=True, stderr=subprocess.PIPE)  # fmt: skip
 

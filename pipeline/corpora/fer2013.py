@@ -24,6 +24,8 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER-2013's own classes in its own order."""
 FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 """Emotion columns of FER+; the two columns after them, `unknown` and `NF` (no face), are not emotions."""
+MOST_VOTES = 1000
+"""Largest number of votes for an emotion that is believed; FER+ has ten a face."""
 USAGES = {"Training": "train", "PublicTest": "test", "PrivateTest": "private"}
 
 
@@ -132,9 +134,12 @@ def _votes(file: Path, labels: str) -> list[np.ndarray | None]:
         next(rows, None)
         for place, row in enumerate(rows):
             try:
-                votes = np.array([int(value) for value in row[2:12]], dtype=np.float32)
+                counts = [int(value) for value in row[2:12]]
             except ValueError as error:
                 raise FerError(f"{file}, line {place + 2}: is no row of FER+ ({error})") from None
+            if not all(0 <= count <= MOST_VOTES for count in counts):
+                raise FerError(f"{file}, line {place + 2}: is no row of FER+ (a face has ten votes)")
+            votes = np.array(counts, dtype=np.float32)
             if len(votes) != len(FERPLUS) + 2:
                 raise FerError(f"{file}, line {place + 2}: has {len(row)} columns, FER+ has {len(FERPLUS) + 4}")
             emotions = votes[: len(FERPLUS)]

@@ -67,6 +67,14 @@ def test_a_malformed_row_is_named_by_its_line(tmp_path: Path, broken: str) -> No
         read(tmp_path, "fer2013")
 
 
+@pytest.mark.parametrize("count", [-1, 1001, 10**39, 10**400], ids=["negative", "too many", "infinite", "overflow"])
+def test_votes_that_cannot_be_are_named_by_their_line(tmp_path: Path, count: int) -> None:
+    usual = [5, 4, 0, 0, 0, 0, 0, 0, 1, 0]
+    write_votes(write_csv(tmp_path), usual, [5, count, 0, 0, 0, 0, 0, 0, 0, 0], usual, usual, usual)
+    with pytest.raises(FerError, match=r"fer2013new.csv, line 3: is no row of FER\+ \(a face has ten votes\)"):
+        read(tmp_path, "soft")
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FerError, match=r"face\.data"):
         read(tmp_path, "fer2013")
