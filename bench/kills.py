@@ -65,6 +65,7 @@ def write_params(folder: Path) -> None:
     values["model"] |= {"dim": 60, "heads": 2}
     values["train"]["demo"] |= {"epochs": 12, "patience": 12, "seeds": [0, 1]}
     values["text"]["demo"] |= {"finetune": True, "crossfit": 2}
+    values["visual"]["demo"]["weights"] = str(PROJECT / values["visual"]["demo"]["weights"])
     values["recipes"]["minilm"] |= {"epochs": 1}
     values["face"] |= {"data": str(folder / "fer"), "batch": 8, "held_out": 0.25}
     for phase in values["face"]["phases"]:
