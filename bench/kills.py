@@ -47,7 +47,11 @@ class Stage:
 STAGES = (
     Stage("raw", ("pipeline.raw", "demo"), ("corpora/demo", "data/demo/source")),
     Stage("index", ("pipeline.index", "demo"), ("data/demo/index.csv", "results/demo/corpus.json")),
-    Stage("finetune_text", ("pipeline.finetune_text", "demo"), ("data/demo/encoder",)),
+    Stage(
+        "finetune_text",
+        ("pipeline.finetune_text", "demo"),
+        ("data/demo/encoder/text", "data/demo/encoder/text_predictions.csv"),
+    ),
     Stage("extract text", ("pipeline.extract", "demo", "text"), ("data/demo/features/text.safetensors",)),
     Stage("extract audio", ("pipeline.extract", "demo", "audio"), ("data/demo/features/audio.safetensors",)),
     Stage("extract visual", ("pipeline.extract", "demo", "visual"), ("data/demo/features/visual.safetensors",)),
