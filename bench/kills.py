@@ -56,6 +56,7 @@ STAGES = (
     Stage("extract audio", ("pipeline.extract", "demo", "audio"), ("data/demo/features/audio.safetensors",)),
     Stage("extract visual", ("pipeline.extract", "demo", "visual"), ("data/demo/features/visual.safetensors",)),
     Stage("faces", ("pipeline.faces", "demo"), ("results/demo/faces.png",)),
+    Stage("leakage", ("pipeline.leakage", "demo"), ("results/demo/leakage.json",)),
     Stage("train", ("pipeline.train", "demo"), ("models/demo", "results/demo/history.csv")),
     Stage("evaluate", ("pipeline.evaluate", "demo"), ("results/demo/scores.json", "results/demo/predictions.csv")),
     Stage("train_face", ("pipeline.train_face",), ("models/face", "results/face/history.csv")),
