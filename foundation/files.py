@@ -37,14 +37,11 @@ def whole(file: Path) -> Iterator[Path]:
     """
     half = file.with_name(f".{_short(file)}.{os.getpid()}.half{file.suffix}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(file)
-        yield half
-        half.replace(file)
-    except Exception as error:
-        if said := disk_error(error, file):
-            raise said from None
-        raise
+        with _disk_named(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(file)
+            yield half
+            half.replace(file)
     finally:
         with suppress(OSError):  # on a disk that may not be written to, not even what is not there can be removed
             half.unlink(missing_ok=True)
@@ -59,18 +56,26 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     half = folder.with_name(f".{folder.name}.{os.getpid()}.half")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_half_folders(folder)
-        half.mkdir()
-        yield half
-        shutil.rmtree(folder, ignore_errors=True)
-        half.rename(folder)
-    except Exception as error:
-        if said := disk_error(_only(error), folder):
-            raise said from None
-        raise
+        with _disk_named(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _remove_half_folders(folder)
+            half.mkdir()
+            yield half
+            shutil.rmtree(folder, ignore_errors=True)
+            half.rename(folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+@contextmanager
+def _disk_named(place: Path) -> Iterator[None]:
+    """Raise DiskError, which names `place`, where an error says that the disk is full or may not be written to."""
+    try:
+        yield
+    except Exception as error:
+        if said := disk_error(_only(error), place):
+            raise said from None
+        raise
 
 
 def _only(error: Exception) -> Exception:

