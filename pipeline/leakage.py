@@ -12,6 +12,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from extractors.features import read_features
+from foundation.files import write_whole
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
@@ -35,9 +36,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
                 found[modality] = {**said, "known": told.get(modality, [])}
                 log.info("%s, %s: %s", name, modality, described(said))
     content = {"rule": {"odds_ratio": RATIO, "p": MOST_LIKELY, "permutations": PERMUTATIONS}, "modalities": found}
-    file = leakage_file(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    write_whole(leakage_file(name), json.dumps(content, indent=2) + "\n")
 
 
 def known(name: str, params: Params) -> dict[str, list[str]]:
