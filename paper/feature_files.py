@@ -11,6 +11,7 @@ docs/feature_files.md is written from it: by validation, and by the field's own 
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.registry import MODELS
 from model.training import positions
+from paper.courses import only
 from paper.names import NAMES
+from paper.plan import planned
+from paper.pool import run_course
 from paper.published import published_scores
+from paper.search import Job
 from paper.trainings import Trainings
 from pipeline.params import Params, load_params, read_yaml
 from pipeline.scoring.marks import marks
@@ -78,13 +83,13 @@ def with_model(params: Params, name: str) -> Params:
 
 def scores_of(corpus: str, params: Params) -> dict[str, Any]:
     """Train one model per seed, or take them from the store, and score them on test."""
-    trainings, seeds = Trainings(corpus, params), params.train[corpus].seeds
-    for seed in seeds:
-        done = trainings.train(params, seed, weights=True)
+    trainings, seeds, model = Trainings(corpus, params), params.train[corpus].seeds, params.model.name
+    jobs = [Job(params, seed, True) for seed in seeds]
+    fits = run_course(trainings, model, only(jobs), partial(planned, trainings, model, jobs))
+    for seed, done in zip(seeds, fits, strict=True):
         if done.score is None:
-            raise UserError(f"{params.model.name} on {corpus}, seed {seed}: the loss is not finite; lower "
+            raise UserError(f"{model} on {corpus}, seed {seed}: the loss is not finite; lower "
                             f"train.{corpus}.learning_rate")  # fmt: skip
-        log.info("  seed %d: best of %d epochs is %d", seed, len(done.history), done.best_epoch)
     data = trainings.corpus(params)
     said = [said_of_test(*trainings.model(params, seed), seed, data) for seed in seeds]
     tested = [trainings.rows[place] for place in positions(data, "test").tolist()]
