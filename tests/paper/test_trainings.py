@@ -134,6 +134,13 @@ def test_the_plan_counts_what_is_done_and_left(folder: Path, capsys: pytest.Capt
     assert said[-1].startswith("meld: 28 trainings, 4 of them done; the other 24 take at most about ")
 
 
+@pytest.mark.parametrize(("processes", "said"), [(1, "40 s"), (2, "20 s"), (8, "10 s")])
+def test_the_time_left_is_shared_by_the_processes_that_train(processes: int, said: str) -> None:
+    # Four trainings of ten epochs of a second: more than four processes find nothing to do.
+    left = plan.Plan("sdt", done=1, left=4, epochs_left=40, seconds_an_epoch=1.0)
+    assert plan.in_words([left], processes).endswith(f"the other 4 take at most about {said}")
+
+
 def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) -> None:
     report, params = load_report(), load_params()
     with pytest.raises(UserError, match=r"metrics\.json: no such file"):

@@ -67,6 +67,16 @@ def test_recordings_of_a_folder_whose_names_would_be_one_have_a_folder_each(trai
     assert len({name.casefold() for name in texts}) == len(texts)
 
 
+def test_a_folder_of_recordings_whose_name_is_a_device_elsewhere_is_renamed(trained: Path, tmp_path: Path) -> None:
+    films = tmp_path / "con"
+    write_clip(films / "a.mkv", 1.0, sound=False)
+    (films / "a.srt").write_text(srt("Ann: Hello."))
+    predict(films, "--model", trained / "models/demo")
+    (folder,) = Path("predictions").iterdir()
+    assert folder.name.lower() != "con"
+    assert below(folder) == {f"a/{result}" for result in RESULTS}
+
+
 def test_results_never_replace_what_they_are_made_from(trained: Path) -> None:
     write_clip(Path("recording.mp4"), 1.0)
     content = Path("recording.mp4").read_bytes()
