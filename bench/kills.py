@@ -45,6 +45,7 @@ class Stage:
 
 
 STAGES = (
+    Stage("train_face", ("pipeline.train_face",), ("models/face", "results/face/history.csv")),
     Stage("raw", ("pipeline.raw", "demo"), ("corpora/demo", "data/demo/source")),
     Stage("index", ("pipeline.index", "demo"), ("data/demo/index.csv", "results/demo/corpus.json")),
     Stage(
@@ -59,7 +60,6 @@ STAGES = (
     Stage("leakage", ("pipeline.leakage", "demo"), ("results/demo/leakage.json",)),
     Stage("train", ("pipeline.train", "demo"), ("models/demo", "results/demo/history.csv")),
     Stage("evaluate", ("pipeline.evaluate", "demo"), ("results/demo/scores.json", "results/demo/predictions.csv")),
-    Stage("train_face", ("pipeline.train_face",), ("models/face", "results/face/history.csv")),
 )
 
 
@@ -162,8 +162,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             write_params(folder)
-            for stage in STAGES:
-                if given.stages and stage.name not in given.stages:
+            asked = [place for place, stage in enumerate(STAGES) if not given.stages or stage.name in given.stages]
+            for place, stage in enumerate(STAGES[: asked[-1] + 1]):
+                if place not in asked:
                     finished(started(folder, stage), stage)
                     continue
                 kills, runs, differ = try_stage(folder, stage, given.kills, draw)
