@@ -42,7 +42,7 @@ def understood(raw: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PublishedTurn:
     """One utterance of a published file."""
 
     dialogue: str
@@ -83,7 +83,7 @@ class Published:
     """Name of the layout, after the publication whose code reads it."""
     coding: str
     """Whose label codes these are: `iemocap`, `meld`, `merbench_meld`, `emorynlp`, `polarity` or `unknown`."""
-    turns: list[Turn]
+    turns: list[PublishedTurn]
     vectors: dict[str, Vectors]
     files: list[Path]
     """The files that were read, except the single vectors."""

@@ -6,7 +6,7 @@ the other half, to validation and to test. If only train was seen, the other hal
 validation and test have many, about equally many. If test was seen too, it has far fewer errors than validation.
 
 Where there is text, only the utterances count that a classifier of the words alone gets wrong. An honest encoder has
-trouble with these as well, and what was learnt by heart shows. It also makes up for splits that differ in difficulty.
+trouble with these as well, and what was memorised shows. It also makes up for splits that differ in difficulty.
 
 What the probe says, and what it assumes:
 

@@ -50,7 +50,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     return read("custom", list(F1))
 
 
-def test_the_best_rival_is_the_one_that_is_hardest_to_beat(one: Comparison) -> None:
+def test_the_best_baseline_is_the_one_that_is_hardest_to_beat(one: Comparison) -> None:
     assert one.best_baseline == "multidag"
     assert set(one.against) == {"ctnet", "multidag"}
     assert one.against["ctnet"]["difference"] > 0

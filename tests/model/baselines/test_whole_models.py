@@ -340,7 +340,7 @@ def test_the_example_takes_every_path_and_both_choices_of_every_policy() -> None
     assert seen == expected
 
 
-def test_every_rival_is_stated() -> None:
+def test_every_baseline_is_stated() -> None:
     assert set(STATED) == set(MODELS) - {"cmath"}
 
 
