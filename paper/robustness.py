@@ -1,10 +1,10 @@
-"""probe@D of paper/dvc.yaml: results on test that need the trained models.
+"""robustness@D of paper/dvc.yaml: results on test that need the trained models.
 
 It measures how each model's weighted F1 falls if a modality of the test clips is missing or noisy (no model is trained
 for this), and how well the classes are separated in the fused representations of CMATH and MultiDAG (Figure 3). All
 models and seeds have the same damaged clips and the same noise.
 
-Writes paper/probes/D/: robustness.csv, and for the representations of the first seed tsne_M.png and silhouettes.json.
+Writes paper/robustness/D/: robustness.csv; and tsne_M.png and silhouettes.json of the first seed's representations.
 """
 
 import argparse
@@ -45,15 +45,15 @@ def run(args: argparse.Namespace, params: Params) -> None:
     report = load_report()
     prepare_torch(threads=1)
     trainings = Trainings(args.corpus, params)
-    folder = Path("paper/probes") / args.corpus
+    folder = Path("paper/robustness") / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
     lines, silhouettes = [], {}
     for model in report.models:
         jobs = jobs_of(args.corpus, model, params, report)
         # Found in the work cache, or trained again if they were deleted from it.
         run_course(trainings, model, only(jobs), partial(planned, trainings, model, jobs))
-        lines += [{"model": model, **line} for line in robustness(trainings, jobs, report)]
-        log.info("%s on %s: probed", model, args.corpus)
+        lines += [{"model": model, **line} for line in scores_of_damaged(trainings, jobs, report)]
+        log.info("%s on %s: tested on damaged clips", model, args.corpus)
         if model in MAPPED:
             silhouettes[model] = map_classes(trainings, jobs[0], folder / f"tsne_{model}.png")
     with (folder / "robustness.csv").open("w", encoding="utf-8", newline="") as stream:
@@ -70,7 +70,7 @@ def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job
     return reported_jobs(params, corpus, model, report, point_in(found))
 
 
-def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
+def scores_of_damaged(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
     """Yield weighted F1 on test by modality, kind of damage, level and seed."""
     corpus = trainings.corpus(jobs[0].params)
     where = positions(corpus, "test")
