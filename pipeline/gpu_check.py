@@ -94,7 +94,7 @@ WIDTHS = (18, 10, 10, 8, 8, 8, 8, 9, 8, 7, 0)
 
 
 def line(cells: Sequence[object]) -> str:
-    """Of the table: names to the left, numbers to the right."""
+    """Format a row of the table: names to the left, numbers to the right."""
     shown = [
         str(cell).ljust(width) if place < 2 or not width else str(cell).rjust(width)
         for place, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         writer.writeheader()
         writer.writerows(state.history)
     write_whole(WEIGHTS.with_suffix(".md"), card(settings, data, metrics, mean, std))
-    log.info("PublicTest, looked at once:\n%s", table(scores))
+    log.info("scores on PublicTest, which is used this once:\n%s", table(scores))
 
 
 def identity(settings: FaceTrainingSettings, data: fer2013.Fer2013) -> dict[str, object]:
@@ -113,7 +113,8 @@ def _loaded(file: Path) -> FaceWeights:
 def evaluate(trained: FaceWeights, data: fer2013.Fer2013) -> dict:
     """Scores on PublicTest, percent, of the stored weights and of the majority-class baseline."""
     if trained.classes != data.classes:
-        raise UserError(f"the weights know {', '.join(trained.classes)}; face.labels gives {', '.join(data.classes)}")
+        raise UserError(f"the weights tell {', '.join(trained.classes)} apart, but face.labels of params.yaml gives "
+                        f"{', '.join(data.classes)}: choose the labels that these weights were trained on")  # fmt: skip
     normalised = ((torch.from_numpy(data.test.pixels).float() - trained.mean) / trained.std).unsqueeze(1)
     network = DenseFace.of(trained.weights).to(device())
     predicted = probabilities(network, normalised, device()).argmax(1).numpy()

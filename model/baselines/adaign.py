@@ -87,7 +87,7 @@ class Inner(nn.Module):
 
 
 class Encoder(nn.Module):
-    """From u_m to the nodes x_m of one stream."""
+    """Network from u_m to the nodes x_m of one stream."""
 
     def __init__(self, config: AdaignConfig) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ LENGTHS = {
 }
 """Turns of the dialogues of the small corpus, by split."""
 TURNS = {"train": [10] * 4 * 2 * (WARM + TIMED + 2), "validation": [1], "test": [1]}
-"""Of the corpus for timing: twice what is timed, for MultiDAG's first epoch takes half."""
+"""Size of the corpus for timing: twice what is timed, for MultiDAG's first epoch takes half."""
 EPOCHS = 2
 
 

@@ -28,7 +28,7 @@ class Recording:
     """A conversation whose emotions are to be predicted."""
 
     name: str
-    """Of its file, made safe: its results lie in a folder of this name."""
+    """Name of its file, made safe; its results lie in a folder of this name."""
     lines: list[TranscriptLine]
     rows: list[Utterance]
     """One utterance per line; media are absolute paths, and `problem` says why some cannot be used."""

@@ -1,4 +1,4 @@
-"""Is A better than B? Comparison of two sets of predictions of the same utterances."""
+"""Comparison of two sets of predictions of the same utterances: is A better than B?"""
 
 import json
 from collections.abc import Iterator

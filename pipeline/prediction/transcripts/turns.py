@@ -1,4 +1,4 @@
-"""From cues to utterances: who speaks, what is said, and when, if several people speak in one cue."""
+"""Conversion of cues to utterances: who speaks, what is said, and when, if several people speak in one cue."""
 
 import re
 from collections.abc import Iterator, Sequence
