@@ -20,6 +20,7 @@ import torch
 from sklearn.metrics import silhouette_score
 
 from foundation.device import device
+from foundation.f1 import weighted_f1_of
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
@@ -34,7 +35,6 @@ from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.scoring.metrics import said_of_test
 from pipeline.scoring.pictures import draw_tsne
-from pipeline.scoring.scores import confusion, weighted_f1
 from pipeline.stage import parser, start
 
 MAPPED = ("cmath", "multidag")
@@ -83,7 +83,7 @@ def scores_of_damaged(trainings: Trainings, jobs: list[Job], report: Report) -> 
             damaged = (without if kind == "missing" else with_noise)(corpus, modality, level, where)
             for seed, model in models.items():
                 said = predict(model, damaged, "test", device())[0].argmax(1).numpy()
-                score = round(weighted_f1(confusion(label, said, len(trainings.labels))), 2)
+                score = round(weighted_f1_of(label, said), 2)
                 yield {"modality": modality, "kind": kind, "level": level, "seed": seed, "weighted_f1": score}
 
 

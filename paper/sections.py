@@ -15,6 +15,7 @@ import numpy as np
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.f1 import confusion, weighted_f1
 from paper import model_table, pictures
 from paper.model_table import RUNS, SIGN, Comparison, counts, marked, spread, unfair
 from paper.names import NAMES
@@ -27,7 +28,6 @@ from pipeline.params import MODALITIES
 from pipeline.scoring.comparison import load
 from pipeline.scoring.lengths import length_groups
 from pipeline.scoring.pictures import draw_confusion
-from pipeline.scoring.scores import confusion, weighted_f1
 
 STUDIES = Path("paper/studies")
 ROBUSTNESS = Path("paper/robustness")

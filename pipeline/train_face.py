@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 
 from extractors.settings import FaceTrainingSettings
@@ -31,6 +30,7 @@ from extractors.visual.face_encoder import FaceWeights, load, save
 from extractors.visual.faces import grey_levels
 from foundation.device import device
 from foundation.errors import UserError
+from foundation.f1 import accuracy, class_f1, confusion, weighted_f1
 from foundation.files import open_whole, write_whole
 from foundation.folders import root
 from foundation.identity import code_digest
@@ -120,23 +120,13 @@ def evaluate(trained: FaceWeights, data: fer2013.Fer2013) -> dict:
     predicted = probabilities(network, normalised, device()).argmax(1).numpy()
     label = data.test.targets.argmax(axis=1)
     majority = np.full_like(label, np.bincount(data.train.targets.argmax(axis=1)).argmax())
-    f1 = f1_score(label, predicted, labels=range(len(data.classes)), average=None, zero_division=0)
-    return {
-        **_scores(label, predicted),
-        "f1": {name: _percent(value) for name, value in zip(data.classes, f1, strict=True)},
-        "majority": _scores(label, majority),
-    }
+    counts, always = (confusion(label, said, len(data.classes)) for said in (predicted, majority))
+    f1 = {name: round(float(value), 2) for name, value in zip(data.classes, class_f1(counts), strict=True)}
+    return {**_scores(counts), "f1": f1, "majority": _scores(always)}
 
 
-def _scores(label: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    return {
-        "accuracy": _percent(accuracy_score(label, predicted)),
-        "weighted_f1": _percent(f1_score(label, predicted, average="weighted", zero_division=0)),
-    }
-
-
-def _percent(value: float) -> float:
-    return round(100 * float(value), 2)
+def _scores(counts: np.ndarray) -> dict[str, float]:
+    return {"accuracy": round(accuracy(counts), 2), "weighted_f1": round(weighted_f1(counts), 2)}
 
 
 def table(scores: dict) -> str:

@@ -20,12 +20,12 @@ Our settings: 4 heads, 30 bases, dropout 0.4, Adam 1e-4, l2 1e-5, batch 16, 60 e
 import torch
 from torch import Tensor, nn
 
-from model.baselines.attention import MultiHeadAttention, near, pairs
+from model.attention import MultiHeadAttention, positional_encoding
+from model.baselines.attention import near, pairs
 from model.baselines.early_fusion import masked_features
 from model.baselines.relational_graph import RelationalConvolution, relation_counts, relations
 from model.baselines.settings import CmcfSrnetSettings
 from model.batching import Batch
-from model.cmath import positional_encoding
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 

@@ -11,13 +11,14 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
 from extractors.audio import reduction
-from extractors.audio.reduction import LIMIT, cached_fit, fit
+from extractors.audio.reduction import cached_fit, fit
 from extractors.cache import WorkCache
 from extractors.extraction import reduced
 from extractors.features import Features, read_features
 from extractors.settings import AudioSettings
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.standardisation import LIMIT
 from pipeline import extract, index, raw
 from pipeline.params import load_params
 from tests.conftest import in_this_process, write_clip

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from model.attention import positional_encoding
 from model.batching import Batch, collate
-from model.cmath import Cmath, CmathConfig, positional_encoding
+from model.cmath import Cmath, CmathConfig
 from model.interface import Output
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import AS_PRINTED
