@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import open_whole, write_whole
 from paper.names import NAMES
 from paper.published import published_scores, published_statistics
 from paper.significance import differences, in_words
@@ -92,7 +93,7 @@ def write_csv(one: Comparison, file: Path) -> None:
     columns += [f"cmath_{name}" for name in tests] + [
         f"{kind}.{name}" for name in one.classes for kind in ("f1", "f1_std")
     ]
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for model, run in one.runs.items():
@@ -120,7 +121,7 @@ def write_search(one: Comparison, file: Path) -> None:
     """Write the rows of the search.csv files of all runs to one file."""
     lines = [(RUNS / one.corpus / model / "search.csv").read_text("utf-8").splitlines() for model in one.runs]
     rows = [lines[0][0], *(row for part in lines for row in part[1:])]
-    file.write_text("\n".join(rows) + "\n", "utf-8")
+    write_whole(file, "\n".join(rows) + "\n")
 
 
 def table(one: Comparison) -> tuple[list[str], list[list[str]]]:

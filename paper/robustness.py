@@ -21,6 +21,7 @@ from sklearn.metrics import silhouette_score
 
 from foundation.device import device
 from foundation.f1 import weighted_f1_of
+from foundation.files import open_whole, write_whole
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
@@ -56,12 +57,12 @@ def run(args: argparse.Namespace, params: Params) -> None:
         log.info("%s on %s: tested on damaged clips", model, args.corpus)
         if model in MAPPED:
             silhouettes[model] = map_classes(trainings, jobs[0], folder / f"tsne_{model}.png")
-    with (folder / "robustness.csv").open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(folder / "robustness.csv") as stream:
         columns = ["model", "modality", "kind", "level", "seed", "weighted_f1"]
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    (folder / "silhouettes.json").write_text(json.dumps(silhouettes, indent=2) + "\n", "utf-8")
+    write_whole(folder / "silhouettes.json", json.dumps(silhouettes, indent=2) + "\n")
 
 
 def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job]:

@@ -32,6 +32,7 @@ import torch
 from extractors.result import ExtractorError
 from extractors.text.folders import encoder_folder
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.torch_setup import prepare_torch
 from model.registry import MODELS
 from pipeline.gpu.encoders import check_face, check_face_training, check_text, check_text_training
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.out:  # after each row, for a card may end the process
             good = all(row.good for row in rows)
             told = {**found, "good": good, "rows": [{**asdict(row), "good": row.good} for row in rows]}
-            chosen.out.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+            write_whole(chosen.out, json.dumps(told, indent=2) + "\n")
     for warning in sorted({warning for row in rows for warning in row.warnings}):
         print(f"warning ({next(row.what for row in rows if warning in row.warnings)}): {warning}")
     bad = sum(not row.good for row in rows)

@@ -17,7 +17,7 @@ import numpy as np
 
 from extractors.published.content import TEST, TRAIN, VALIDATION
 from extractors.published.tuples import LAYOUTS, MODALITIES, SEVERAL
-from foundation.files import whole
+from foundation.files import open_whole, whole, write_whole
 from foundation.safe_names import distinct
 
 PROTOCOL = 3
@@ -161,7 +161,7 @@ def dag_erc(corpus: ExportedCorpus, folder: Path, several: bool = False) -> list
     files = []
     for name, split in (("train", TRAIN), ("dev", VALIDATION), ("test", TEST)):
         file = folder / f"{name}_data_roberta{'_mm' if several else ''}.json.feature"
-        with file.open("w", encoding="utf-8") as stream:
+        with open_whole(file) as stream:
             json.dump([_dialogue(corpus, key, several) for key in corpus.of(split)], stream, ensure_ascii=False)
         files.append(file)
     speakers = sorted({str(name) for key in corpus.splits for name in _names(corpus, key)})
@@ -216,12 +216,12 @@ def merbench(corpus: ExportedCorpus, folder: Path) -> list[Path]:
                 np.save(file, corpus.vectors[modality][key][place])
                 files.append(file)
     labels = folder / ("label.npz" if meld else "label_6way.npz")
-    with zipfile.ZipFile(labels, "w", zipfile.ZIP_DEFLATED) as archive:
+    with whole(labels) as half, zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in corpora.items():
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), _array_of_objects(content))
     transcription = folder / "transcription-engchi-polish.csv"
     quoted = [",".join(f'"{part.replace(chr(34), chr(34) * 2)}"' for part in (*row, "")) for row in rows]
-    transcription.write_text("\n".join(["name,english,chinese", *quoted]) + "\n", "utf-8")
+    write_whole(transcription, "\n".join(["name,english,chinese", *quoted]) + "\n")
     return [labels, transcription, *files]
 
 
