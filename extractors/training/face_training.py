@@ -52,6 +52,9 @@ def resized(faces: Tensor, edge: int) -> Tensor:
 def augmented(faces: Tensor, edge: int, recipe: FaceTrainingSettings) -> Tensor:
     """Augment normalised faces [N, 1, H, W] and resize them to `edge` pixels.
 
+    Each face has random numbers of its own, and all are transformed at once: torchvision's transforms draw one set of
+    numbers for a whole batch, so that they would need a loop over the faces.
+
     Faces are randomly rotated, scaled, shifted, mirrored, changed in brightness and contrast, and partly covered.
     """
     number = len(faces)

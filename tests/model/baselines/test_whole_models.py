@@ -346,12 +346,11 @@ def test_every_baseline_is_stated() -> None:
 
 LOSS_WEIGHTS = {name: {"ce": 1.0} for name in BASELINES} | {
     "sdt": {"ce": 1.0, "kl": 1.0},
-    "mmgcn": {"focal": 1.0},
     "mm_dfn": {"focal": 1.0},
     "scmm": {"ce": 1.0, "balance": 0.01},
     "adaign": {"focal": 1.0, "keep": 0.6, "intra": 0.1},
 }
-GAMMA = {"mmgcn": 2.5, "mm_dfn": 0.5, "adaign": 0.5}
+GAMMA = {"mm_dfn": 0.5, "adaign": 0.5}
 
 
 @pytest.mark.parametrize("name", BASELINES)
