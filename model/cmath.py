@@ -185,11 +185,11 @@ class Cmath(ErcModel):
         """Compute the logits of the fused representation and the losses by name."""
         config, mask, present = self.config, batch.mask, batch.present
         position = positional_encoding(mask.shape[1], config.dim, mask.device)
-        place = config.embedding_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
+        embedding = config.embedding_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
         h, reconstructed = {}, {}
         for name, module in self.reconstruction.items():
             compressed, reconstructed[name] = module(batch.features[name], present[name])
-            h[name] = self.dropout(compressed + place)  # Eq. 8
+            h[name] = self.dropout(compressed + embedding)  # Eq. 8
         if self.transformer is not None:
             h = {name: module(h, present, mask) for name, module in self.transformer.items()}  # Eq. 13 and 14
         sample, mean = self.fusion(h, present)

@@ -95,8 +95,8 @@ class CmcfSrnet(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits and the cross-entropy."""
         config, mask = self.config, batch.mask
-        place = self.speaker(batch.speaker) + positional_encoding(mask.shape[1], config.dim, mask.device)
-        x = {name: self.dropout(self.project[name](v) + place) for name, v in masked_features(batch).items()}
+        embedding = self.speaker(batch.speaker) + positional_encoding(mask.shape[1], config.dim, mask.device)
+        x = {name: self.dropout(self.project[name](v) + embedding) for name, v in masked_features(batch).items()}
         close = near(mask.shape[1], config.local_window, config.local_window, mask.device)
         c = self.fuse(x[self.hub], x, batch.present, close)
         representation = torch.cat([c, self.refine(c, batch.speaker, mask)], dim=-1)

@@ -116,8 +116,8 @@ class Sdt(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits of the fused representation and the losses by name."""
         mask, present = batch.mask, batch.present
-        place = positional_encoding(mask.shape[1], self.config.dim, mask.device) + self.speaker(batch.speaker)
-        x = {name: self.project[name](values) + place for name, values in masked_features(batch).items()}
+        embedding = positional_encoding(mask.shape[1], self.config.dim, mask.device) + self.speaker(batch.speaker)
+        x = {name: self.project[name](values) + embedding for name, values in masked_features(batch).items()}
         # A modality attends to all of its own turns: a turn without features still has speaker and position.
         r = {name: module(x, {**present, name: mask}) for name, module in self.augment.items()}
         fused = self.fuse(torch.stack(list(r.values())), usable(batch))

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from foundation.f1 import weighted_f1_of
 from model import training
-from model.batching import Batch, Corpus, collate
+from model.batching import Batch, Corpus
 from model.interface import ErcModel, Output
 from model.settings import TrainingSettings
 from model.training import PREDICTED_AT_ONCE, Fit, fit, positions, predict
+from tests.model.dialogues import collate
 
 CPU, CLASSES, SEED = torch.device("cpu"), 3, 43
 CLASS_WEIGHTS = torch.tensor([0.3, 1.1, 1.6])

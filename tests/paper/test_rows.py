@@ -14,7 +14,6 @@ from sklearn.metrics import silhouette_score
 
 from extractors.features import read_features, write_features
 from foundation.device import device
-from model.batching import collate
 from model.training import predict
 from paper import robustness, train
 from paper.params import changed, load_report
@@ -25,6 +24,7 @@ from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import MODALITIES, load_params
 from pipeline.scoring.comparison import load
+from tests.model.dialogues import collate
 from tests.paper import small
 from tests.paper.small import PROJECT, write_params
 from tests.pipeline.statements import accuracy, f1, weighted_f1

@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 
 from extractors.features import read_features, write_features
 from extractors.utterance import Utterance
-from model.batching import Corpus, collate
+from model.batching import Corpus
 from pipeline import evaluate, finetune_text, train
 from pipeline.bundle import TEST_PREDICTIONS, read_bundle
 from pipeline.corpora.index_file import read_index, write_index
@@ -36,6 +36,7 @@ from pipeline.scoring.metrics import (
 )
 from pipeline.scoring.tables import write_confusion, write_predictions
 from pipeline.training.loading import load_corpus
+from tests.model.dialogues import collate
 from tests.pipeline.statements import draws, quantile, weighted_f1
 from tests.random_features import write_features_of_meld, write_leakage
 

@@ -58,8 +58,7 @@ def test_mmgcns_own_loss_punishes_certainty_that_wrong_classes_are_wrong() -> No
 
 @pytest.mark.parametrize(("loss", "term"), [("cross_entropy", "ce"), ("mmgcn_focal", "focal")])
 def test_mmgcn_is_trained_on_the_loss_that_was_asked_for(loss: str, term: str) -> None:
-    from model.batching import collate
-    from tests.model.dialogues import random_corpus
+    from tests.model.dialogues import collate, random_corpus
 
     corpus, model = random_corpus([3, 2]), network("mmgcn", loss=loss).eval()
     batch, weight = collate(corpus, corpus.dialogues["train"]), torch.tensor([0.5, 2.0, 1.25, 0.25])

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from model.baselines.sdt import CrossAttentionBlock, MultimodalGate, Sdt, UnimodalGate
-from model.batching import collate
-from tests.model.dialogues import random_corpus
+from tests.model.dialogues import collate, random_corpus
 from tests.model.networks import network
 from tests.model.statements import Array, linear, part, sigmoid, softmax, weights
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.batching import Batch, collate
+from model.batching import Batch
 from model.interface import ErcModel
 from model.registry import MODELS
 from tests.model.baselines import test_dialogue_gcn, test_dialogue_rnn, test_multidag
-from tests.model.dialogues import DIMS, random_corpus
+from tests.model.dialogues import DIMS, collate, random_corpus
 from tests.model.networks import BASELINES, SMALL, network
 from tests.model.statements import (
     Array,
