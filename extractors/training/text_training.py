@@ -29,7 +29,7 @@ from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.f1 import weighted_f1_of
 from foundation.files import whole, write_whole
 from foundation.identity import code_digest
-from foundation.torch_setup import seed_of, sent
+from foundation.torch_setup import seed_of, seed_of_step, sent
 
 WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe", "allow_seen"})
 """Settings that are not in the identity: it has the encoder's checksum, the recipe's content and the texts of the fold
@@ -213,7 +213,7 @@ def _step(
     A pass is cut into parts of `state.most` utterances. If the card's memory is used up, nothing is changed and the
     result is None; with parts of one utterance this is an error.
     """
-    torch.manual_seed(seed_of(seed, 7919 * (state.step + 1)))
+    torch.manual_seed(seed_of_step(seed, state.step))
     classifier.train()
     optimizer.zero_grad(set_to_none=True)
     number, losses = sum(map(len, passes)), []
