@@ -1,4 +1,4 @@
-"""How fast extraction is: every figure a ratio of two measurements in one run, for machines differ and have other work.
+"""Speed of extraction. Each figure is a ratio of two measurements in one run, for machines differ and have other work.
 
     make bench
 

@@ -34,7 +34,10 @@ class Group:
 
 GROUPS = {
     "training": Group(("model/training.py",), ("tests/model/test_training.py", "tests/model/test_training_loop.py")),
-    "cmath": Group(("model/cmath.py",), ("tests/model/test_cmath_equations.py", "tests/model/test_dropout.py")),
+    "cmath": Group(
+        ("model/cmath.py", "model/attention.py"),
+        ("tests/model/test_cmath_equations.py", "tests/model/test_dropout.py"),
+    ),
     "losses": Group(
         ("model/losses.py", "model/baselines/focal.py"),
         (
@@ -45,9 +48,9 @@ GROUPS = {
         ),
     ),
     "scores": Group(
-        ("pipeline/scoring/scores.py", "pipeline/scoring/metrics.py", "pipeline/scoring/lengths.py",
-         "pipeline/scoring/tables.py"),
-        ("tests/pipeline/scoring/test_scores.py", "tests/pipeline/test_evaluate.py"),
+        ("foundation/f1.py", "pipeline/scoring/scores.py", "pipeline/scoring/metrics.py",
+         "pipeline/scoring/lengths.py", "pipeline/scoring/tables.py"),
+        ("tests/foundation/test_f1.py", "tests/pipeline/scoring/test_scores.py", "tests/pipeline/test_evaluate.py"),
     ),
     "comparison": Group(("pipeline/scoring/comparison.py",), ("tests/pipeline/scoring/test_scores.py",)),
     "keys": Group(
@@ -69,8 +72,14 @@ GROUPS = {
         ),
     ),
     "data": Group(
-        ("model/batching.py", "model/scaling.py", "pipeline/training/loading.py", "pipeline/corpora/index_file.py"),
-        ("tests/model/test_batching.py", "tests/pipeline/training/test_loading.py", "tests/pipeline/test_index.py"),
+        ("foundation/standardisation.py", "model/batching.py", "model/scaling.py", "pipeline/training/loading.py",
+         "pipeline/corpora/index_file.py"),
+        (
+            "tests/foundation/test_standardisation.py",
+            "tests/model/test_batching.py",
+            "tests/pipeline/training/test_loading.py",
+            "tests/pipeline/test_index.py",
+        ),
     ),
     "baselines": Group(("model/baselines/*.py",), ("tests/model/baselines", "tests/model/test_dropout.py")),
     "extractors": Group(

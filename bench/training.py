@@ -1,4 +1,4 @@
-"""How fast a training step is, against the matrix products of the machine it runs on, and against the baselines' code.
+"""Speed of a training step, against the matrix products of the machine it runs on, and against the baselines' code.
 
     make bench
 
@@ -118,7 +118,7 @@ class Products(TorchDispatchMode):
 
 
 def parameters(model: ErcModel) -> float:
-    """In millions."""
+    """Number of parameters, in millions."""
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 

@@ -121,9 +121,9 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioSettings) 
         raise UserError(f"audio's `reduce` in params.yaml is 'svm', but train knows only the label {labels[0]}: "
                         "use pca or none")  # fmt: skip
     cache = WorkCache(cache_folder())
-    learnt = reduction.learnt(features.values[fitted], labels, settings, cache)
+    fitted_reduction = reduction.cached_fit(features.values[fitted], labels, settings, cache)
     cache.close()
-    values = np.where(features.present[:, None], learnt(features.values), np.float32(0))
+    values = np.where(features.present[:, None], fitted_reduction(features.values), np.float32(0))
     log.info("audio: %d columns reduced to %d by %s, fitted on %d utterances of train",
              before, values.shape[1], settings.reduce, len(fitted))  # fmt: skip
     if values.shape[1] < settings.dim:
@@ -132,4 +132,4 @@ def reduced(features: Features, rows: list[Utterance], settings: AudioSettings) 
         )
     identity = {**features.identity, "reduction": [reduction.VERSION, settings.reduce, values.shape[1], before]}
     identity["sklearn"] = version("scikit-learn")
-    return Features(values, features.present, identity, learnt.tensors)
+    return Features(values, features.present, identity, fitted_reduction.tensors)

@@ -23,7 +23,7 @@ class Result:
     vector: np.ndarray | None
     """Features, float32 [dim], or None where the modality is missing."""
     reason: str = ""
-    """Why it is missing: `silent`, `no face`, or the decoder's message."""
+    """Reason why it is missing: `silent`, `no face`, or the decoder's message."""
     used: int = 0
     """Number of tokens, samples or faces from which the vector was made."""
     lasting: bool = True

@@ -31,7 +31,7 @@ class Utterance:
     """SHA-256 of the file that `audio` names."""
     video_hash: str = ""
     problem: str = ""
-    """Why the utterance's media cannot be used, or empty."""
+    """Reason why the utterance's media cannot be used, or empty."""
     text_file: str = ""
     """File with a published vector of the text; empty: an encoder makes it of `text`. For such corpora `audio` and
     `video` name files of vectors too."""

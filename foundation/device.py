@@ -115,7 +115,7 @@ def _cpu_or_error(wanted: str, problem: str) -> "torch.device":
 
 
 def driver_problem() -> str:
-    """Why torch sees no card, with the remedy; empty if it sees one."""
+    """Reason why torch sees no card, with the remedy; empty if it sees one."""
     import torch
 
     if torch.cuda.is_available():
@@ -146,7 +146,7 @@ def driver_version() -> tuple[int, int] | None:
 
 
 def card_problem(card: int) -> str:
-    """Why this build of torch has no code for `cuda:{card}`, with the remedy; empty if it has."""
+    """Reason why this build of torch has no code for `cuda:{card}`, with the remedy; empty if it has."""
     import torch
 
     if torch.version.hip or runs_on(torch.cuda.get_device_capability(card), torch.cuda.get_arch_list()):

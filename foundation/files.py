@@ -21,7 +21,7 @@ ABANDONED_SECONDS = 3600.0
 LONGEST_STEM = 200
 """Bytes of a name that temporary files may repeat."""
 ESCAPED = "backslashreplace"
-"""What is written of a file's name that is no UTF-8, such as one in Latin-1: `caf\\udce9.mp4`. JSON reads it back."""
+"""Form of a file's name that is no UTF-8, such as one in Latin-1, in a text: `caf\\udce9.mp4`. JSON reads it back."""
 MOST_BYTES = 256 * 2**20
 """Largest size of a text that is read at once; the annotations of MELD have 1.6 MB."""
 

@@ -103,11 +103,6 @@ def _plan(corpus: Corpus, dialogues: list[Tensor]) -> Tensor:
     return plan
 
 
-def collate(corpus: Corpus, dialogues: list[Tensor]) -> Batch:
-    """Make one padded batch of `dialogues`, in the given order."""
-    return next(batches(corpus, [dialogues]))
-
-
 def in_order(dialogues: list[Tensor], size: int) -> Iterator[list[Tensor]]:
     """Yield all dialogues in batches of `size`, the longest dialogues first."""
     ranked = sorted(dialogues, key=len, reverse=True)

@@ -3,18 +3,20 @@
 Equation numbers are those of Zhu et al., "CMATH", section 4. Letters in shapes: B dialogues, T turns, d model width,
 F feature width, C classes. What the paper leaves open is a field of `CmathSettings`.
 
+CA and SA of Eq. 9 to 11 are `MultiHeadAttention`, and Eq. 6 and 7 are `positional_encoding` (both in attention.py).
+
 The model uses two masks. `mask` marks real turns; padding enters no convolution, attention weight or loss. `present`
 marks turns that have the modality: a missing modality is zeroed, masked out as a key of cross-attention, and excluded
 from the unimodal and distillation losses.
 """
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.attention import MultiHeadAttention, positional_encoding
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy, divergence, masked_mean
@@ -51,40 +53,6 @@ def _convolve(convolution: nn.Conv1d, values: Tensor) -> Tensor:
     if convolution.kernel_size == (1,):  # equal to one matrix product, which needs no transposition
         return F.linear(values, convolution.weight.squeeze(-1), convolution.bias)
     return convolution(values.transpose(1, 2)).transpose(1, 2)
-
-
-def positional_encoding(turns: int, dim: int, device: torch.device) -> Tensor:
-    """Sinusoidal position encodings P [T, d] of Eq. 6 and 7; the first turn is i = 0."""
-    position = torch.arange(turns, device=device, dtype=torch.float32).unsqueeze(1)
-    rate = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-math.log(10_000.0) / dim))
-    encoding = torch.empty(turns, dim, device=device)
-    encoding[:, 0::2] = torch.sin(position * rate)
-    encoding[:, 1::2] = torch.cos(position * rate)
-    return encoding
-
-
-class Attention(nn.Module):
-    """Multi-head attention, CA and SA of Eq. 9 to 11."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
-
-    def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
-        """Attend from queries [B, T, d] to keys (also the values) [B, T, d] where `key_mask` [B, T] is true.
-
-        The result is 0 for a dialogue without any allowed key.
-        """
-        q = self._split(self.query(queries))
-        k, v = (self._split(part) for part in self.key_value(keys).chunk(2, dim=-1))
-        some = key_mask.any(dim=1, keepdim=True)
-        allowed = (key_mask | ~some)[:, None, None, :]  # softmax over no key is NaN: allow all, zero the result below
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        return self.out(mixed.transpose(1, 2).flatten(2)) * some.unsqueeze(-1)
-
-    def _split(self, values: Tensor) -> Tensor:
-        return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class AddAndRefine(nn.Module):
@@ -136,7 +104,7 @@ class CmaTransformer(nn.Module):
         self.central = central
         self.auxiliary = [name for name in config.dims if name != central]
         sources = [central, *self.auxiliary]
-        self.attend = nn.ModuleDict({name: Attention(config.dim, config.heads) for name in sources})
+        self.attend = nn.ModuleDict({name: MultiHeadAttention(config.dim, config.heads) for name in sources})
         self.refine = nn.ModuleDict(
             {name: AddAndRefine(config.dim, config.ffn_multiple, config.dropout) for name in sources}
         )
@@ -145,10 +113,10 @@ class CmaTransformer(nn.Module):
     def forward(self, h: dict[str, Tensor], key_mask: dict[str, Tensor], mask: Tensor) -> Tensor:
         """H_m [B, T, d] of all modalities -> H'_m [B, T, d] of the central one."""
         centre = h[self.central]
-        cross = {name: self.attend[name](centre, h[name], key_mask[name]) for name in self.auxiliary}
+        cross = {name: self.attend[name](centre, h[name], key_mask[name].unsqueeze(1)) for name in self.auxiliary}
         augmented = [self.refine[name](cross[name], centre) for name in self.auxiliary]  # Eq. 9 and 10
         # The central modality attends to every real turn: a turn without features still has speaker and position.
-        attended = self.attend[self.central](centre, centre, mask) + sum(cross.values())  # Eq. 11
+        attended = self.attend[self.central](centre, centre, mask.unsqueeze(1)) + sum(cross.values())  # Eq. 11
         augmented = [self.refine[self.central](attended, centre), *augmented]
         real = torch.ones_like(mask[:, :1]).unsqueeze(-1)
         available = [real, *(key_mask[name].any(1)[:, None, None] for name in self.auxiliary)]
@@ -217,11 +185,11 @@ class Cmath(ErcModel):
         """Compute the logits of the fused representation and the losses by name."""
         config, mask, present = self.config, batch.mask, batch.present
         position = positional_encoding(mask.shape[1], config.dim, mask.device)
-        place = config.embedding_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
+        embedding = config.embedding_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
         h, reconstructed = {}, {}
         for name, module in self.reconstruction.items():
             compressed, reconstructed[name] = module(batch.features[name], present[name])
-            h[name] = self.dropout(compressed + place)  # Eq. 8
+            h[name] = self.dropout(compressed + embedding)  # Eq. 8
         if self.transformer is not None:
             h = {name: module(h, present, mask) for name, module in self.transformer.items()}  # Eq. 13 and 14
         sample, mean = self.fusion(h, present)

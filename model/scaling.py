@@ -1,12 +1,11 @@
-"""Standardisation of features with statistics of the training split only."""
+"""Standardisation of a modality's tensors: statistics of the training split that a trained model keeps."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-LIMIT = 10.0
-"""Values are clipped to this many standard deviations: audio features of unusual clips lie hundreds from the mean."""
+from foundation.standardisation import standardised, statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +17,11 @@ class Scaler:
 
     @staticmethod
     def fit(train: Tensor) -> "Scaler":
-        """Compute the statistics of `train` [N, F], the training utterances that have the modality.
-
-        A constant column gets standard deviation 1, so it becomes zero.
-        """
-        chosen = train.double()
-        if not len(chosen):
-            return Scaler(torch.zeros(train.shape[1]), torch.ones(train.shape[1]))
-        mean, std = chosen.mean(0), chosen.std(0, correction=0)
-        constant = std <= 1e-6 * mean.abs().clamp(min=1e-6)
-        return Scaler(mean.float(), torch.where(constant, torch.ones_like(std), std).float())
+        """Compute the statistics of `train` [N, F], the training utterances that have the modality."""
+        mean, std = statistics(train.numpy())
+        return Scaler(torch.from_numpy(mean), torch.from_numpy(std))
 
     def __call__(self, values: Tensor, present: Tensor) -> Tensor:
-        """Standardise `values` [N, F] and clip them to +-LIMIT; rows of a missing modality stay zero."""
-        scaled = ((values - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+        """Standardise `values` [N, F], on the CPU; rows of a missing modality stay zero."""
+        scaled = torch.from_numpy(standardised(values.numpy(), self.mean.numpy(), self.std.numpy()))
         return torch.where(present.unsqueeze(-1), scaled, torch.zeros(()))

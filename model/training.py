@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.f1 import weighted_f1_of
 from foundation.log import log
 from foundation.precision import chosen_precision, lowered, tf32
 from foundation.torch_setup import seed_of, sent
@@ -93,11 +93,6 @@ def _places(groups: list[list[Tensor]], dialogues: list[Tensor]) -> Tensor:
     return torch.cat([torch.arange(len(dialogue)) + begins[int(dialogue[0])] for dialogue in dialogues])
 
 
-def weighted_f1(label: Tensor, predicted: Tensor) -> float:
-    """Weighted F1 in percent: the mean over the classes, weighted by class frequency."""
-    return 100 * float(f1_score(label.numpy(), predicted.numpy(), average="weighted", zero_division=0))
-
-
 def fit(
     make_model: Callable[[], ErcModel],
     corpus: Corpus,
@@ -149,7 +144,7 @@ def fit(
     validation = corpus.label[positions(corpus, "validation")]
     labelled = validation != NO_LABEL
     known = validation[labelled]
-    constant = weighted_f1(known, torch.full_like(known, int(known.mode().values)))
+    constant = weighted_f1_of(known, torch.full_like(known, int(known.mode().values)))
     saved = time.monotonic()
     with tqdm(
         total=settings.epochs,
@@ -178,7 +173,7 @@ def fit(
                 state.epoch = settings.epochs  # a resumed run must not train this epoch again
                 break
             predicted, of_test = _classes(kept, corpus)
-            score = weighted_f1(validation[labelled], predicted[labelled])
+            score = weighted_f1_of(validation[labelled], predicted[labelled])
             state.history.append({"seed": seed, "epoch": state.epoch, **losses, "validation_weighted_f1": score})
             state.predictions.append(of_test.to(torch.int8))
             if score > state.best_score:

@@ -7,6 +7,7 @@ the searches).
 
 import argparse
 
+from foundation.files import write_whole
 from foundation.log import log
 from paper.model_table import RESULTS, markdown, read, verdict, write_csv, write_search
 from paper.params import load_report
@@ -20,7 +21,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     folder = RESULTS / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(one, folder / "comparison.csv")
-    (folder / "comparison.md").write_text("\n".join(markdown(one)) + "\n", "utf-8")
+    write_whole(folder / "comparison.md", "\n".join(markdown(one)) + "\n")
     write_search(one, folder / "search.csv")
     draw_comparison(one, folder / "comparison.png")
     log.info("%s: %s", one.corpus, verdict(one))

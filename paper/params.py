@@ -39,7 +39,7 @@ class Search(Settings):
     dropout: Annotated[list[Dropout], Field(min_length=1)]
     batch: Annotated[list[Count], Field(min_length=1)]
     start: dict[ModelName, Start]
-    """Where the search of a model begins; its weight decay is not searched. A model that is not named begins at
+    """Point at which the search of a model begins; its weight decay is not searched. A model without one begins at the
     learning rate and batch of train.D, and has its weight decay."""
     seeds: Seeds
     epochs: Count

@@ -107,7 +107,9 @@ def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file
                     colour = CLASS_COLOURS[number % (len(CLASS_COLOURS) - 1)]
                     axes.plot(levels, means, color=colour, linestyle=("-", "--")[number // 6 % 2], label=NAMES[model])
             axes.set_title(f"{modality} {'missing' if kind == 'missing' else 'noisy'}")
-            axes.set_xlabel("test clips without it, %" if kind == "missing" else "noise, deviations of its features")
+            axes.set_xlabel(
+                "test clips without it, %" if kind == "missing" else "noise, standard deviations of its features"
+            )
             axes.grid(alpha=0.3)
         panels[row, 0].set_ylabel("weighted F1 on test, %")
     handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -34,8 +34,8 @@ def run_courses(
     for task, fit in side_by_side(pool) if several() else pool.in_this_process():
         names = pool.answered(task, fit)
         if fit.seconds is not None:
-            log.info("%s on %s, seed %d: %d epochs of %.1f s, the best is %d; %s", ", ".join(names), trainings.name,
-                     task.seed, len(fit.history), fit.seconds, fit.best_epoch,
+            log.info("%s on %s, seed %d: %d epochs of %.1f s each, of which epoch %d is the best on validation; %s",
+                     ", ".join(names), trainings.name, task.seed, len(fit.history), fit.seconds, fit.best_epoch,
                      in_words(left(), processes))  # fmt: skip
     return pool.results, pool.errors
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from foundation.files import write_whole
 from foundation.log import log
 from paper.model_table import RESULTS, markdown_table
 from paper.params import load_report
@@ -35,11 +36,11 @@ def run(args: argparse.Namespace, params: Params) -> None:
     environment.filters["emphasised"] = emphasised
     environment.globals["picture"] = lambda name: base64.b64encode((figures / name).read_bytes()).decode()
     html = environment.get_template("report.html.j2").render(content)
-    (folder / "report.html").write_text(html, "utf-8")
+    write_whole(folder / "report.html", html)
     # Markdown is plain text: its template escapes nothing.
     plain = environment.overlay(autoescape=False)
     plain.globals["table"] = lambda part: "\n".join(markdown_table(part.head, part.rows))
-    (folder / "report.md").write_text(plain.get_template("report.md.j2").render(content), "utf-8")
+    write_whole(folder / "report.md", plain.get_template("report.md.j2").render(content))
     log.info("the report is %s", folder / "report.html")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.log import log
 from model.registry import MODELS
 from model.training import positions
@@ -65,7 +66,7 @@ def write_row(
         scores["seen"] = seen
         for mark in seen:
             log.warning("%s on %s: NOT A FAIR SCORE: %s", model, trainings.name, mark)
-    (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
+    write_whole(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
     write_predictions(seeds, tested, trainings.labels, folder / "predictions.csv")
     return scores
 
@@ -90,6 +91,6 @@ def write_encoder_row(trainings: Trainings, folder: Path) -> None:
     if seen := marks(trainings.name, ["text"]):
         scores["seen"] = seen
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
+    write_whole(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
     only = Seed(0, probabilities, np.empty((len(tested), 0)), probabilities.argmax(1)[None])
     write_predictions([only], tested, order, folder / "predictions.csv")

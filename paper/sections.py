@@ -15,6 +15,7 @@ import numpy as np
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.f1 import confusion, weighted_f1
 from paper import model_table, pictures
 from paper.model_table import RUNS, SIGN, Comparison, counts, marked, spread, unfair
 from paper.names import NAMES
@@ -27,10 +28,9 @@ from pipeline.params import MODALITIES
 from pipeline.scoring.comparison import load
 from pipeline.scoring.lengths import length_groups
 from pipeline.scoring.pictures import draw_confusion
-from pipeline.scoring.scores import confusion, weighted_f1
 
 STUDIES = Path("paper/studies")
-PROBES = Path("paper/probes")
+ROBUSTNESS = Path("paper/robustness")
 BINS = 10
 """Number of confidence bins in the calibration figure."""
 
@@ -131,10 +131,10 @@ def statistics(corpus: str, rows: list[Utterance]) -> Section:
 def compared(one: Comparison, figures: Path) -> Section:
     name = "comparison.png"
     pictures.draw_comparison(one, figures / name)
-    gains = {model: run["oracle_weighted_f1"] - run["weighted_f1"] for model, run in one.runs.items()}
+    gains = {model: run["test_selected_weighted_f1"] - run["weighted_f1"] for model, run in one.runs.items()}
     low, high = min(gains, key=lambda model: gains[model]), max(gains, key=lambda model: gains[model])
-    oracle = (
-        f"Choosing the epoch on test would have flattered the models, by {gains[low]:.2f} ({NAMES[low]}) to "
+    gain_of_test = (
+        f"Choosing the epoch on test would have gain_of_test the models, by {gains[low]:.2f} ({NAMES[low]}) to "
         f"{gains[high]:.2f} points ({NAMES[high]})."
     )
     some = next(iter(one.runs.values()))
@@ -142,7 +142,7 @@ def compared(one: Comparison, figures: Path) -> Section:
     return Section(
         "Tables 2 and 3: comparison",
         "CMATH is better than every baseline.",
-        [model_table.verdict(one), oracle, f"{counts(some)} {model_table.legend(one)}"],
+        [model_table.verdict(one), gain_of_test, f"{counts(some)} {model_table.legend(one)}"],
         head,
         rows,
         [name],
@@ -227,11 +227,11 @@ def _scores(run: dict) -> tuple[str, str]:
 
 
 def maps(corpus: str, figures: Path) -> Section:
-    found: dict = json.loads((PROBES / corpus / "silhouettes.json").read_text("utf-8"))
+    found: dict = json.loads((ROBUSTNESS / corpus / "silhouettes.json").read_text("utf-8"))
     names = []
     for model in found:
         names.append(f"tsne_{model}.png")
-        (figures / names[-1]).write_bytes((PROBES / corpus / names[-1]).read_bytes())
+        (figures / names[-1]).write_bytes((ROBUSTNESS / corpus / names[-1]).read_bytes())
     values = ", ".join(f"{NAMES[model]} {value:.3f}" for model, value in found.items() if value is not None)
     seen = (
         f"Silhouette of the classes in the fused representations themselves, -1 to 1, first seed: {values}. In the "
@@ -371,7 +371,7 @@ def text_encoder(one: Comparison) -> Section:
 
 
 def robustness(corpus: str, figures: Path) -> Section:
-    with (PROBES / corpus / "robustness.csv").open(encoding="utf-8", newline="") as stream:
+    with (ROBUSTNESS / corpus / "robustness.csv").open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
     by_setting: dict[tuple[str, str, str, float], list[float]] = {}
     for line in lines:
@@ -381,7 +381,8 @@ def robustness(corpus: str, figures: Path) -> Section:
     pictures.draw_robustness(by_setting, figures / name)
     models = list(dict.fromkeys(line["model"] for line in lines))
     seen = []
-    for kind, what in (("missing", "missing in {:.0f} % of the clips"), ("noise", "noisy by {:g} deviations")):
+    damages = {"missing": "missing in {:.0f} % of the clips", "noise": "with noise of {:g} standard deviations"}
+    for kind, what in damages.items():
         levels = sorted({key[3] for key in by_setting if key[2] == kind})
         if len(levels) < 2:
             continue

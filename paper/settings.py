@@ -17,6 +17,8 @@ from pathlib import Path
 
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
+from foundation.errors import UserError
+from foundation.files import write_whole
 from paper.params import FILE, PaperParams
 from pipeline.params import Params, ParamsError, checked, read_yaml
 
@@ -39,10 +41,10 @@ def main() -> None:
     try:
         main_text = with_values(MAIN, values["main"], Params)
         report_text = with_values(FILE, values["report"], PaperParams)
-    except ParamsError as error:
+        write_whole(MAIN, main_text)
+        write_whole(FILE, report_text)
+    except UserError as error:
         raise SystemExit(f"error: {error}") from None
-    MAIN.write_text(main_text, "utf-8")
-    FILE.write_text(report_text, "utf-8")
     if unpublished := values.get("unpublished", {}):
         print(f"Not published for {args.name}, by the authors of:")
     for model, instead in unpublished.items():

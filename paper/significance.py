@@ -1,4 +1,4 @@
-"""Is a difference beyond chance? Paired tests of two runs, corrected for the number of comparisons."""
+"""Paired tests of whether a difference between two runs is beyond chance, corrected for the number of comparisons."""
 
 from pathlib import Path
 

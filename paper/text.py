@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         return
     rows = read_index(Path("data") / name / "index.csv")
     if not any(row.text for row in rows):
-        log.info("text: the index of %s has none; nothing to make", name)
+        log.info("text: no utterance of %s has a text, so no features are made", name)
         return
     other = changed(params, {f"text.{name}.finetune": not params.text[name].finetune})
     settings, encoder = other.text[name], folder / "encoder" / "text"

@@ -12,6 +12,7 @@ import csv
 from functools import partial
 from pathlib import Path
 
+from foundation.files import open_whole
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.registry import MODELS
@@ -55,7 +56,7 @@ def write_search(corpus: str, model: str, done: Searched, report: Report, file: 
     """Write one row per point, in the order in which they were tried; a point without a score has failed."""
     columns = ["corpus", "model", "learning_rate", "dropout", "batch", "seeds", "validation_weighted_f1", "chosen",
                "edge"]  # fmt: skip
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for point, score in done.scores.items():

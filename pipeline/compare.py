@@ -1,4 +1,4 @@
-"""Is A better than B? Compare two result folders or two experiments on the same test utterances.
+"""Test whether A is better than B: compare two result folders or two experiments on the same test utterances.
 
     python -m pipeline.compare results/meld /another/checkout/results/meld
     python -m pipeline.compare --corpus meld lumpy-yeti HEAD

@@ -16,7 +16,7 @@ import numpy as np
 
 from extractors.features import read_features
 from extractors.published.content import MELD_SPLITS
-from extractors.published.writing import MODALITIES_OF, WRITERS, Corpus
+from extractors.published.writing import MODALITIES_OF, WRITERS, ExportedCorpus
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.log import log
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         log.info("note: %s", note)
 
 
-def corpus_of(name: str, rows: list[Utterance], order: tuple[str, ...], layout: str) -> Corpus:
+def corpus_of(name: str, rows: list[Utterance], order: tuple[str, ...], layout: str) -> ExportedCorpus:
     """Collect a corpus' turns and features by dialogue.
 
     Raises:
@@ -74,7 +74,7 @@ def corpus_of(name: str, rows: list[Utterance], order: tuple[str, ...], layout: 
     def by_key(values: list) -> dict:
         return {key: [values[place] for place in group] for key, group in zip(keys, groups, strict=True)}
 
-    return Corpus(
+    return ExportedCorpus(
         kind=kind,
         order=order,
         splits={key: rows[group[0]].split for key, group in zip(keys, groups, strict=True)},
@@ -111,7 +111,7 @@ def key_of_dialogue(row: Utterance, kind: str) -> int | str:
     return row.dialogue_id
 
 
-def notes(corpus: Corpus, layout: str) -> list[str]:
+def notes(corpus: ExportedCorpus, layout: str) -> list[str]:
     """What the layout cannot say, or what was written in its place."""
     found = []
     if layout in FOUR_LAYERS:

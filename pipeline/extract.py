@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     published = params.index[args.corpus].reader == "features" and not spoken
     column = "text_file" if published and args.modality == "text" else KIND[args.modality]
     if not any(getattr(row, column) for row in rows):
-        log.info("%s: the index has none; nothing to extract", args.modality)
+        log.info("%s: no utterance of the index has it, so nothing is extracted", args.modality)
         if args.shard == WHOLE:
             write_features(Features(np.zeros((len(rows), 0)), np.zeros(len(rows), bool), {}), file)
             write_report({}, [], [], file, set())

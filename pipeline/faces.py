@@ -33,7 +33,7 @@ UTTERANCES = 10
 """Number of utterances (rows of the sheet), spread evenly over the corpus."""
 SHOWN = 3
 """Number of frames shown per utterance, spread evenly over the clip."""
-LOOKED_AT = 60
+MOST_FRAMES = 60
 """Largest number of frames searched per utterance, so only the beginning of a long clip is used."""
 
 
@@ -71,7 +71,7 @@ def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     """Detect faces as the extractor does; a clip that cannot be decoded gives a sample with a problem."""
     require_content(raw / row.video, row.video_hash)
     try:
-        pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), LOOKED_AT))
+        pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), MOST_FRAMES))
     except MediaError as error:
         return Sample(row, [], [], [], str(error))
     detect = detector(settings.detector, settings.min_face, settings.first_look)

@@ -32,11 +32,12 @@ import torch
 from extractors.result import ExtractorError
 from extractors.text.folders import encoder_folder
 from foundation.errors import UserError
+from foundation.files import write_whole
 from foundation.torch_setup import prepare_torch
 from model.registry import MODELS
 from pipeline.gpu.encoders import check_face, check_face_training, check_text, check_text_training
 from pipeline.gpu.models import Models
-from pipeline.gpu.rows import Row, filled
+from pipeline.gpu.rows import CheckRow, filled
 from pipeline.params import Params, load_params
 from pipeline.stage import command
 
@@ -49,21 +50,27 @@ QUICK = ("cmath", "dialogue_gcn")
 
 def checks(
     params: Params, device: torch.device, names: list[str] | None, quick: bool
-) -> Iterator[tuple[Row, Callable[[Row], None]]]:
+) -> Iterator[tuple[CheckRow, Callable[[CheckRow], None]]]:
     """The rows, still empty, each with what fills it."""
     models, precisions = Models(params, device), PRECISIONS if device.type == "cuda" and not quick else ("float32",)
     for name in names or (QUICK if quick else MODELS):
         for precision in precisions:
-            yield Row(name, precision, ALLOWED[precision]), models.check
+            yield CheckRow(name, precision, ALLOWED[precision]), models.check
     text = params.text["meld"].model_copy(update={"max_tokens": 64})
     lower = "bfloat16" if device.type == "cuda" else "float32"  # encoders choose by themselves
-    yield Row("text: roberta", lower, ALLOWED[lower]), partial(check_text, "roberta", settings=text, device=device)
+    yield CheckRow("text: roberta", lower, ALLOWED[lower]), partial(check_text, "roberta", settings=text, device=device)
     with suppress(ExtractorError):
         encoder_folder("minilm")
-        yield Row("text: minilm", lower, ALLOWED[lower]), partial(check_text, "minilm", settings=text, device=device)
-    yield Row("text: fine-tuning", lower, ALLOWED[lower]), partial(check_text_training, settings=text, device=device)
-    yield Row("face", "float32", ALLOWED["float32"]), partial(check_face, params=params, device=device)
-    yield Row("face: training", "bfloat16", ALLOWED["bfloat16"]), partial(check_face_training, device=device)
+        yield (
+            CheckRow("text: minilm", lower, ALLOWED[lower]),
+            partial(check_text, "minilm", settings=text, device=device),
+        )
+    yield (
+        CheckRow("text: fine-tuning", lower, ALLOWED[lower]),
+        partial(check_text_training, settings=text, device=device),
+    )
+    yield CheckRow("face", "float32", ALLOWED["float32"]), partial(check_face, params=params, device=device)
+    yield CheckRow("face: training", "bfloat16", ALLOWED["bfloat16"]), partial(check_face_training, device=device)
 
 
 def about(device: torch.device) -> dict[str, Any]:
@@ -88,7 +95,7 @@ WIDTHS = (18, 10, 10, 8, 8, 8, 8, 9, 8, 7, 0)
 
 
 def line(cells: Sequence[object]) -> str:
-    """Of the table: names to the left, numbers to the right."""
+    """Format a row of the table: names to the left, numbers to the right."""
     shown = [
         str(cell).ljust(width) if place < 2 or not width else str(cell).rjust(width)
         for place, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
@@ -96,7 +103,7 @@ def line(cells: Sequence[object]) -> str:
     return " ".join(shown).rstrip()
 
 
-def cells(row: Row) -> list[object]:
+def cells(row: CheckRow) -> list[object]:
     words = {None: "-", True: "yes", False: "NO"}
     near = "-" if row.difference is None else f"{row.difference:.1e}"
     numbers = ["-" if value is None else value for value in (row.milliseconds, row.megabytes, row.kernels, row.copies)]
@@ -121,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)
     prepare_torch(threads=1)
-    found, rows = about(device), list[Row]()
+    found, rows = about(device), list[CheckRow]()
     print(*(f"{name}: {value}" for name, value in found.items()), line(COLUMNS), sep="\n", flush=True)
     for row, check in checks(load_params(), device, chosen.models, chosen.quick):
         rows.append(filled(row, check))
@@ -129,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.out:  # after each row, for a card may end the process
             good = all(row.good for row in rows)
             told = {**found, "good": good, "rows": [{**asdict(row), "good": row.good} for row in rows]}
-            chosen.out.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+            write_whole(chosen.out, json.dumps(told, indent=2) + "\n")
     for warning in sorted({warning for row in rows for warning in row.warnings}):
         print(f"warning ({next(row.what for row in rows if warning in row.warnings)}): {warning}")
     bad = sum(not row.good for row in rows)

@@ -16,7 +16,7 @@ from foundation.log import log
 from pipeline.corpora.census import as_table, census, write_census
 from pipeline.corpora.index_file import SPLITS, write_index
 from pipeline.corpora.labels import labels
-from pipeline.corpora.media_files import look_at_media
+from pipeline.corpora.media_files import inspect_media
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.readers import read
 from pipeline.corpora.table import repeated
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         )
     if "text" not in settings.modalities:
         raw_corpus.rows = [replace(row, text="") for row in raw_corpus.rows]
-    seconds = [0.0] * len(raw_corpus.rows) if raw_corpus.published else look_at_media(raw_corpus, raw)
+    seconds = [0.0] * len(raw_corpus.rows) if raw_corpus.published else inspect_media(raw_corpus, raw)
     if settings.reader == "table":
         raw_corpus.notes += repeated(raw_corpus.rows)
     counts = census(raw_corpus, seconds, labels(settings.reader, [row.label for row in raw_corpus.rows]))

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         if not done.history:
             raise UserError(f"params.yaml: train.{corpus_name}.learning_rate = {settings.learning_rate}: the loss of "
                             f"seed {seed} is not finite in the first epoch; try a lower one")  # fmt: skip
-        log.info("seed %d: best of %d epochs is %d, validation weighted F1 %.2f",
+        log.info("seed %d: %d epochs, of which epoch %d is the best on validation (weighted F1 %.2f)",
                  seed, len(done.history), done.best_epoch, done.score)  # fmt: skip
     bundle = make_bundle(corpus_name, params, corpus, scalers, config, order)
     kept = {seed: kept_weights(folder, seed) for seed in settings.seeds}

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 
 from extractors.settings import FaceTrainingSettings
@@ -31,6 +30,7 @@ from extractors.visual.face_encoder import FaceWeights, load, save
 from extractors.visual.faces import grey_levels
 from foundation.device import device
 from foundation.errors import UserError
+from foundation.f1 import accuracy, class_f1, confusion, weighted_f1
 from foundation.files import open_whole, write_whole
 from foundation.folders import root
 from foundation.identity import code_digest
@@ -42,7 +42,7 @@ from pipeline.params import Params
 from pipeline.stage import start
 
 SHIPPED = root() / "extractors/visual/weights/denseface.safetensors"
-MADE = Path("models/face/denseface.safetensors")
+WEIGHTS = Path("models/face/denseface.safetensors")
 RESULTS = Path("results/face")
 NOT_OF_WEIGHTS = frozenset({"datasets", "data"})
 """Fields of `face` that are not in the identity: whether to train, and the data folder (its content is hashed)."""
@@ -65,29 +65,29 @@ def run(args: argparse.Namespace, params: Params) -> None:
     )
     pixels, targets = torch.from_numpy(data.train.pixels), torch.from_numpy(data.train.targets)
     mean, std = grey_levels(np.bincount(data.train.pixels[fitted].ravel(), minlength=256))
-    white = ((pixels.float() - mean) / std).unsqueeze(1)
+    normalised = ((pixels.float() - mean) / std).unsqueeze(1)
     work = folder_of(identity(settings, data))
     write_about(work, what="face encoder")
     state = train(
-        white[fitted],
+        normalised[fitted],
         targets[fitted],
-        (white[chosen_on], targets[chosen_on]),
+        (normalised[chosen_on], targets[chosen_on]),
         settings,
         device(),
         work / "state.pt",
         CHECKPOINT_SECONDS,
         log.info,
     )
-    save(state.best, data.classes, mean, std, MADE)
-    scores = evaluate(_loaded(MADE), data)
+    save(state.best, data.classes, mean, std, WEIGHTS)
+    scores = evaluate(_loaded(WEIGHTS), data)
     metrics = {**scores, "held_out_accuracy": round(state.best_accuracy, 2), "best_epoch": state.best_epoch}
     write_whole(RESULTS / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     with open_whole(RESULTS / "history.csv") as stream:
         writer = csv.DictWriter(stream, list(state.history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(state.history)
-    write_whole(MADE.with_suffix(".md"), card(settings, data, metrics, mean, std))
-    log.info("PublicTest, looked at once:\n%s", table(scores))
+    write_whole(WEIGHTS.with_suffix(".md"), card(settings, data, metrics, mean, std))
+    log.info("scores on PublicTest, which is used this once:\n%s", table(scores))
 
 
 def identity(settings: FaceTrainingSettings, data: fer2013.Fer2013) -> dict[str, object]:
@@ -113,29 +113,20 @@ def _loaded(file: Path) -> FaceWeights:
 def evaluate(trained: FaceWeights, data: fer2013.Fer2013) -> dict:
     """Scores on PublicTest, percent, of the stored weights and of the majority-class baseline."""
     if trained.classes != data.classes:
-        raise UserError(f"the weights know {', '.join(trained.classes)}; face.labels gives {', '.join(data.classes)}")
-    white = ((torch.from_numpy(data.test.pixels).float() - trained.mean) / trained.std).unsqueeze(1)
+        raise UserError(f"the weights tell {', '.join(trained.classes)} apart, but face.labels of params.yaml gives "
+                        f"{', '.join(data.classes)}: choose the labels that these weights were trained on")  # fmt: skip
+    normalised = ((torch.from_numpy(data.test.pixels).float() - trained.mean) / trained.std).unsqueeze(1)
     network = DenseFace.of(trained.weights).to(device())
-    predicted = probabilities(network, white, device()).argmax(1).numpy()
+    predicted = probabilities(network, normalised, device()).argmax(1).numpy()
     label = data.test.targets.argmax(axis=1)
     majority = np.full_like(label, np.bincount(data.train.targets.argmax(axis=1)).argmax())
-    f1 = f1_score(label, predicted, labels=range(len(data.classes)), average=None, zero_division=0)
-    return {
-        **_scores(label, predicted),
-        "f1": {name: _percent(value) for name, value in zip(data.classes, f1, strict=True)},
-        "majority": _scores(label, majority),
-    }
+    counts, always = (confusion(label, said, len(data.classes)) for said in (predicted, majority))
+    f1 = {name: round(float(value), 2) for name, value in zip(data.classes, class_f1(counts), strict=True)}
+    return {**_scores(counts), "f1": f1, "majority": _scores(always)}
 
 
-def _scores(label: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    return {
-        "accuracy": _percent(accuracy_score(label, predicted)),
-        "weighted_f1": _percent(f1_score(label, predicted, average="weighted", zero_division=0)),
-    }
-
-
-def _percent(value: float) -> float:
-    return round(100 * float(value), 2)
+def _scores(counts: np.ndarray) -> dict[str, float]:
+    return {"accuracy": round(accuracy(counts), 2), "weighted_f1": round(weighted_f1(counts), 2)}
 
 
 def table(scores: dict) -> str:

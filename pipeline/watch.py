@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     link.symlink_to(folder.resolve(), target_is_directory=True)
     with whole(listing) as half:
         half.write_text("".join(files(folder)), "utf-8", "surrogateescape")
-    log.info("%s -> %s", link, folder)
+    log.info("DVC watches %s by the link %s", folder, link)
 
 
 def files(folder: Path) -> Iterator[str]:

@@ -102,7 +102,7 @@ def test_what_others_say_changes_no_encoder_and_none_of_trains_features(
 
 
 @pytest.mark.parametrize("kind", ["pca", "svm"])
-def test_reduction_is_learnt_of_train_alone(tmp_path: Path, kind: str) -> None:
+def test_reduction_is_fitted_on_train_alone(tmp_path: Path, kind: str) -> None:
     settings = AudioSettings.model_validate({"set": "IS10", "min_seconds": 0.25, "reduce": kind, "dim": 4})
     rows = write_text_corpus(tmp_path / "index.csv")
     train = np.array([row.split == "train" for row in rows])

@@ -11,13 +11,12 @@ from safetensors.numpy import load, save
 
 from extractors.cache import Cache
 from extractors.settings import AudioSettings
+from foundation.standardisation import standardised, statistics
 
 VERSION = 2
 """Version of this module; raise it with every change that changes a value."""
 SETTINGS = ("reduce", "dim")
 """Fields of AudioSettings that are used only here; the cached functionals do not depend on them."""
-LIMIT = 10.0
-"""Values are clipped to this many standard deviations: functionals of unusual sounds lie millions from the mean."""
 PENALTY = 1e-3
 """C of the SVM; small, because there are many and strongly correlated functionals."""
 
@@ -31,13 +30,13 @@ class Reduction:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Reduce `values`, float32 [N, F], to float32 [N, dim]."""
-        white = np.clip((values - self.tensors["mean"]) / self.tensors["deviation"], -LIMIT, LIMIT)
+        scaled = standardised(values, self.tensors["mean"], self.tensors["deviation"])
         if "columns" in self.tensors:
-            return white[:, self.tensors["columns"]]
-        return white @ self.tensors["components"].T
+            return scaled[:, self.tensors["columns"]]
+        return scaled @ self.tensors["components"].T
 
 
-Kind = Literal["pca", "svm"]
+ReductionKind = Literal["pca", "svm"]
 
 
 def identity(settings: AudioSettings) -> dict[str, object]:
@@ -46,7 +45,7 @@ def identity(settings: AudioSettings) -> dict[str, object]:
     return settings.model_dump(include=set(SETTINGS)) | made_by
 
 
-def learnt(values: np.ndarray, labels: list[str], settings: AudioSettings, cache: Cache) -> Reduction:
+def cached_fit(values: np.ndarray, labels: list[str], settings: AudioSettings, cache: Cache) -> Reduction:
     """Fit the reduction that `settings` ask for, or take it from the cache if values and labels are the same."""
     assert settings.reduce != "none"
     kind, dim = settings.reduce, settings.dim
@@ -68,26 +67,24 @@ def load_library() -> None:
     import sklearn.svm  # noqa: F401
 
 
-def fit(values: np.ndarray, labels: list[str], kind: Kind, dim: int) -> Reduction:
+def fit(values: np.ndarray, labels: list[str], kind: ReductionKind, dim: int) -> Reduction:
     """Fit a reduction of `values`, float32 [N, F] of the training split, to `dim` columns, or fewer if N is small.
 
     `pca` keeps the directions of largest variance; N utterances (at least 2) have at most N - 1 of them. `svm` trains a
     linear support vector machine on the `labels` [N] and keeps the columns whose weight vectors have the largest norm.
     """
-    mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
-    std[std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
-    standard = {"mean": mean.astype(np.float32), "deviation": std.astype(np.float32)}
-    white = np.clip((values - standard["mean"]) / standard["deviation"], -LIMIT, LIMIT)
+    mean, std = statistics(values)
+    standard, scaled = {"mean": mean, "deviation": std}, standardised(values, mean, std)
     if kind == "pca":
         from sklearn.decomposition import PCA
 
         # The PCA's own centring is not stored: it is a constant, which the model's standardisation removes.
-        projection = PCA(min(dim, len(values) - 1, values.shape[1]), random_state=0).fit(white)
+        projection = PCA(min(dim, len(values) - 1, values.shape[1]), random_state=0).fit(scaled)
         return Reduction({**standard, "components": np.ascontiguousarray(projection.components_, np.float32)})
     from sklearn.svm import LinearSVC
 
     # Primal form and low precision are enough to rank the columns; even so, thousands of columns take minutes.
-    machine = LinearSVC(C=PENALTY, dual=False, tol=1e-2).fit(white, labels)
+    machine = LinearSVC(C=PENALTY, dual=False, tol=1e-2).fit(scaled, labels)
     weight = np.linalg.norm(machine.coef_, axis=0)
     chosen = np.sort(np.argsort(-weight, kind="stable")[:dim])
     return Reduction({**standard, "columns": chosen.astype(np.int64)})

@@ -1,4 +1,4 @@
-"""Is a file still the one that the index names? Its state, and the hash of its content."""
+"""Check whether a file is still the one that the index names, by its state and the hash of its content."""
 
 import hashlib
 from functools import lru_cache

@@ -70,7 +70,7 @@ def over_budget() -> OverBudgetError:
 
 
 def no_file(path: Path) -> str:
-    """Why `path` is no file with content, such as a folder, a pipe or a link that leads nowhere; empty if it is one."""
+    """Reason why `path` is no file with content (a folder, a pipe, a link that leads nowhere); empty if it is one."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def reason(error: Exception) -> str:
 
 
 def _what(path: Path) -> str:
-    """What a file is that cannot be opened, as far as its first bytes tell; otherwise an empty string."""
+    """Kind of a file that cannot be opened, as far as its first bytes tell; otherwise an empty string."""
     try:
         with path.open("rb") as stream:
             start = stream.read(LOOKED_AT)

@@ -1,4 +1,4 @@
-"""What is in a media file: which of its streams can be decoded, and how long it lasts."""
+"""Inspection of a media file: which of its streams can be decoded, and how long it lasts."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,7 @@ from extractors.decoding.timeline import (
 SMALL = 4 * 2**20
 """Files of at most so many bytes are read to their end, which takes milliseconds."""
 TAIL = 2.0
-"""Of larger files the packets after this many seconds before the stated end are read."""
+"""Seconds before the stated end from which on the packets of a larger file are read."""
 ROUNDING = 0.3
 """Seconds by which the stated duration may differ from the end of the last packet: about a packet or a picture."""
 
@@ -42,7 +42,7 @@ class MediaInfo:
     seconds: float
     """Duration in seconds, or 0."""
     note: str = ""
-    """What a user should know of a usable file, or empty."""
+    """Note for the user on a usable file, or empty."""
 
 
 def media_info(path: Path) -> MediaInfo:
@@ -103,7 +103,7 @@ def _inspected(path: Path, container: InputContainer) -> MediaInfo:
 
 
 def _problem(frame: av.AudioFrame | av.VideoFrame) -> str:
-    """Why a decoded frame cannot be used, or an empty string."""
+    """Reason why a decoded frame cannot be used, or an empty string."""
     try:
         with media_errors():
             if isinstance(frame, av.AudioFrame):
@@ -147,7 +147,7 @@ def _agreed(stated: float, ends: float, container: InputContainer) -> float:
 
 
 def _note(container: InputContainer) -> str:
-    """Which of several sound tracks is used."""
+    """Note on which of several sound tracks is used."""
     tracks = usable(container, "audio")
     if len(tracks) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""What a published feature file holds, whatever its layout: turns in conversation order, and vectors by modality."""
+"""Content of a published feature file in any layout: turns in conversation order, and vectors by modality."""
 
 import hashlib
 import re
@@ -42,7 +42,7 @@ def understood(raw: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PublishedTurn:
     """One utterance of a published file."""
 
     dialogue: str
@@ -63,7 +63,7 @@ class Vectors:
     files: Sequence[str]
     """File of each turn's vector, relative to the raw folder; empty where there is none."""
     places: Sequence[str]
-    """Where in its file each turn's vector is. Ids do not say it: they may come from another file beside it."""
+    """Place of each turn's vector in its file. Ids do not say it: they may come from another file beside it."""
     take: Callable[[int, str], Any]
     """Reads the vector of a turn (its number, `last` or `last4`), as written: a list or an array [F], or [N, F] to be
     averaged over its rows."""
@@ -82,13 +82,14 @@ class Published:
     layout: str
     """Name of the layout, after the publication whose code reads it."""
     coding: str
-    """Whose label codes these are: `iemocap`, `meld`, `merbench_meld`, `emorynlp`, `polarity` or `unknown`."""
-    turns: list[Turn]
+    """Corpus or protocol whose label codes these are: `iemocap`, `meld`, `merbench_meld`, `emorynlp`, `polarity` or
+    `unknown`."""
+    turns: list[PublishedTurn]
     vectors: dict[str, Vectors]
     files: list[Path]
     """The files that were read, except the single vectors."""
     keys: list[tuple[Any, int]] = field(default_factory=list)
-    """For pickles: key of each turn's dialogue in the file, and place of the turn in it."""
+    """Key of each turn's dialogue in the file, and place of the turn in it; only for pickles."""
     folds: bool = False
     """Whether the protocol has no split but folds by session."""
     notes: list[str] = field(default_factory=list)
@@ -153,7 +154,7 @@ def label_of(value: Any, what: str) -> Any:
 
 
 def coding_of(keys: Sequence[Any], train: Sequence[Any], test: Sequence[Any], labels: Sequence[Any]) -> str:
-    """Whose label codes a file has, by its dialogues' names and its labels."""
+    """Corpus or protocol whose label codes a file has, told by its dialogues' names and its labels."""
     if any(isinstance(label, float) and not label.is_integer() for label in labels):
         return "polarity"
     if all(isinstance(key, str) and re.match(r"Ses0[1-5]", key) for key in keys):

@@ -17,7 +17,7 @@ from extractors.published.content import (
     VALIDATION,
     Published,
     PublishedError,
-    Turn,
+    PublishedTurn,
     Vectors,
     clean,
     label_of,
@@ -118,7 +118,7 @@ def dag_erc(raw: Path) -> Published | None:
                     raise PublishedError(f"{file}: dialogue {number}, utterance {place}: has no text, speaker or cls")
                 named = f"{SPLIT_NAMES[name]}_{number}"
                 label = label_of(entry.get("label"), f"{file}, dialogue {number}, utterance {place}")
-                found.turns.append(Turn(named, f"{named}_{place}", clean(entry["speaker"]), label,
+                found.turns.append(PublishedTurn(named, f"{named}_{place}", clean(entry["speaker"]), label,
                                         SPLIT_NAMES[name], clean(entry["text"])))  # fmt: skip
                 entries.append((file, entry))
                 places.append(f"{number} {place}")
@@ -181,7 +181,7 @@ def merbench(raw: Path, folders: Mapping[str, str]) -> Published | None:
     for row in named:
         label = label_of(row.value["val" if found.coding == "polarity" else "emo"], f"{archives[0]}, {row.name}")
         speaker = row.place[:1] if iemocap else "?"
-        found.turns.append(Turn(row.dialogue, f"{row.dialogue}_{row.place}", speaker, label, CORPORA[row.part],
+        found.turns.append(PublishedTurn(row.dialogue, f"{row.dialogue}_{row.place}", speaker, label, CORPORA[row.part],
                                 clean(texts.get(row.name, ""))))  # fmt: skip
     if not iemocap:
         found.notes.append("MERBench has no speakers: all turns of a dialogue count as one speaker's")

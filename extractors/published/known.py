@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 TAUGHT = "its audio vectors, 300 wide, are on the strongest evidence the hidden state of a network that was trained on \
 MELD's labels (docs/features.md)"
-"""What is known to be wrong with the audio of MELD that the field shares."""
+"""Known fault of the audio of MELD that the field shares."""
 WIDTH_TAUGHT = 300
 """Width of MELD's published audio vectors; other files of the field, such as SDT's, hold them too."""
 SUSPECTED = "its text vectors, 768 wide, are said to come from EmoBERTa, whose public encoder of this width has seen \
 labels of test: a suspicion, not a proof (results/D/leakage.json says what the probe finds)"
-"""What is suspected of MultiEMO's text."""
+"""Suspicion about MultiEMO's text."""
 WIDTH_SUSPECTED = 768
 
 
@@ -23,7 +23,7 @@ class KnownFile:
     what: str
     used_by: str
     warning: str = ""
-    """What is known to be wrong with it."""
+    """Known fault of it."""
 
 
 IEMOCAP_RAW = KnownFile(

@@ -12,7 +12,7 @@ from extractors.published.content import (
     VALIDATION,
     Published,
     PublishedError,
-    Turn,
+    PublishedTurn,
     Vectors,
     clean,
     length,
@@ -51,7 +51,9 @@ def mmsa(content: dict[str, Any], file: Path, raw: Path) -> Published:
         for video, places in clips.items():
             for clip_number, place in sorted(places):
                 label, text = _label(part, place, file), clean(part["raw_text"][place])
-                found.turns.append(Turn(f"{split}_{video}", f"{split}_{video}_{clip_number}", "?", label, split, text))
+                found.turns.append(
+                    PublishedTurn(f"{split}_{video}", f"{split}_{video}_{clip_number}", "?", label, split, text)
+                )
                 rows.append((name, place))
     if len({turn.utterance for turn in found.turns}) != len(found.turns):
         raise PublishedError(f"{file}: an id occurs twice in one split")

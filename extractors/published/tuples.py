@@ -17,7 +17,7 @@ from extractors.published.content import (
     VALIDATION,
     Published,
     PublishedError,
-    Turn,
+    PublishedTurn,
     Vectors,
     clean,
     coding_of,
@@ -176,7 +176,7 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
         for place in range(number):
             speaker = speaker_name(fields["speakers"][key][place], f"{file}, {names[place]}")
             text = clean(fields["sentences"][key][place])
-            found.turns.append(Turn(name, names[place], speaker, labels[key][place], splits[key], text))
+            found.turns.append(PublishedTurn(name, names[place], speaker, labels[key][place], splits[key], text))
             found.keys.append((key, place))
     left_out = len(fields["labels"]) - len(keys)
     if left_out:

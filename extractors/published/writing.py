@@ -17,7 +17,7 @@ import numpy as np
 
 from extractors.published.content import TEST, TRAIN, VALIDATION
 from extractors.published.tuples import LAYOUTS, MODALITIES, SEVERAL
-from foundation.files import whole
+from foundation.files import open_whole, whole, write_whole
 from foundation.safe_names import distinct
 
 PROTOCOL = 3
@@ -32,7 +32,7 @@ SENTIMENTS = {"joy": POSITIVE, "fear": NEGATIVE, "sadness": NEGATIVE, "disgust":
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class ExportedCorpus:
     """A corpus with its features, dialogue by dialogue under the keys of the field."""
 
     kind: str
@@ -107,7 +107,7 @@ def _save(content: Any, file: Path) -> Path:
     return file
 
 
-def _tuple(corpus: Corpus, name: str) -> tuple:
+def _tuple(corpus: ExportedCorpus, name: str) -> tuple:
     """The tuple of a layout. Train and validation are one list where the layout has no third: validation stands first,
     so that code that takes the first of them as its validation takes dialogues of ours."""
     layout = next(layout for layout in LAYOUTS if layout.name == name)
@@ -120,48 +120,48 @@ def _tuple(corpus: Corpus, name: str) -> tuple:
     return tuple(fields[field] for field in layout.fields)
 
 
-def mmgcn(corpus: Corpus, folder: Path) -> list[Path]:
+def mmgcn(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     if corpus.kind == "meld":
         return [_save(_tuple(corpus, "MMGCN (MELD)"), folder / "MELD_features_raw1.pkl")]
     return [_save(_tuple(corpus, "MMGCN"), folder / "IEMOCAP_features.pkl")]
 
 
-def sdt(corpus: Corpus, folder: Path) -> list[Path]:
+def sdt(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     if corpus.kind == "meld":
         return [_save(_tuple(corpus, "SDT (MELD)"), folder / "meld_multimodal_features.pkl")]
     return [_save(_tuple(corpus, "SDT"), folder / "iemocap_multimodal_features.pkl")]
 
 
-def graphsmile(corpus: Corpus, folder: Path) -> list[Path]:
+def graphsmile(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     if corpus.kind == "meld":
         return [_save(_tuple(corpus, "GraphSmile (MELD)"), folder / "meld_multimodal_features.pkl")]
     return sdt(corpus, folder)
 
 
-def cosmic(corpus: Corpus, folder: Path) -> list[Path]:
+def cosmic(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     if corpus.kind == "meld":
         return [_save(_tuple(corpus, "COSMIC (MELD)"), folder / "meld_features_roberta.pkl")]
     return [_save(_tuple(corpus, "COSMIC"), folder / "iemocap_features_roberta.pkl")]
 
 
-def m3net(corpus: Corpus, folder: Path) -> list[Path]:
+def m3net(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     return mmgcn(corpus, folder) + cosmic(corpus, folder)
 
 
-def multiemo(corpus: Corpus, folder: Path) -> list[Path]:
+def multiemo(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     layout = "MMGCN (MELD)" if corpus.kind == "meld" else "MMGCN"
     names = {"text": "TextFeatures.pkl", "audio": "AudioFeatures.pkl", "visual": "VisualFeatures.pkl"}
     files = [_save(corpus.vectors[modality], folder / name) for modality, name in names.items()]
     return [_save(_tuple(corpus, layout), folder / "Speakers.pkl"), *files]
 
 
-def dag_erc(corpus: Corpus, folder: Path, several: bool = False) -> list[Path]:
+def dag_erc(corpus: ExportedCorpus, folder: Path, several: bool = False) -> list[Path]:
     """Write DAG-ERC's json files and vocabularies; with `several`, MultiDAG's, which have all three modalities."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, split in (("train", TRAIN), ("dev", VALIDATION), ("test", TEST)):
         file = folder / f"{name}_data_roberta{'_mm' if several else ''}.json.feature"
-        with file.open("w", encoding="utf-8") as stream:
+        with open_whole(file) as stream:
             json.dump([_dialogue(corpus, key, several) for key in corpus.of(split)], stream, ensure_ascii=False)
         files.append(file)
     speakers = sorted({str(name) for key in corpus.splits for name in _names(corpus, key)})
@@ -171,13 +171,13 @@ def dag_erc(corpus: Corpus, folder: Path, several: bool = False) -> list[Path]:
     return files
 
 
-def _names(corpus: Corpus, key: Any) -> list[str]:
+def _names(corpus: ExportedCorpus, key: Any) -> list[str]:
     if corpus.kind == "meld":
         return [f"speaker {number}" for number in corpus.speakers[key]]
     return [str(party) for party in corpus.parties(key)]
 
 
-def _dialogue(corpus: Corpus, key: Any, several: bool) -> list[dict]:
+def _dialogue(corpus: ExportedCorpus, key: Any, several: bool) -> list[dict]:
     turns = []
     for place, (text, speaker) in enumerate(zip(corpus.sentences[key], _names(corpus, key), strict=True)):
         vectors = [corpus.vectors[modality][key][place].tolist() for modality in MODALITIES]
@@ -193,7 +193,7 @@ MERBENCH_SPLITS = {TRAIN: "train", VALIDATION: "val", TEST: "test"}
 MERBENCH_FOLDERS = {"text": "text-UTT", "audio": "audio-UTT", "visual": "video-UTT"}
 
 
-def merbench(corpus: Corpus, folder: Path) -> list[Path]:
+def merbench(corpus: ExportedCorpus, folder: Path) -> list[Path]:
     """Write MERBench's folder; IEMOCAP is one corpus there, to be split by session."""
     meld = corpus.kind == "meld"
     order = MERBENCH_MELD if meld else corpus.order
@@ -216,12 +216,12 @@ def merbench(corpus: Corpus, folder: Path) -> list[Path]:
                 np.save(file, corpus.vectors[modality][key][place])
                 files.append(file)
     labels = folder / ("label.npz" if meld else "label_6way.npz")
-    with zipfile.ZipFile(labels, "w", zipfile.ZIP_DEFLATED) as archive:
+    with whole(labels) as half, zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in corpora.items():
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), _array_of_objects(content))
     transcription = folder / "transcription-engchi-polish.csv"
     quoted = [",".join(f'"{part.replace(chr(34), chr(34) * 2)}"' for part in (*row, "")) for row in rows]
-    transcription.write_text("\n".join(["name,english,chinese", *quoted]) + "\n", "utf-8")
+    write_whole(transcription, "\n".join(["name,english,chinese", *quoted]) + "\n")
     return [labels, transcription, *files]
 
 
@@ -233,7 +233,7 @@ def _array_of_objects(content: Any) -> bytes:
     return stream.getvalue() + pickled(array)
 
 
-WRITERS: Mapping[str, Callable[[Corpus, Path], list[Path]]] = {
+WRITERS: Mapping[str, Callable[[ExportedCorpus, Path], list[Path]]] = {
     "mmgcn": mmgcn,
     "sdt": sdt,
     "m3net": m3net,

@@ -1,4 +1,4 @@
-"""Which pooling a text encoder was trained with: from the files of sentence-transformers, or from the kind of network.
+"""Pooling that a text encoder was trained with, from the files of sentence-transformers, or from the kind of network.
 
 Like `folders.py`, this module loads neither an encoder nor the libraries for it.
 """

@@ -21,7 +21,7 @@ from extractors.visual.denseface import DenseFace
 from extractors.visual.faces import EDGE
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.precision import chosen_precision, lowered
-from foundation.torch_setup import seed_of, sent
+from foundation.torch_setup import seed_of, seed_of_step, sent
 
 RISE = 0.2
 """Fraction of all steps in which the learning rate rises to its peak."""
@@ -51,6 +51,9 @@ def resized(faces: Tensor, edge: int) -> Tensor:
 
 def augmented(faces: Tensor, edge: int, recipe: FaceTrainingSettings) -> Tensor:
     """Augment normalised faces [N, 1, H, W] and resize them to `edge` pixels.
+
+    Each face has random numbers of its own, and all are transformed at once: torchvision's transforms draw one set of
+    numbers for a whole batch, so that they would need a loop over the faces.
 
     Faces are randomly rotated, scaled, shifted, mirrored, changed in brightness and contrast, and partly covered.
     """
@@ -128,7 +131,7 @@ def train(
             epoch, place = divmod(state.step, steps)
             torch.manual_seed(seed_of(recipe.seed, epoch))
             order = torch.randperm(len(faces))
-            torch.manual_seed(seed_of(recipe.seed, 7919 * (state.step + 1)))
+            torch.manual_seed(seed_of_step(recipe.seed, state.step))
             chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
             network.train()
             seen, wanted = sent(augmented(faces[chosen], edges[epoch], recipe), device), sent(targets[chosen], device)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -27,9 +26,10 @@ from extractors.text.encoder import Encoder, batches, precision_of
 from extractors.text.folders import checksum
 from extractors.text.pooling import pooling_file, pooling_of
 from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.f1 import weighted_f1_of
 from foundation.files import whole, write_whole
 from foundation.identity import code_digest
-from foundation.torch_setup import seed_of, sent
+from foundation.torch_setup import seed_of, seed_of_step, sent
 
 WITHOUT = frozenset({"model", "layers", "finetune", "crossfit", "recipe", "allow_seen"})
 """Settings that are not in the identity: it has the encoder's checksum, the recipe's content and the texts of the fold
@@ -213,7 +213,7 @@ def _step(
     A pass is cut into parts of `state.most` utterances. If the card's memory is used up, nothing is changed and the
     result is None; with parts of one utterance this is an error.
     """
-    torch.manual_seed(seed_of(seed, 7919 * (state.step + 1)))
+    torch.manual_seed(seed_of_step(seed, state.step))
     classifier.train()
     optimizer.zero_grad(set_to_none=True)
     number, losses = sum(map(len, passes)), []
@@ -248,7 +248,7 @@ def _finish_epoch(
 ) -> None:
     """Score the epoch on validation, save its weights if they are the best so far, and decide whether to stop."""
     predicted = probabilities(classifier, validation.texts).argmax(1).tolist()
-    score = 100 * float(f1_score(validation.labels, predicted, average="weighted", zero_division=0))
+    score = weighted_f1_of(validation.labels, predicted)
     epoch = len(state.history) + 1
     state.history.append({"epoch": epoch, "loss": state.loss_sum / an_epoch, "validation_weighted_f1": score})
     say(f"epoch {epoch} of {recipe.epochs}: loss {state.loss_sum / an_epoch:.3f}, validation weighted F1 {score:.2f}")

@@ -42,7 +42,7 @@ class Faces:
     frames: int
     """Number of sampled frames."""
     problem: str = ""
-    """Why the clip could not be read, or empty."""
+    """Reason why the clip could not be read, or empty."""
 
     def to_bytes(self) -> bytes:
         """Encode as a header line and one lossless PNG with all crops, one below the other."""

@@ -86,8 +86,8 @@ class Inner(nn.Module):
         return (self.weights * keep).unsqueeze(-1) * self.party(projected, batch.who)
 
 
-class Encoder(nn.Module):
-    """From u_m to the nodes x_m of one stream."""
+class StreamEncoder(nn.Module):
+    """Network from u_m to the nodes x_m of one stream."""
 
     def __init__(self, config: AdaignConfig) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Adaign(ErcModel):
         names = list(config.dims)
         self.temperature = config.temperature
         self.inner = Inner(config)
-        self.whole_encoder, self.thin_encoder = Encoder(config), Encoder(config)
+        self.whole_encoder, self.thin_encoder = StreamEncoder(config), StreamEncoder(config)
         self.whole, self.thin = GraphStack(config), GraphStack(config)
         self.node_policy, self.edge_policy = Policy(names, config.dim), Policy(names, config.dim)
         width = len(names) * config.graph_dim

@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from model.attention import MultiHeadAttention
 
 
 def masked_softmax(scores: Tensor, allowed: Tensor) -> Tensor:
@@ -24,31 +25,6 @@ def near(turns: int, before: int, after: int, device: torch.device) -> Tensor:
 def pairs(mask: Tensor) -> Tensor:
     """Mask of pairs of turns, bool [B, T, T]: true where both turns are real."""
     return mask.unsqueeze(2) & mask.unsqueeze(1)
-
-
-class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention with several heads and dropout on the attention weights."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
-
-    def forward(self, queries: Tensor, keys: Tensor, allowed: Tensor) -> Tensor:
-        """Attend from queries [B, Q, d] to keys (also the values) [B, K, d] -> [B, Q, d].
-
-        Args:
-            allowed: bool [B, Q, K] or [B, 1, K]; a query without any allowed key gets zero.
-        """
-        q = self._split(self.query(queries))
-        k, v = (self._split(part) for part in self.key_value(keys).chunk(2, dim=-1))
-        some = allowed.any(dim=-1, keepdim=True)
-        chosen = (allowed | ~some).unsqueeze(1)  # softmax over no key is NaN: allow all, zero the result below
-        mixed = F.scaled_dot_product_attention(q, k, v, chosen, self.dropout if self.training else 0.0)
-        return self.out(mixed.transpose(1, 2).flatten(2)) * some
-
-    def _split(self, values: Tensor) -> Tensor:
-        return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class TransformerLayer(nn.Module):

@@ -20,12 +20,12 @@ Our settings: 4 heads, 30 bases, dropout 0.4, Adam 1e-4, l2 1e-5, batch 16, 60 e
 import torch
 from torch import Tensor, nn
 
-from model.baselines.attention import MultiHeadAttention, near, pairs
+from model.attention import MultiHeadAttention, positional_encoding
+from model.baselines.attention import near, pairs
 from model.baselines.early_fusion import masked_features
 from model.baselines.relational_graph import RelationalConvolution, relation_counts, relations
 from model.baselines.settings import CmcfSrnetSettings
 from model.batching import Batch
-from model.cmath import positional_encoding
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 
@@ -95,8 +95,8 @@ class CmcfSrnet(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits and the cross-entropy."""
         config, mask = self.config, batch.mask
-        place = self.speaker(batch.speaker) + positional_encoding(mask.shape[1], config.dim, mask.device)
-        x = {name: self.dropout(self.project[name](v) + place) for name, v in masked_features(batch).items()}
+        embedding = self.speaker(batch.speaker) + positional_encoding(mask.shape[1], config.dim, mask.device)
+        x = {name: self.dropout(self.project[name](v) + embedding) for name, v in masked_features(batch).items()}
         close = near(mask.shape[1], config.local_window, config.local_window, mask.device)
         c = self.fuse(x[self.hub], x, batch.present, close)
         representation = torch.cat([c, self.refine(c, batch.speaker, mask)], dim=-1)

@@ -24,7 +24,7 @@ Our settings, in the usual range for such models: 128 wide, GRU 100 per directio
 import torch
 from torch import Tensor, nn
 
-from model.baselines.attention import MultiHeadAttention
+from model.attention import MultiHeadAttention
 from model.baselines.early_fusion import masked_features
 from model.baselines.recurrent import Bidirectional
 from model.baselines.settings import CtnetSettings

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from model.baselines.attention import DialogueAttention
 from model.baselines.early_fusion import joined_features
+from model.baselines.recurrent import gru_step
 from model.baselines.settings import DialogueRnnSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
@@ -34,17 +35,6 @@ from model.losses import cross_entropy
 
 class DialogueRnnConfig(DialogueRnnSettings, DataSpec):
     """Configuration of the network."""
-
-
-def gru(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-    """GRU step from the projected input and the projected state, both [..., 3 H] (reset, update, new), and the state.
-
-    Returns the new state [..., H].
-    """
-    reset_i, update_i, new_i = from_input.chunk(3, dim=-1)
-    reset_h, update_h, new_h = from_state.chunk(3, dim=-1)
-    new = torch.tanh(new_i + torch.sigmoid(reset_i + reset_h) * new_h)
-    return new + torch.sigmoid(update_i + update_h) * (state - new)
 
 
 class DialogueCell(nn.Module):
@@ -89,7 +79,7 @@ class DialogueCell(nn.Module):
         return F.linear(x, of_x, cell.bias_ih).unbind(1), of_rest
 
     def _step(self, cell: nn.GRUCell, from_input: Tensor, state: Tensor) -> Tensor:
-        return self.dropout(gru(from_input, F.linear(state, cell.weight_hh, cell.bias_hh), state))
+        return self.dropout(gru_step(from_input, F.linear(state, cell.weight_hh, cell.bias_hh), state))
 
     def _emotion(self, spoken: Tensor) -> Tensor:
         cell = self.emotion_gru

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from model.baselines.early_fusion import masked_features, usable
-from model.baselines.focal import focal, mmgcn_focal
+from model.baselines.focal import mmgcn_focal
 from model.baselines.modality_graph import DeepConvolution, modality_graph, read_out
 from model.baselines.recurrent import Bidirectional
 from model.baselines.settings import MmgcnSettings
@@ -86,6 +86,4 @@ class Mmgcn(ErcModel):
     def _losses(self, logits: Tensor, batch: Batch, class_weights: Tensor | None) -> dict[str, Tensor]:
         if self.config.loss == "cross_entropy":
             return {"ce": cross_entropy(logits, batch.label, batch.mask, class_weights)}
-        if self.config.loss == "focal":
-            return {"focal": focal(logits, batch.label, batch.mask, self.config.focal_gamma, class_weights)}
         return {"focal": mmgcn_focal(logits, batch.label, batch.mask, self.config.focal_gamma)}

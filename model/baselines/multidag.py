@@ -35,8 +35,8 @@ from torch.nn import functional as F
 
 from foundation.torch_setup import sent
 from model.baselines.attention import masked_softmax
-from model.baselines.dialogue_rnn import gru
 from model.baselines.early_fusion import joined_features
+from model.baselines.recurrent import gru_step
 from model.baselines.settings import MultiDagSettings
 from model.batching import NO_LABEL, NOBODY, Batch, Corpus
 from model.interface import DataSpec, ErcModel, Output
@@ -95,7 +95,7 @@ class DagLayer(nn.Module):
                 m = torch.stack([a * same, a * ~same], dim=1) @ torch.stack(h[near], dim=1)
                 m = F.linear(m.flatten(1), relation)
             state_c, input_p = F.linear(m, weight, bias).chunk(2, dim=-1)
-            h.append(gru(input_c[turn], state_c, m) + gru(input_p, state_p[turn], h_below))
+            h.append(gru_step(input_c[turn], state_c, m) + gru_step(input_p, state_p[turn], h_below))
             scores.append(self.score(h[-1]))
         return torch.stack(h, dim=1)
 

@@ -63,3 +63,14 @@ class PartyContext(nn.Module):
         context = states.new_zeros(modalities, dialogues * turns, dim)
         context[:, turn] = states[:, row, place]
         return context.unflatten(1, (dialogues, turns))
+
+
+def gru_step(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
+    """GRU step from the projected input and the projected state, both [..., 3 H] (reset, update, new), and the state.
+
+    Returns the new state [..., H].
+    """
+    reset_i, update_i, new_i = from_input.chunk(3, dim=-1)
+    reset_h, update_h, new_h = from_state.chunk(3, dim=-1)
+    new = torch.tanh(new_i + torch.sigmoid(reset_i + reset_h) * new_h)
+    return new + torch.sigmoid(update_i + update_h) * (state - new)

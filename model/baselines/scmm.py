@@ -23,12 +23,12 @@ weights.
 import torch
 from torch import Tensor, nn
 
-from model.baselines.attention import MultiHeadAttention, TransformerLayer, near, pairs
+from model.attention import MultiHeadAttention, positional_encoding
+from model.baselines.attention import TransformerLayer, near, pairs
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.selection import select
 from model.baselines.settings import ScmmSettings
 from model.batching import Batch
-from model.cmath import positional_encoding
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
 

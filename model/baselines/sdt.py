@@ -21,11 +21,10 @@ A missing modality is masked out as a key for the other modalities, and excluded
 import torch
 from torch import Tensor, nn
 
-from model.baselines.attention import MultiHeadAttention
+from model.attention import MultiHeadAttention, positional_encoding
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.settings import SdtSettings
 from model.batching import Batch
-from model.cmath import positional_encoding
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy, divergence
 
@@ -34,7 +33,7 @@ class SdtConfig(SdtSettings, DataSpec):
     """Configuration of the network and its loss."""
 
 
-class Encoder(nn.Module):
+class CrossAttentionBlock(nn.Module):
     """H_{q<-s}: attention from one modality to another or to itself; no norm before the attention or at the end."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -72,7 +71,9 @@ class Augmented(nn.Module):
     def __init__(self, name: str, config: SdtConfig) -> None:
         super().__init__()
         self.name = name
-        self.encode = nn.ModuleDict({other: Encoder(config.dim, config.heads, config.dropout) for other in config.dims})
+        self.encode = nn.ModuleDict(
+            {other: CrossAttentionBlock(config.dim, config.heads, config.dropout) for other in config.dims}
+        )
         self.gate = nn.ModuleDict({other: UnimodalGate(config.dim, config.gate) for other in config.dims})
         self.join = nn.Linear(len(config.dims) * config.dim, config.dim)
 
@@ -115,8 +116,8 @@ class Sdt(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits of the fused representation and the losses by name."""
         mask, present = batch.mask, batch.present
-        place = positional_encoding(mask.shape[1], self.config.dim, mask.device) + self.speaker(batch.speaker)
-        x = {name: self.project[name](values) + place for name, values in masked_features(batch).items()}
+        embedding = positional_encoding(mask.shape[1], self.config.dim, mask.device) + self.speaker(batch.speaker)
+        x = {name: self.project[name](values) + embedding for name, values in masked_features(batch).items()}
         # A modality attends to all of its own turns: a turn without features still has speaker and position.
         r = {name: module(x, {**present, name: mask}) for name, module in self.augment.items()}
         fused = self.fuse(torch.stack(list(r.values())), usable(batch))

@@ -68,7 +68,7 @@ class DeepGraphSettings(OwnSettings):
 
 
 class MmgcnSettings(DeepGraphSettings):
-    loss: Literal["cross_entropy", "focal", "mmgcn_focal"]
+    loss: Literal["cross_entropy", "mmgcn_focal"]
 
 
 class CtnetSettings(OwnSettings):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from extractors.published import known
-from extractors.published.content import TEST, TRAIN, VALIDATION, Published, Turn, understood, vector
+from extractors.published.content import TEST, TRAIN, VALIDATION, Published, PublishedTurn, understood, vector
 from extractors.published.files import checksums, digest
 from extractors.published.reading import base_of, read_published
 from extractors.utterance import Utterance
@@ -147,7 +147,7 @@ def splits_of(found: Published, settings: FeaturesSettings) -> list[str]:
     return [TEST if session_of(turn) == str(settings.fold) else TRAIN for turn in found.turns]
 
 
-def session_of(turn: Turn) -> str:
+def session_of(turn: PublishedTurn) -> str:
     """Session of IEMOCAP that a turn belongs to; empty for other corpora."""
     match = SESSION.match(turn.dialogue)
     return match["session"] if match else ""
@@ -243,7 +243,7 @@ def protocol_of(found: Published, labels: list[str], settings: FeaturesSettings)
     )
 
 
-def speaker_of(turn: Turn, coding: str) -> str:
+def speaker_of(turn: PublishedTurn, coding: str) -> str:
     """Name of a turn's speaker, unique in the corpus; of most files only the place inside the dialogue is known."""
     if coding == "iemocap" and turn.speaker in ("F", "M"):
         return f"{turn.dialogue[:5]}{turn.speaker}"

@@ -29,7 +29,7 @@ LOST = "(?:[?\xbf\ufffd\x1a]{1,3}|\xd5)"
 LETTER = r"[^\W_\xd5]"
 INSIDE = re.compile(f"(?<!{LETTER})({LETTER}+){LOST}(?=({LETTER}+))")
 BEFORE = re.compile(rf"(?<![^\s(\"“—–…-]){LOST}(?=(?:[Cc]ause|[Cc]os|[Kk]ay|[Tt]il|em|cha|sup|bout|ya)\b)")
-"""At the beginning of a word that is written with an apostrophe there; a question mark does not begin a word."""
+"""A lost character at the beginning of a word that has an apostrophe there; a question mark does not begin a word."""
 ENDINGS = {"s", "d", "re", "ve", "ll"}
 CONTRACTIONS = {
     ("i", "m"), ("y", "know"), ("y", "see"), ("y", "all"), ("d", "you"), ("d", "know"), ("d", "ya"), ("c", "mon"),

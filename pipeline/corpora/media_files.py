@@ -21,7 +21,7 @@ from foundation.workers import TaskLost, spread_here
 from pipeline.corpora.raw_corpus import RawCorpus
 
 Item = TypeVar("Item")
-Look = Callable[[Path], tuple[bytes, bool]]
+Inspect = Callable[[Path], tuple[bytes, bool]]
 VERSION = 2
 """Version of the inspection; raise it with every change of media.media_info that changes its results."""
 KEPT_TOGETHER = 256
@@ -33,7 +33,7 @@ WRONG_CUT = 20
 """Seconds by which a clip may be longer than its utterance; some MELD clips last minutes for seconds of speech."""
 
 
-def look_at_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
+def inspect_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
     """Add media hashes to the rows, remove media that cannot be used, and note clips that seem to be cut wrongly.
 
     Returns:
@@ -41,7 +41,7 @@ def look_at_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
     """
     paths = sorted({path for row in raw_corpus.rows for path in (row.audio, row.video) if path})
     known = dict(zip(paths, inspected([raw / path for path in paths]), strict=True))
-    raw_corpus.rows = [checked(row, known) for row in raw_corpus.rows]
+    raw_corpus.rows = [without_unusable_media(row, known) for row in raw_corpus.rows]
     for row in raw_corpus.rows:
         stated, lasts = raw_corpus.stated.get(row.utterance_id), seconds_of(row, known, row.audio or row.video)
         if stated and lasts > stated + WRONG_CUT:
@@ -69,7 +69,7 @@ def seconds_of(row: Utterance, known: dict[str, tuple[str, MediaInfo]], path: st
     return max(0.0, (known[path][1].seconds if end is None else end) - (start or 0.0))
 
 
-def checked(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:
+def without_unusable_media(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:
     """Add media hashes to `row` and remove unusable media; `known` has hash and inspection of each path."""
     problems = [row.problem] if row.problem else []
     media: dict = {}
@@ -94,13 +94,13 @@ def inspected(files: list[Path]) -> Iterator[tuple[str, MediaInfo]]:
     known = cache.get(name, filter(None, keys))
     new = {key: file for key, file in zip(keys, files, strict=True) if key and key not in known}
     with tqdm(desc="looking at clips", total=len(new), unit="clip", disable=None) as progress:
-        for part in batched(looked_at(new), KEPT_TOGETHER):
+        for part in batched(inspected_now(new), KEPT_TOGETHER):
             cache.put(name, {key: found for key, found, lasting in part if lasting})
             known |= {key: found for key, found, _ in part}
             progress.update(len(part))
     cache.close()
     for key, file in zip(keys, files, strict=True):
-        digest, result = json.loads(known[key] if key else _look(file)[0])
+        digest, result = json.loads(known[key] if key else _inspect(file)[0])
         yield digest, MediaInfo(**result)
 
 
@@ -109,17 +109,17 @@ def memory_identity() -> dict[str, object]:
     return {"what": "probe", "version": VERSION, "av": version("av")}
 
 
-def looked_at(files: dict[str, Path], look: Look | None = None) -> Iterator[tuple[str, bytes, bool]]:
+def inspected_now(files: dict[str, Path], inspect: Inspect | None = None) -> Iterator[tuple[str, bytes, bool]]:
     """Yield key, hash and inspection of each of `files`, and whether a repetition would give the same, in any order."""
-    look = look or _look
+    inspect = inspect or _inspect
     if len(files) < MANY:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from ((key, *found) for key, found in zip(files, pool.map(look, files.values()), strict=True))
+            yield from ((key, *found) for key, found in zip(files, pool.map(inspect, files.values()), strict=True))
         return
     keys: dict[Path, list[str]] = {}
     for key, file in files.items():
         keys.setdefault(file, []).append(key)
-    for file, found in spread_here(look, keys, _nothing):
+    for file, found in spread_here(inspect, keys, _nothing):
         if isinstance(found, TaskLost):
             found = _unusable(found.reason), False
         yield from ((key, *found) for key in keys[file])
@@ -148,7 +148,7 @@ def _memory_key(file: Path) -> str:
     return "|".join(map(str, (path, *state(file))))
 
 
-def _look(file: Path) -> tuple[bytes, bool]:
+def _inspect(file: Path) -> tuple[bytes, bool]:
     """Hash and inspection of a file, and whether a repetition would give the same."""
     lasting = True
     try:

@@ -40,5 +40,5 @@ KNOWN = (
 
 
 def seen_by(model: str, reader: str) -> str:
-    """Why the encoder `model` is known to have seen labels of the corpora of `reader`; empty if it is not."""
+    """Reason why the encoder `model` is known to have seen labels of the corpora of `reader`; empty if it is not."""
     return next((one.why for one in KNOWN if reader in one.readers and one.pattern.search(model)), "")

@@ -71,7 +71,7 @@ class FeaturesSettings(CorpusSettings):
     fold: Annotated[int, Field(ge=1, le=5)] = 5
     """Session of IEMOCAP that is test, for MERBench's protocol of five folds."""
     folders: dict[str, str] = Field(default_factory=dict)
-    """For layouts with a file per utterance: folder of each modality, where its name does not tell the modality."""
+    """Folder of each modality, for layouts with a file per utterance, where its name does not tell the modality."""
     labels: list[str] = Field(default_factory=list)
     """Words for the label codes 0, 1, … of the file; empty: those that the field uses for the corpus."""
 

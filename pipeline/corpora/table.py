@@ -101,11 +101,11 @@ def repeated(rows: Sequence[Utterance]) -> list[str]:
         cut = (row.start, row.end, row.audio_start, row.audio_end)
         return (*media, *cut) if any(media) else (" ".join(row.text.casefold().split()),)
 
-    learnt = {content(row) for row in rows if row.split == "train"} - {("",)}
+    of_train = {content(row) for row in rows if row.split == "train"} - {("",)}
     notes = []
     for split in ("validation", "test"):
         members = [row for row in rows if row.split == split]
-        again = [row for row in members if content(row) in learnt]
+        again = [row for row in members if content(row) in of_train]
         if again:
             notes.append(f"{len(again)} of {len(members)} utterances of {split} are in train too, by their media or, "
                          f"without any, by their text (the first: {again[0].utterance_id}): scores on them say little "

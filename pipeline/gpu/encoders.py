@@ -12,7 +12,7 @@ from torch import Tensor
 
 from extractors.settings import FacePhase, FaceTrainingSettings, FineTuningRecipe, TextSettings
 from extractors.text.folders import encoder_folder
-from pipeline.gpu.rows import CPU, Meter, Row, difference, interrupt, kill, same
+from pipeline.gpu.rows import CPU, CheckRow, Meter, difference, interrupt, kill, same
 from pipeline.params import Params
 
 EPOCHS = 2
@@ -47,7 +47,7 @@ def spoken(number: int, seed: int) -> tuple[list[str], list[int]]:
     return [" ".join(draw.choice(list(("abc", "xyz")[kind]), draw.integers(2, 30))) for kind in kinds], kinds
 
 
-def check_text(model: str, row: Row, settings: TextSettings, device: torch.device) -> None:
+def check_text(model: str, row: CheckRow, settings: TextSettings, device: torch.device) -> None:
     from extractors.text.encoder import Encoder
 
     with TemporaryDirectory() as folder:
@@ -59,7 +59,7 @@ def check_text(model: str, row: Row, settings: TextSettings, device: torch.devic
         Meter(row, device).whole(lambda: encoder.encode(texts))
 
 
-def check_text_training(row: Row, settings: TextSettings, device: torch.device) -> None:
+def check_text_training(row: CheckRow, settings: TextSettings, device: torch.device) -> None:
     from extractors.training.text_training import STATE, Labelled, train
 
     data, validation = Labelled(*spoken(40, 1)), Labelled(*spoken(20, 2))
@@ -82,7 +82,7 @@ def check_text_training(row: Row, settings: TextSettings, device: torch.device) 
         row.repeats = row.resumes or same(once, trained("twice", 0.1, device))
 
 
-def check_face(row: Row, params: Params, device: torch.device) -> None:
+def check_face(row: CheckRow, params: Params, device: torch.device) -> None:
     from extractors.visual.face_encoder import FaceEncoder, load
 
     trained = load(Path(params.visual["meld"].weights))
@@ -98,7 +98,7 @@ def check_face(row: Row, params: Params, device: torch.device) -> None:
     Meter(row, device).whole(encode)
 
 
-def check_face_training(row: Row, device: torch.device) -> None:
+def check_face_training(row: CheckRow, device: torch.device) -> None:
     from extractors.training.face_training import train
 
     draw = torch.Generator().manual_seed(0)

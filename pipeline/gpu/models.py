@@ -21,7 +21,7 @@ from model.registry import make_model
 from model.settings import TrainingSettings
 from model.training import fit, predict
 from pipeline.corpora.labels import MELD
-from pipeline.gpu.rows import CPU, TIMED, WARM, KilledError, Meter, Row, difference, interrupt, kill, same
+from pipeline.gpu.rows import CPU, TIMED, WARM, CheckRow, KilledError, Meter, difference, interrupt, kill, same
 from pipeline.params import Params
 from pipeline.training.store import class_weights_of, model_config
 
@@ -34,7 +34,7 @@ LENGTHS = {
 }
 """Turns of the dialogues of the small corpus, by split."""
 TURNS = {"train": [10] * 4 * 2 * (WARM + TIMED + 2), "validation": [1], "test": [1]}
-"""Of the corpus for timing: twice what is timed, for MultiDAG's first epoch takes half."""
+"""Size of the corpus for timing: twice what is timed, for MultiDAG's first epoch takes half."""
 EPOCHS = 2
 
 
@@ -89,7 +89,7 @@ class Models:
         self.small, self.timed = corpus_of(LENGTHS), corpus_of(TURNS)
         self._expected: dict[str, Tensor] = {}
 
-    def check(self, row: Row) -> None:
+    def check(self, row: CheckRow) -> None:
         make = partial(make_model, row.what, configuration(self.params, row.what, self.small))
         settings = self.params.train["meld"].model_copy(update={"precision": row.precision, "epochs": EPOCHS})
         if row.what not in self._expected:
@@ -137,7 +137,7 @@ class Models:
         steps = sum(math.ceil(len(dialogues) / settings.batch) for dialogues in subsets)
         return torch.cat([torch.tensor(losses), logits.flatten()]), steps - taken
 
-    def _time(self, row: Row, make: Callable[[], ErcModel], settings: TrainingSettings) -> None:
+    def _time(self, row: CheckRow, make: Callable[[], ErcModel], settings: TrainingSettings) -> None:
         """Times of steps from one forward pass to the next, inside an ordinary training that is then ended."""
         meter, calls = Meter(row, self.device), 0
 

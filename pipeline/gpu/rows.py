@@ -23,7 +23,7 @@ WARM, TIMED = 3, 10
 
 
 @dataclass(slots=True)
-class Row:
+class CheckRow:
     """Results for one model or encoder in one precision; None if a result does not apply."""
 
     what: str
@@ -90,7 +90,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
 class Meter:
     """Measures time, memory and kernel launches between two calls, and writes them into a row."""
 
-    def __init__(self, row: Row, device: torch.device) -> None:
+    def __init__(self, row: CheckRow, device: torch.device) -> None:
         self.row, self.cuda, self.since = row, device.type == "cuda", 0.0
 
     def begin(self) -> None:
@@ -142,7 +142,7 @@ class Meter:
             torch.cuda.synchronize()
 
 
-def filled(row: Row, check: Callable[[Row], None]) -> Row:
+def filled(row: CheckRow, check: Callable[[CheckRow], None]) -> CheckRow:
     """Run `check` on `row`; an error becomes the row's remark."""
     if torch.cuda.is_initialized():
         gc.collect()  # the row before must not count as this one's memory

@@ -91,9 +91,9 @@ def _require_no_other_place(bundle: Bundle) -> None:
 
 
 def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
-    learnt = origin.get("reduction", [reduction.VERSION])[0]
-    if learnt != reduction.VERSION:
-        raise UserError(f"{bundle.folder}: its audio reduction is of version {learnt}, and this project has version "
+    fitted = origin.get("reduction", [reduction.VERSION])[0]
+    if fitted != reduction.VERSION:
+        raise UserError(f"{bundle.folder}: its audio reduction is of version {fitted}, and this project has version "
                         f"{reduction.VERSION}: train anew with `dvc repro`")  # fmt: skip
     # The work cache keeps all columns; the bundle's reduction is applied later.
     settings = {"set": origin["set"], "min_seconds": origin["min_seconds"], "reduce": "none"}

@@ -1,4 +1,4 @@
-"""What stands before the page: only this machine's own browser gets an answer, and it sends no more than is allowed.
+"""Guard of the page: only this machine's own browser gets an answer, and it sends no more than is allowed.
 
 Any site that the user opens can make the browser send requests to 127.0.0.1, and by DNS rebinding even under a name of
 its own. So each request must name the page itself as its host, and must not come from another site (Origin,

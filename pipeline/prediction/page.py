@@ -84,7 +84,7 @@ class Reports:
             raise
         self.files[secret] = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
         if self.keep:
-            log.info("%s: kept", out)
+            log.info("the results are kept in %s", out)
         return name, secret
 
     def _write(self, name: str, out: Path, recording: str | None, transcript: str | None) -> None:

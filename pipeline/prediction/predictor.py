@@ -141,7 +141,7 @@ class Predictor:
     def _require_numbers(
         self, modality: str, rows: list[Utterance], keys: list[str | None], results: dict[str, Result]
     ) -> None:
-        """Refuse vectors of another width than those that the model learnt from, and values that are not finite."""
+        """Refuse vectors of another width than those that the model was trained on, and values that are not finite."""
         expected = self.bundle.config["dims"][modality]
         if modality == "audio" and self.bundle.reduction:
             expected = len(self.bundle.reduction["mean"])

@@ -7,7 +7,7 @@ from extractors.media import MediaInfo
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.files import is_file
-from pipeline.corpora.media_files import checked, inspected
+from pipeline.corpora.media_files import inspected, without_unusable_media
 from pipeline.prediction.transcripts import Transcript, TranscriptLine
 
 MEDIA = (
@@ -28,7 +28,7 @@ class Recording:
     """A conversation whose emotions are to be predicted."""
 
     name: str
-    """Of its file, made safe: its results lie in a folder of this name."""
+    """Name of its file, made safe; its results lie in a folder of this name."""
     lines: list[TranscriptLine]
     rows: list[Utterance]
     """One utterance per line; media are absolute paths, and `problem` says why some cannot be used."""
@@ -136,7 +136,7 @@ def _usable(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utteranc
         else:
             continue
         row = replace(row, audio="") if kind == "audio" else replace(row, video="")
-    row = checked(row, known)
+    row = without_unusable_media(row, known)
     found = row.problem
     for path in known:
         found = found.replace(path, Path(path).name)

@@ -1,4 +1,4 @@
-"""What a whole recording shows: emotions by speaker, and their probabilities over time."""
+"""Summary of a whole recording: emotions by speaker, and their probabilities over time."""
 
 from collections.abc import Sequence
 

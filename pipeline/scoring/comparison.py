@@ -1,4 +1,4 @@
-"""Is A better than B? Comparison of two sets of predictions of the same utterances."""
+"""Comparison of two sets of predictions of the same utterances: is A better than B?"""
 
 import json
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from scipy.stats import ttest_ind, ttest_rel
 
 from foundation.csv_file import MOST_BYTES, parsed
 from foundation.errors import UserError
+from foundation.f1 import confusion, weighted_f1
 from foundation.files import is_file, read_file
-from pipeline.scoring.scores import confusion, resampled_f1, weighted_f1
+from pipeline.scoring.scores import resampled_f1
 
 
 @dataclass(frozen=True, slots=True)

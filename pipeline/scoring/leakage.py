@@ -6,7 +6,7 @@ the other half, to validation and to test. If only train was seen, the other hal
 validation and test have many, about equally many. If test was seen too, it has far fewer errors than validation.
 
 Where there is text, only the utterances count that a classifier of the words alone gets wrong. An honest encoder has
-trouble with these as well, and what was learnt by heart shows. It also makes up for splits that differ in difficulty.
+trouble with these as well, and what was memorised shows. It also makes up for splits that differ in difficulty.
 
 What the probe says, and what it assumes:
 
@@ -33,6 +33,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from extractors.features import Features
 from extractors.utterance import Utterance
+from foundation.standardisation import standardised, statistics
 
 PERMUTATIONS = 2000
 MOST_LIKELY = 0.01
@@ -116,9 +117,7 @@ def right(values: np.ndarray, label: np.ndarray, parts: Parts) -> np.ndarray:
     It is a ridge regression on the classes, each class weighted equally, on standardised `values` [utterances, F]; its
     penalty is chosen on a fifth of the fitted dialogues.
     """
-    chosen = values[parts.fitted].astype(np.float64)
-    mean, std = chosen.mean(0), chosen.std(0)
-    x = np.clip((values - mean) / np.where(std > 1e-9, std, 1.0), -10, 10)
+    x = standardised(values.astype(np.float64), *statistics(values[parts.fitted]))
     dialogues = np.unique(parts.dialogue[parts.fitted])
     kept = np.random.default_rng(SEED + 1).permutation(dialogues)[: max(1, len(dialogues) // 5)]
     inner = np.isin(parts.dialogue[parts.fitted], kept)

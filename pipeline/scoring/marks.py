@@ -25,7 +25,7 @@ def verdicts(corpus: str, modalities: Sequence[str]) -> dict[str, str]:
 
 
 def marks(corpus: str, modalities: Sequence[str]) -> list[str]:
-    """Why scores of a model of these `modalities` are no fair ones, a sentence each; empty if nothing is known.
+    """Reasons why scores of a model of these `modalities` are not fair, a sentence each; empty if nothing is known.
 
     Raises:
         UserError: the stage `leakage` has not run.

@@ -12,10 +12,11 @@ from extractors.utterance import Utterance
 from foundation.csv_file import read_csv
 from foundation.device import device
 from foundation.errors import UserError
+from foundation.f1 import accuracy, class_f1, confusion, weighted_f1
 from model.batching import Corpus
 from model.interface import ErcModel
 from model.training import predict
-from pipeline.scoring.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
+from pipeline.scoring.scores import calibration_error, resampled_f1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     by_seed = {
         "accuracy": [accuracy(part) for part in counts],
         "weighted_f1": [weighted_f1(part) for part in counts],
-        "oracle_weighted_f1": [
+        "test_selected_weighted_f1": [
             max(weighted_f1(confusion(label, epoch, len(names))) for epoch in seed.predictions) for seed in seeds
         ],
     }

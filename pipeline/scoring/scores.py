@@ -1,32 +1,13 @@
-"""Scores of predictions, all in percent, and a bootstrap for their uncertainty."""
+"""Calibration of predictions, in percent, and a bootstrap for the uncertainty of weighted F1 (foundation/f1.py)."""
 
 import numpy as np
+
+from foundation.f1 import confusion, weighted_f1
 
 RESAMPLES = 2000
 """Number of bootstrap resamples; the error of the 95 % bounds is then about a tenth of the interval."""
 BINS = 15
 """Number of bins of the calibration error; the usual value."""
-
-
-def confusion(label: np.ndarray, predicted: np.ndarray, classes: int, weight: np.ndarray | None = None) -> np.ndarray:
-    """Confusion counts [classes, classes], label by prediction; `weight` [utterances] weights each utterance."""
-    return np.bincount(label * classes + predicted, weight, classes * classes).reshape(classes, classes)
-
-
-def class_f1(counts: np.ndarray) -> np.ndarray:
-    """F1 of each class, percent; 0 for a class that is neither annotated nor predicted."""
-    hits = counts.diagonal()
-    return 200 * hits / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1e-9)
-
-
-def weighted_f1(counts: np.ndarray) -> float:
-    """Weighted F1: the mean over the classes, weighted by class frequency, percent."""
-    return float(class_f1(counts) @ counts.sum(axis=1) / max(counts.sum(), 1e-9))
-
-
-def accuracy(counts: np.ndarray) -> float:
-    """Percentage of correct predictions."""
-    return 100 * float(counts.trace() / max(counts.sum(), 1e-9))
 
 
 def calibration_error(label: np.ndarray, probabilities: np.ndarray) -> float:

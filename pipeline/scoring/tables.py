@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from extractors.utterance import Utterance
+from foundation.f1 import confusion
 from foundation.files import open_whole
 from pipeline.scoring.metrics import Seed, _rounded
-from pipeline.scoring.scores import confusion
 
 
 def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str, ...], file: Path) -> None:

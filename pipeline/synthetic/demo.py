@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.synthetic.cast import EMOTIONS
 from pipeline.synthetic.face import HEIGHT, WIDTH, pictures
-from pipeline.synthetic.script import FPS, ODD, SPLITS, Turn, script
+from pipeline.synthetic.script import FPS, ODD, SPLITS, ScriptedTurn, script
 from pipeline.synthetic.voice import RATE, voice
 
 HEADER = ("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season",
@@ -58,7 +58,7 @@ def _path(folder: Path, key: str) -> Path:
     return folder / SPLITS[split][1] / f"{name}.mp4"
 
 
-def write_rows(file: Path, turns: list[Turn]) -> None:
+def write_rows(file: Path, turns: list[ScriptedTurn]) -> None:
     with file.open("w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(HEADER)
@@ -73,7 +73,7 @@ def _time(frames: int) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{part * 1000 // FPS:03}"
 
 
-def write_clip(path: Path, turn: Turn) -> None:
+def write_clip(path: Path, turn: ScriptedTurn) -> None:
     """Write the clip of `turn` as MP4 (H.264, AAC), with the same bytes in every run."""
     sound, mouth = voice(turn)
     if turn.key in ODD["silent"]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from pipeline.synthetic.cast import EMOTIONS, SPEAKERS, Colour, Expression, Speaker
-from pipeline.synthetic.script import FPS, ODD, Turn, random_of
+from pipeline.synthetic.script import FPS, ODD, ScriptedTurn, random_of
 
 WIDTH, HEIGHT = 240, 180
 UNIT = 104
@@ -158,7 +158,7 @@ def _draw_mouth(image: np.ndarray, look: Speaker, mood: Expression, talk: float)
     _line(image, [(-0.1, chin), (0.1, chin)], skin * 0.72, 0.02)
 
 
-def pictures(turn: Turn, mouth: np.ndarray) -> Iterator[np.ndarray]:
+def pictures(turn: ScriptedTurn, mouth: np.ndarray) -> Iterator[np.ndarray]:
     """Yield one frame, RGB uint8, for each value of `mouth` (how far the mouth is open, 0 to 1)."""
     rng, look = random_of("face", turn.key), SPEAKERS[turn.speaker]
     y, x = np.mgrid[:HEIGHT, :WIDTH]

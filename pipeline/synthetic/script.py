@@ -40,7 +40,7 @@ VAGUE, OTHER_LINE, OTHER_VOICE, OTHER_FACE = 0.12, 0.05, 0.25, 0.45
 
 
 @dataclass(frozen=True)
-class Turn:
+class ScriptedTurn:
     """One row of the corpus, with the emotions that its voice and its face show."""
 
     split: str
@@ -63,10 +63,10 @@ def random_of(*key: object) -> np.random.Generator:
     return np.random.default_rng(crc32("/".join(map(str, (SEED, *key))).encode()))
 
 
-def script(split: str) -> list[Turn]:
+def script(split: str) -> list[ScriptedTurn]:
     """Draw the turns of a split, again and again until no emotion is too rare and neutral is clearly most frequent."""
     for draw in range(1000):
-        turns: list[Turn] = []
+        turns: list[ScriptedTurn] = []
         for number, length in enumerate(SPLITS[split][2]):
             turns += _dialogue(split, number, length, draw)
         counts = Counter(turn.emotion for turn in turns)
@@ -76,7 +76,7 @@ def script(split: str) -> list[Turn]:
     raise AssertionError(f"no draw of {split} has enough of every emotion")
 
 
-def _dialogue(split: str, number: int, length: int, draw: int) -> Iterator[Turn]:
+def _dialogue(split: str, number: int, length: int, draw: int) -> Iterator[ScriptedTurn]:
     rng = random_of(split, number, draw)
     cast = list(rng.permutation(list(SPEAKERS)))[: rng.integers(2, 5)]
     # A conversation is about a few topics; it does not have new ones in each turn.
@@ -103,7 +103,7 @@ def _dialogue(split: str, number: int, length: int, draw: int) -> Iterator[Turn]
         seconds = 0.4 + 0.165 * syllables(text) / EMOTIONS[voice].prosody.tempo
         frames = int(np.clip(np.ceil(seconds * FPS), FPS, LONGEST))
         face = _astray(emotion, OTHER_FACE, rng)
-        yield Turn(split, number, utterance, speaker, emotion, text, voice, face, clock, frames)
+        yield ScriptedTurn(split, number, utterance, speaker, emotion, text, voice, face, clock, frames)
         clock += frames + int(rng.integers(0, FPS))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
 from pipeline.synthetic.cast import EMOTIONS, SPEAKERS
-from pipeline.synthetic.script import FPS, Turn, random_of, syllables
+from pipeline.synthetic.script import FPS, ScriptedTurn, random_of, syllables
 
 RATE = 16_000
 VOWELS = np.array([  # formants in Hz: a, e, i, o, u
@@ -14,7 +14,7 @@ VOWELS = np.array([  # formants in Hz: a, e, i, o, u
 BANDWIDTHS = (70, 100, 150, 220)
 
 
-def voice(turn: Turn) -> tuple[np.ndarray, np.ndarray]:
+def voice(turn: ScriptedTurn) -> tuple[np.ndarray, np.ndarray]:
     """Synthesise the sound, float32 [samples], and how far the mouth is open in each frame, 0 to 1.
 
     Glottal pulses, whose rate, form and strength follow the prosody, pass through resonators that change from vowel to

@@ -59,7 +59,7 @@ def finetune(
         classifier = text_training.load(folder / str(number), settings, device())
         shares += text_training.probabilities(classifier, [row.text for row in held_out]) / settings.crossfit
     for number, fit in enumerate(fits):
-        log.info("text: encoder %d of %d: best of %d epochs is %d, validation weighted F1 %.2f",
+        log.info("text: encoder %d of %d: %d epochs, of which epoch %d is the best on validation (weighted F1 %.2f)",
                  number + 1, len(fits), len(fit.history), fit.best_epoch, fit.best_score)  # fmt: skip
     write_card({"fine_tuned": True, "encoders": [asdict(fit) for fit in fits], "folds": folds}, folder)
     write_text_predictions(held_out, shares.tolist(), order, folder)

@@ -41,7 +41,7 @@ class Task:
     weights: bool
     """Whether its weights must be saved, and not only its score."""
     folder: Path
-    """Where the store keeps it: result of `training_folder`."""
+    """Folder of the store that keeps it: result of `training_folder`."""
     files: tuple[tuple[str, Path], ...] = ()
     """Modalities, and feature files that replace those in data/D/features."""
 

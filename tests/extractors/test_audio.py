@@ -19,7 +19,7 @@ from extractors.result import Result
 from extractors.settings import FUNCTIONALS, AudioSettings
 from extractors.utterance import Utterance
 from foundation.workers import TaskLost
-from pipeline.corpora.media_files import look_at_media
+from pipeline.corpora.media_files import inspect_media
 from pipeline.corpora.raw_corpus import RawCorpus
 from tests.conftest import change_in_secret, in_this_process, write_clip
 
@@ -75,7 +75,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMATH_CACHE", str(raw / "cache"))
         raw_corpus = RawCorpus(rows, ["Ann"] * len(rows))
-        look_at_media(raw_corpus, raw)
+        inspect_media(raw_corpus, raw)
     extractor = AudioExtractor(AudioSettings(set="IS10", min_seconds=0.25, reduce="none", dim=300), raw)
     keys = {extractor.key(row): row for row in raw_corpus.rows}
     assert None not in keys
@@ -161,7 +161,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
 
 def indexed(rows: list[Utterance], raw: Path) -> list[Utterance]:
     raw_corpus = RawCorpus(rows, ["Ann"] * len(rows))
-    look_at_media(raw_corpus, raw)
+    inspect_media(raw_corpus, raw)
     return raw_corpus.rows
 
 

@@ -1,4 +1,4 @@
-"""Reduction of features: what is kept, of what it is learnt, and that a change of it extracts nothing."""
+"""Reduction of features: what is kept, on what it is fitted, and that a change of it extracts nothing."""
 
 import logging
 from argparse import Namespace
@@ -11,13 +11,14 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
 from extractors.audio import reduction
-from extractors.audio.reduction import LIMIT, fit, learnt
+from extractors.audio.reduction import cached_fit, fit
 from extractors.cache import WorkCache
 from extractors.extraction import reduced
 from extractors.features import Features, read_features
 from extractors.settings import AudioSettings
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.standardisation import LIMIT
 from pipeline import extract, index, raw
 from pipeline.params import load_params
 from tests.conftest import in_this_process, write_clip
@@ -39,9 +40,9 @@ def hidden(number: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
 
 def test_svm_keeps_the_columns_that_tell_the_labels_apart() -> None:
     values, labels = hidden(300)
-    learnt = fit(values, labels, "svm", 3)
-    assert learnt.tensors["columns"].tolist() == [3, 17, 30]
-    kept = learnt(values)
+    fitted = fit(values, labels, "svm", 3)
+    assert fitted.tensors["columns"].tolist() == [3, 17, 30]
+    kept = fitted(values)
     assert kept.shape == (300, 3)
     expected = (values[:, 17] - values[:, 17].mean(dtype=float)) / values[:, 17].std(dtype=float)
     np.testing.assert_allclose(kept[:, 1], expected, atol=1e-4)
@@ -70,11 +71,11 @@ def test_a_sound_millions_of_deviations_away_does_not_take_a_component_for_itsel
 def test_pca_keeps_the_directions_of_most_variance_whatever_the_scales() -> None:
     draw = np.random.default_rng(0)
     values = (draw.normal(size=(200, 2)) @ draw.normal(size=(2, 40)) * 10.0 ** (np.arange(40) % 9)).astype(np.float32)
-    learnt = fit(values, [], "pca", 2)
-    components = learnt.tensors["components"]
+    fitted = fit(values, [], "pca", 2)
+    components = fitted.tensors["components"]
     np.testing.assert_allclose(components @ components.T, np.eye(2), atol=1e-4)
-    white = (values - learnt.tensors["mean"]) / learnt.tensors["deviation"]
-    np.testing.assert_allclose(learnt(values) @ components, white, atol=1e-2)  # two directions tell it all
+    standardised = (values - fitted.tensors["mean"]) / fitted.tensors["deviation"]
+    np.testing.assert_allclose(fitted(values) @ components, standardised, atol=1e-2)  # two directions tell it all
 
 
 def test_a_column_is_divided_by_its_deviation_unless_it_is_as_good_as_constant() -> None:
@@ -114,34 +115,34 @@ def test_of_columns_that_say_nothing_the_first_are_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", ["pca", "svm"])
-def test_what_was_learnt_before_is_found_again_and_nothing_else_is(
-    kind: reduction.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_fitted_before_is_found_again_and_nothing_else_is(
+    kind: reduction.ReductionKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values, labels = hidden(60)
     cache = WorkCache(tmp_path)
-    first = learnt(values, labels, audio(kind, 3), cache)
+    first = cached_fit(values, labels, audio(kind, 3), cache)
     fitted: list[str] = []
     monkeypatch.setattr(reduction, "fit", lambda *given: fitted.append("") or fit(*given))
-    again = learnt(values.copy(), list(labels), audio(kind, 3), cache)
+    again = cached_fit(values.copy(), list(labels), audio(kind, 3), cache)
     assert not fitted
     assert {name: part.tobytes() for name, part in again.tensors.items()} == {
         name: part.tobytes() for name, part in first.tensors.items()
     }
     np.testing.assert_array_equal(again(values), first(values))
-    learnt(values, labels[::-1], audio(kind, 3), cache)
+    cached_fit(values, labels[::-1], audio(kind, 3), cache)
     assert len(fitted) == (kind == "svm")  # pca looks at no label
-    learnt(values, labels, audio(kind, 2), cache)
-    learnt(values[1:], labels[1:], audio(kind, 3), cache)
+    cached_fit(values, labels, audio(kind, 2), cache)
+    cached_fit(values[1:], labels[1:], audio(kind, 3), cache)
     assert len(fitted) == 2 + (kind == "svm")
     halves = labels[::2]
-    learnt(values.reshape(30, 80), halves, audio(kind, 3), cache)  # the same bytes in other rows
+    cached_fit(values.reshape(30, 80), halves, audio(kind, 3), cache)  # the same bytes in other rows
     assert len(fitted) == 3 + (kind == "svm")
 
 
 def test_a_value_millions_of_deviations_away_is_cut() -> None:
     values, labels = hidden(300)
-    learnt = fit(values, labels, "svm", 3)
-    assert np.abs(learnt(values * 1e6)).max() == LIMIT
+    fitted = fit(values, labels, "svm", 3)
+    assert np.abs(fitted(values * 1e6)).max() == LIMIT
 
 
 def rows_of(labels: list[str], train: int) -> list[Utterance]:
@@ -213,8 +214,8 @@ def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
     narrow = extracted(reduce="svm", dim=5)
     assert "audio: 0 to extract, 9 from the work cache" in caplog.text
     columns = narrow["reduction.columns"]
-    white = (whole["features"] - narrow["reduction.mean"]) / narrow["reduction.deviation"]
-    np.testing.assert_allclose(narrow["features"], np.clip(white, -LIMIT, LIMIT)[:, columns], atol=1e-5)
+    standardised = (whole["features"] - narrow["reduction.mean"]) / narrow["reduction.deviation"]
+    np.testing.assert_allclose(narrow["features"], np.clip(standardised, -LIMIT, LIMIT)[:, columns], atol=1e-5)
     assert read_features(file, 9).values.shape == (9, 5)
     assert extracted(reduce="pca", dim=2)["features"].shape == (9, 2)
     np.testing.assert_array_equal(extracted(reduce="none", dim=2)["features"], whole["features"])

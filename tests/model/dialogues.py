@@ -3,12 +3,17 @@
 import torch
 from torch import Tensor
 
-from model.batching import Batch, Corpus, collate
+from model.batching import Batch, Corpus, batches
 from model.interface import ErcModel
 
 DIMS = {"text": 7, "audio": 5, "visual": 3}
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 """As near as a prediction must be to itself in other company."""
+
+
+def collate(corpus: Corpus, dialogues: list[Tensor]) -> Batch:
+    """One padded batch of `dialogues`, in the given order."""
+    return next(batches(corpus, [dialogues]))
 
 
 def random_corpus(

@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sdt": {"dim": 16, "heads": 2, "gate": "learned", "temperature": 2.0},
     "dialogue_rnn": {"global_dim": 10, "party_dim": 9, "emotion_dim": 8, "head_dim": 7, "recurrent_dropout": 0.1},
     "dialogue_gcn": {"hidden": 8, "bases": 3, "window": 2},
-    "mmgcn": {**GRAPH, "layers": 4, "loss": "focal", "focal_gamma": 2.5},
+    "mmgcn": {**GRAPH, "layers": 4, "loss": "cross_entropy", "focal_gamma": 2.5},
     "ctnet": {"dim": 8, "hidden": 8, "heads": 2},
     "mm_dfn": {**GRAPH, "layers": 3, "speaker_weights": SPEAKERS, "focal_gamma": 0.5},
     "scmm": {"dim": 16, "heads": 2, "layers": 1, "window": 1, "balance_weight": 0.01},

@@ -4,10 +4,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.batching import NO_LABEL, collate, in_order, shuffled
+from foundation.standardisation import LIMIT
+from model.batching import NO_LABEL, in_order, shuffled
 from model.losses import cross_entropy, inverse_frequency, masked_mean
-from model.scaling import LIMIT, Scaler
-from tests.model.dialogues import random_corpus
+from model.scaling import Scaler
+from tests.model.dialogues import collate, random_corpus
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

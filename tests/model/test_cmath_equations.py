@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from model.batching import Batch, collate
-from model.cmath import Cmath, CmathConfig, positional_encoding
+from model.attention import positional_encoding
+from model.batching import Batch
+from model.cmath import Cmath, CmathConfig
 from model.interface import Output
-from tests.model.dialogues import DIMS, random_corpus
+from tests.model.dialogues import DIMS, collate, random_corpus
 from tests.model.networks import AS_PRINTED
 from tests.model.statements import Array, Weights, linear, part, softmax
 

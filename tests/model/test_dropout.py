@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from model.baselines.attention import TransformerLayer
 from model.baselines.cmcf_srnet import CmcfSrnet
 from model.baselines.ctnet import Ctnet
-from model.batching import Batch, collate
+from model.batching import Batch
 from model.cmath import AddAndRefine
 from model.interface import ErcModel
 from model.registry import MODELS
-from tests.model.dialogues import DIMS, random_corpus
+from tests.model.dialogues import DIMS, collate, random_corpus
 from tests.model.networks import SMALL, network
 from tests.model.statements import Array, dense_graph, gcnii, linear, lstm, part, relu, weights
 

@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batching import collate
 from model.cmath import Cmath, CmathConfig
-from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
+from tests.model.dialogues import CLOSE, DIMS, collate, logits, padded, random_corpus
 from tests.model.networks import AS_PRINTED
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=6)

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from foundation.f1 import weighted_f1_of
 from foundation.torch_setup import prepare_torch
 from model import training
 from model.batching import NO_LABEL, Corpus
 from model.cmath import Cmath, CmathConfig
 from model.interface import ErcModel
 from model.settings import TrainingSettings
-from model.training import Fit, fit, positions, predict, weighted_f1
+from model.training import Fit, fit, positions, predict
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import AS_PRINTED, network
 
@@ -126,7 +127,7 @@ def test_the_epoch_kept_is_the_best_on_validation(corpus: Corpus, tmp_path: Path
     kept = model()
     kept.load_state_dict(result.weights)
     predicted = predict(kept, corpus, "validation", CPU)[0].argmax(1)
-    assert weighted_f1(corpus.label[positions(corpus, "validation")], predicted) == pytest.approx(max(scores))
+    assert weighted_f1_of(corpus.label[positions(corpus, "validation")], predicted) == pytest.approx(max(scores))
     predictions = predict(kept, corpus, "test", CPU)[0].argmax(1)
     assert torch.equal(predictions.to(torch.int8), result.test_predictions[result.best_epoch - 1])
 
@@ -158,5 +159,5 @@ def test_the_epoch_is_chosen_on_the_labelled_turns_of_validation(tmp_path: Path)
     predicted = predict(kept, some, "validation", CPU)[0].argmax(1)
     labelled = [place for place in range(12) if place not in (0, 4, 5)]
     score = done.history[done.best_epoch - 1]["validation_weighted_f1"]
-    assert score == pytest.approx(weighted_f1(whole.label[where][labelled], predicted[labelled]))
+    assert score == pytest.approx(weighted_f1_of(whole.label[where][labelled], predicted[labelled]))
     assert done.test_predictions.shape == (len(done.history), 12)

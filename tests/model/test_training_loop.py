@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foundation.f1 import weighted_f1_of
 from model import training
-from model.batching import Batch, Corpus, collate
+from model.batching import Batch, Corpus
 from model.interface import ErcModel, Output
 from model.settings import TrainingSettings
-from model.training import PREDICTED_AT_ONCE, Fit, fit, positions, predict, weighted_f1
+from model.training import PREDICTED_AT_ONCE, Fit, fit, positions, predict
+from tests.model.dialogues import collate
 
 CPU, CLASSES, SEED = torch.device("cpu"), 3, 43
 CLASS_WEIGHTS = torch.tensor([0.3, 1.1, 1.6])
@@ -236,7 +238,7 @@ def test_the_best_constant_prediction_is_the_most_frequent_class_of_validation(t
 
 def test_the_validation_score_is_the_weighted_f1_in_percent() -> None:
     label, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 0])
-    found = weighted_f1(torch.from_numpy(label), torch.from_numpy(predicted))
+    found = weighted_f1_of(torch.from_numpy(label), torch.from_numpy(predicted))
     # By hand: class 0 has 2 hits of 3 annotated and 4 predicted, class 1 has 1 of 2 and 2, class 2 none of 1 and 0.
     assert found == pytest.approx(100 * (3 * 4 / 7 + 2 * 2 / 4 + 0) / 6) == f1(label, predicted)
 

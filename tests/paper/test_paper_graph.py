@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from paper.params import load_report
 from pipeline.params import load_params
-from tests.pipeline.test_graph import closure, listed
+from tests.pipeline.test_graph import closure, listed, listed_sections, read_sections
 
 PROJECT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load((PROJECT / "paper" / "dvc.yaml").read_text())["stages"]
@@ -20,6 +20,13 @@ def test_a_stages_code_is_what_its_module_imports(stage: str) -> None:
     assert listed(deps) == closure(PROJECT / f"{module.replace('.', '/')}.py")
     assert STAGES[stage]["wdir"] == ".."
     assert STAGES[stage]["desc"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_reader_and_the_recipe_that_its_code_asks_for(stage: str) -> None:
+    module = STAGES[stage]["cmd"].split()[2]
+    asked = read_sections(PROJECT / f"{module.replace('.', '/')}.py")
+    assert asked <= listed_sections(STAGES[stage]["params"])
 
 
 def test_params_are_those_of_the_files() -> None:

@@ -1,4 +1,4 @@
-"""The studies, the probes and the report on a small corpus of random features."""
+"""The studies, the tests of robustness and the report on a small corpus of random features."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from foundation.errors import UserError
-from paper import probe, report, study, train
+from paper import report, robustness, study, train
 from paper.names import NAMES
 from paper.params import load_report
 from paper.pictures import draw_robustness
@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             report.run(Namespace(corpus="meld"), load_params())
         for name in ("ablations", "modalities", "widths", "gammas", "text"):
             study.run(Namespace(corpus="meld", study=name), load_params())
-        probe.run(Namespace(corpus="meld"), load_params())
+        robustness.run(Namespace(corpus="meld"), load_params())
         report.run(Namespace(corpus="meld"), load_params())
     return folder
 
@@ -71,8 +71,8 @@ def test_the_report_has_every_table_and_figure(finished: Path) -> None:
     assert "http" not in html
     assert "<h1>CMATH and its baselines on meld: " in html
     assert "synthetic" not in html + text
-    assert "<em>oracle</em>" in html
-    assert "*oracle*" not in html
+    assert "<em>test-selected</em>" in html
+    assert "*test-selected*" not in html
     assert "| without the CMA-Transformer |" in text
     assert "67.86 | 66.69 |" in text
     assert "beyond chance" in text
@@ -98,7 +98,7 @@ def test_what_has_seen_labels_is_marked_on_the_page(
 
 
 def test_damage_at_level_zero_is_none(finished: Path) -> None:
-    with (finished / "paper/probes/meld/robustness.csv").open() as stream:
+    with (finished / "paper/robustness/meld/robustness.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 3 * 3 * 4 * 2  # models, modalities, levels, seeds
     whole = {(row["model"], row["seed"]): {r["weighted_f1"] for r in rows if float(r["level"]) == 0
@@ -111,11 +111,11 @@ def test_what_is_missing_at_a_share_is_missing_at_a_larger_one(finished: Path, m
     monkeypatch.chdir(finished)
     corpus = Trainings("meld", load_params()).corpus(load_params())
     where = torch.cat(corpus.dialogues["test"])
-    there = [probe.without(corpus, "audio", share, where).present["audio"] for share in (0.25, 0.5, 1.0)]
+    there = [robustness.without(corpus, "audio", share, where).present["audio"] for share in (0.25, 0.5, 1.0)]
     assert [int((~present).sum()) for present in there] == [9, 18, 36]
     assert (there[0] | ~there[1]).all()
     assert (there[1] | ~there[2]).all()
-    noisy = probe.with_noise(corpus, "audio", 2.0, where)
+    noisy = robustness.with_noise(corpus, "audio", 2.0, where)
     train_rows = torch.cat(corpus.dialogues["train"])
     assert torch.equal(noisy.features["audio"][train_rows], corpus.features["audio"][train_rows])
     moved = noisy.features["audio"][where] - corpus.features["audio"][where]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def test_dvc_runs_it_when_it_is_named_and_not_otherwise(tmp_path: Path) -> None:
     for name in ("extractors", "foundation", "model", "paper", "pipeline"):
-        ignored = shutil.ignore_patterns("__pycache__", "dvc.lock", "probes", "results", "runs", "studies")
+        ignored = shutil.ignore_patterns("__pycache__", "dvc.lock", "results", "robustness", "runs", "studies")
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=ignored)
     for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(PROJECT / name, tmp_path / name)

@@ -1,5 +1,6 @@
 """The settings that one name writes into both params.yaml, and the form of these files."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,20 @@ def test_demo_and_off_change_one_line_of_what_is_committed(folder: Path, monkeyp
     choose(monkeypatch, "demo")
     assert load_params().datasets == ["demo"]
     assert texts(folder)[1] == first_look[1]
+
+
+def test_on_a_full_disk_the_settings_that_there_were_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, write = texts(folder), Path.write_text
+
+    def half(self: Path, text: str, *how: object, **more: object) -> int:
+        write(self, text[: len(text) // 2], *how, **more)  # type: ignore[arg-type]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(SystemExit, match=r"error: .*params\.yaml.*full"):
+        choose(monkeypatch, "printed")
+    monkeypatch.undo()
+    assert texts(folder) == before
 
 
 @pytest.mark.parametrize("arguments", [["meld"], ["demo", "--raw", "/corpora/it"], ["off", "--raw", "/corpora/it"]])

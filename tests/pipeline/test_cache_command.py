@@ -17,6 +17,7 @@ from foundation.errors import UserError
 from foundation.identity import fingerprint
 from pipeline import cache
 from pipeline.corpora.labels import labels
+from pipeline.corpora.media_files import memory_identity
 from pipeline.params import Params, load_params
 from pipeline.training import fine_tuning
 from tests.pipeline.small import write_params, write_text_corpus
@@ -52,6 +53,7 @@ def filled(params: Params, tmp_path: Path) -> dict[str, str]:
         "faces of another rate": {**visual.faces_identity, "fps": 1.5},
         "visual": {**visual.identity, "whitening": [100.0, 50.0]},
         "visual of old weights": {**visual.identity, "weights": "0" * 64},
+        "inspections": memory_identity(),
     }
     names = {name: work.maker(identity) for name, identity in makers.items()}
     for name in names.values():
@@ -61,7 +63,7 @@ def filled(params: Params, tmp_path: Path) -> dict[str, str]:
     return names | {"unknown": "?"}
 
 
-STAY = {"audio", "text", "text on a GPU", "faces", "visual"}
+STAY = {"audio", "text", "text on a GPU", "faces", "visual", "inspections"}
 
 
 def run(params: Params, *arguments: str) -> None:
@@ -88,6 +90,8 @@ def test_the_list_says_who_uses_what_and_how_makers_differ(
     assert " - " in old
     assert "opensmile=" not in old  # the same in all of them
     assert any("unknown" in line for line in lines)
+    [inspections] = [line for line in lines if "inspection of clips av=" in line]
+    assert all(corpus in inspections for corpus in params.index)
     assert "of which no current parameters can use 0.3 MB" in lines[-1]
 
 

@@ -13,7 +13,7 @@ from foundation.errors import UserError
 from model.registry import make_model
 from pipeline import gpu_check
 from pipeline.gpu import models
-from pipeline.gpu.rows import Row, interrupt, kill, same
+from pipeline.gpu.rows import CheckRow, interrupt, kill, same
 from pipeline.gpu_check import ALLOWED, COLUMNS, QUICK, main
 from tests.model.networks import SMALL
 
@@ -144,9 +144,9 @@ def test_a_kill_that_leaves_no_checkpoint_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_difference_that_is_no_number_is_not_good() -> None:
-    assert Row("cmath", "float32", 0.1, difference=0.1).good
-    assert not Row("cmath", "float32", 0.1, difference=float("nan")).good
-    assert not Row("cmath", "float32", 0.1).good
+    assert CheckRow("cmath", "float32", 0.1, difference=0.1).good
+    assert not CheckRow("cmath", "float32", 0.1, difference=float("nan")).good
+    assert not CheckRow("cmath", "float32", 0.1).good
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")

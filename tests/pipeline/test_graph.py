@@ -17,7 +17,9 @@ NO_OUTPUT = {
 made."""
 PICTURES = {"pipeline/scoring/pictures.py"}
 """In the main pipeline it draws a map that is no output."""
-OF_FOUNDATION = {"foundation/arithmetic.py", "foundation/precision.py", "foundation/torch_setup.py"}
+OF_FOUNDATION = {
+    f"foundation/{name}.py" for name in ("arithmetic", "f1", "precision", "standardisation", "torch_setup")
+}
 """The only files of foundation/ that change a number."""
 
 
@@ -49,6 +51,21 @@ def closure(file: Path) -> set[str]:
     return names
 
 
+def read_sections(file: Path) -> set[str]:
+    """Sections of params.yaml that the code of the command `file` asks for by itself: whose reader, and which recipe.
+
+    Every other section is read only where a stage's own module, which a reader of dvc.yaml looks into, asks for it.
+    """
+    code = "\n".join((PROJECT / name).read_text() for name in closure(file))
+    asked = {"index": "params.index[", "recipes": ".recipe("}
+    return {section for section, words in asked.items() if words in code}
+
+
+def listed_sections(params: list) -> set[str]:
+    """Sections of params.yaml that a stage's `params` name."""
+    return {key.partition(".")[0] for key in params if isinstance(key, str)}
+
+
 def changes_an_output(name: str) -> bool:
     if name.startswith("foundation/"):
         return name in OF_FOUNDATION
@@ -72,6 +89,12 @@ def test_a_stages_code_is_what_its_module_imports(stage: str, modality: str) -> 
         others = tuple(f"extractors/{other}/" for other in MODALITIES if other != modality)
         expected = {name for name in expected if not name.startswith(others)}
     assert listed(deps) == expected - PICTURES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_reader_and_the_recipe_that_its_code_asks_for(stage: str) -> None:
+    asked = read_sections(PROJECT / "pipeline" / f"{stage}.py") if stage != "check" else set()  # it depends on all
+    assert asked <= listed_sections(STAGES[stage].get("params", []))
 
 
 def test_a_file_that_is_listed_changes_an_output() -> None:

@@ -167,7 +167,7 @@ def test_a_second_index_opens_no_clip_and_has_the_same_bytes(
     def refuse(file: Path) -> bytes:
         raise AssertionError(f"{file} was looked at again")
 
-    monkeypatch.setattr(media_files, "_look", refuse)
+    monkeypatch.setattr(media_files, "_inspect", refuse)
     indexed()
     assert Path("data/meld/index.csv").read_bytes() == before
 
@@ -190,7 +190,7 @@ def test_a_second_index_sees_a_change_of_the_same_length(
 def test_clips_that_were_looked_at_before_a_kill_are_not_opened_again(
     indexed: Callable[..., list[Utterance]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look, opened = media_files._look, []
+    look, opened = media_files._inspect, []
 
     def noting(file: Path) -> bytes:
         opened.append(file)
@@ -200,7 +200,7 @@ def test_clips_that_were_looked_at_before_a_kill_are_not_opened_again(
 
     monkeypatch.setattr(media_files, "KEPT_TOGETHER", 2)
     monkeypatch.setattr(media_files.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(media_files, "_look", noting)
+    monkeypatch.setattr(media_files, "_inspect", noting)
     with pytest.raises(KeyboardInterrupt):
         indexed()
     opened.clear()
@@ -281,7 +281,7 @@ def test_an_utterance_lasts_as_long_as_its_interval_or_what_is_left_of_its_file(
     # 30, 0.5, 20, 44, 0 and 0 seconds: a clip is cut wrong where it lasts more than 20 s longer than was stated.
     stated = {"own sound": 10.0, "cut sound": 0.1, "to the end": 0.5, "of the film": 23.9, "none": 1.0}
     raw_corpus = RawCorpus(rows, [], stated=stated)
-    assert media_files.look_at_media(raw_corpus, tmp_path) == [30.0, 0.5, 20.0, 0.0, 0.0, 0.0]
+    assert media_files.inspect_media(raw_corpus, tmp_path) == [30.0, 0.5, 20.0, 0.0, 0.0, 0.0]
     assert [note.partition(";")[0] for note in raw_corpus.notes] == [
         "v: lasts 44 s, the utterance 23.9 s by its annotation"
     ]  # fmt: skip
@@ -332,12 +332,12 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
 def test_a_picture_without_sound_is_looked_at_too() -> None:
     row = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="train", text="", label="joy",
                     video="v.mp4")  # fmt: skip
-    found = media_files.checked(row, {"v.mp4": ("hash", MediaInfo("no sound", "", 1.0))})
+    found = media_files.without_unusable_media(row, {"v.mp4": ("hash", MediaInfo("no sound", "", 1.0))})
     assert (found.video, found.video_hash, found.problem) == ("v.mp4", "hash", "")
-    broken = media_files.checked(row, {"v.mp4": ("hash", MediaInfo("no sound", "is broken", 1.0))})
+    broken = media_files.without_unusable_media(row, {"v.mp4": ("hash", MediaInfo("no sound", "is broken", 1.0))})
     assert (broken.video, broken.video_hash, broken.problem) == ("", "", "v.mp4: is broken")
     known = {"v.mp4": ("hash", MediaInfo("is broken", "is broken", 1.0))}
-    both = media_files.checked(replace(row, audio="v.mp4", problem="no time"), known)
+    both = media_files.without_unusable_media(replace(row, audio="v.mp4", problem="no time"), known)
     assert both.problem == "no time; v.mp4: is broken"  # once of sound and picture
 
 

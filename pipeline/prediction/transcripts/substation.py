@@ -13,7 +13,7 @@ FIELDS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "margi
 """Fields of a line as pysubs2 reads them, whatever the file's own line `Format:` says."""
 
 WORDS = ("start", "end", "style", "name", "effect", "text")
-"""Those that are read; the others are numbers of the layout."""
+"""Fields that are read; the others are numbers of the layout."""
 
 
 def read_substation(file: Path, text: str) -> tuple[list[Cue], list[str]]:

@@ -24,7 +24,7 @@ class TranscriptLine:
     """Separate audio file of this utterance, used completely."""
     region: str = ""
     problem: str = ""
-    """Why the interval cannot be used, so that the utterance is predicted from its text alone; or empty."""
+    """Reason why the interval cannot be used, so that the utterance is predicted from its text alone; or empty."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""From cues to utterances: who speaks, what is said, and when, if several people speak in one cue."""
+"""Conversion of cues to utterances: who speaks, what is said, and when, if several people speak in one cue."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Turn:
+class SpokenTurn:
     speaker: str
     text: str
 
@@ -56,7 +56,7 @@ def utterances(cues: Sequence[Cue]) -> tuple[list[TranscriptLine], list[str]]:
             text = clean(without_sounds(turn.text))
             if turn.text.strip() and not text:
                 wordless.append(f"{cue.place}, {clean(turn.text)[:40]!r}")
-            spoken.append(Turn(clean(turn.speaker) if turn.speaker != SOMEONE_ELSE else SOMEONE_ELSE, text))
+            spoken.append(SpokenTurn(clean(turn.speaker) if turn.speaker != SOMEONE_ELSE else SOMEONE_ELSE, text))
         said = [turn for turn in spoken if turn.text]
         empty += not any(turn.speaker or turn.text.strip() for turn in turns)
         problem = ""
@@ -122,22 +122,22 @@ def _names(pieces: Sequence[Sequence[tuple[Part, list[Piece]]]]) -> Names:
     return names
 
 
-def _turns(part: Part, pieces: Sequence[Piece], accepted: set[str], shouted: bool) -> list[Turn]:
+def _turns(part: Part, pieces: Sequence[Piece], accepted: set[str], shouted: bool) -> list[SpokenTurn]:
     """Put the lines of a part together to one turn per speaker."""
-    found: list[Turn] = []
+    found: list[SpokenTurn] = []
     for piece in pieces:
         text, label = piece.text, piece.label
         if label and label.key in accepted:
-            found.append(Turn(_name(part, label), ""))
+            found.append(SpokenTurn(_name(part, label), ""))
             text = label.rest
         elif piece.changes and not part.speaker:
-            found.append(Turn(SOMEONE_ELSE, ""))
+            found.append(SpokenTurn(SOMEONE_ELSE, ""))
         elif not found:
-            found.append(Turn(part.speaker, ""))
+            found.append(SpokenTurn(part.speaker, ""))
         while inner := middle_label(text, accepted, shouted):
             end, label = inner
             found[-1].text += f"\n{text[:end]}"
-            found.append(Turn(_name(part, label), ""))
+            found.append(SpokenTurn(_name(part, label), ""))
             text = label.rest
         found[-1].text += f"\n{text}"
     return found
@@ -147,7 +147,7 @@ def _name(part: Part, label: Label) -> str:
     return part.speaker if label.key == part.speaker.casefold() else label.name
 
 
-def _times(cue: Cue, turns: Sequence[Turn]) -> Iterator[tuple[float | None, float | None]]:
+def _times(cue: Cue, turns: Sequence[SpokenTurn]) -> Iterator[tuple[float | None, float | None]]:
     """Give each turn of a cue a share of its time, by the length of the text."""
     letters = [len(turn.text) for turn in turns]
     has_length = cue.start is not None and (cue.end is None or cue.end > cue.start)

@@ -5,8 +5,8 @@ import torch
 
 from model.baselines.adaign import Adaign, Policy, thinned
 from model.baselines.selection import select
-from model.batching import Batch, collate
-from tests.model.dialogues import random_corpus
+from model.batching import Batch
+from tests.model.dialogues import collate, random_corpus
 from tests.model.networks import network
 
 

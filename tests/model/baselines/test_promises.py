@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batching import NO_LABEL, collate
+from model.batching import NO_LABEL
 from model.registry import MODELS
-from tests.model.dialogues import CLOSE, DIMS, logits, padded, random_corpus
+from tests.model.dialogues import CLOSE, DIMS, collate, logits, padded, random_corpus
 from tests.model.networks import BASELINES, network
 
 LENGTHS = st.lists(st.integers(1, 8), min_size=2, max_size=5)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.batching import collate
-from tests.model.dialogues import random_corpus
+from tests.model.dialogues import collate, random_corpus
 from tests.model.networks import network
 
 WITH_RECURRENCE = ["dialogue_gcn", "mmgcn", "ctnet", "mm_dfn", "adaign"]

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from model.baselines.scmm import Router, Scmm
-from model.batching import Corpus, collate
+from model.batching import Corpus
 from model.interface import ErcModel
 from model.registry import MODELS
-from tests.model.dialogues import random_corpus
+from tests.model.dialogues import collate, random_corpus
 from tests.model.networks import network
 
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.baselines.sdt import Encoder, MultimodalGate, Sdt, UnimodalGate
-from model.batching import collate
-from tests.model.dialogues import random_corpus
+from model.baselines.sdt import CrossAttentionBlock, MultimodalGate, Sdt, UnimodalGate
+from tests.model.dialogues import collate, random_corpus
 from tests.model.networks import network
 from tests.model.statements import Array, linear, part, sigmoid, softmax, weights
 
@@ -16,7 +15,7 @@ CLASS_WEIGHTS = torch.tensor([0.5, 2.0, 1.25, 0.25])
 
 def test_an_encoder_has_no_norm_before_its_attention_nor_behind_its_network() -> None:
     torch.manual_seed(0)
-    encoder = Encoder(8, 2, dropout=0.5).eval().double()
+    encoder = CrossAttentionBlock(8, 2, dropout=0.5).eval().double()
     x, other = torch.randn(2, 1, 5, 8, dtype=torch.float64)
     there = torch.tensor([[True, True, False, True, False]])
     w = weights(encoder)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.batching import Batch, collate
+from model.batching import Batch
 from model.interface import ErcModel
 from model.registry import MODELS
 from tests.model.baselines import test_dialogue_gcn, test_dialogue_rnn, test_multidag
-from tests.model.dialogues import DIMS, random_corpus
+from tests.model.dialogues import DIMS, collate, random_corpus
 from tests.model.networks import BASELINES, SMALL, network
 from tests.model.statements import (
     Array,
@@ -340,18 +340,17 @@ def test_the_example_takes_every_path_and_both_choices_of_every_policy() -> None
     assert seen == expected
 
 
-def test_every_rival_is_stated() -> None:
+def test_every_baseline_is_stated() -> None:
     assert set(STATED) == set(MODELS) - {"cmath"}
 
 
 LOSS_WEIGHTS = {name: {"ce": 1.0} for name in BASELINES} | {
     "sdt": {"ce": 1.0, "kl": 1.0},
-    "mmgcn": {"focal": 1.0},
     "mm_dfn": {"focal": 1.0},
     "scmm": {"ce": 1.0, "balance": 0.01},
     "adaign": {"focal": 1.0, "keep": 0.6, "intra": 0.1},
 }
-GAMMA = {"mmgcn": 2.5, "mm_dfn": 0.5, "adaign": 0.5}
+GAMMA = {"mm_dfn": 0.5, "adaign": 0.5}
 
 
 @pytest.mark.parametrize("name", BASELINES)

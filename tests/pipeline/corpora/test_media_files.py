@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpora.media_files import MANY, inspected, looked_at
+from pipeline.corpora.media_files import MANY, inspected, inspected_now
 from tests.conftest import write_clip
 from tests.extractors import dying
 
@@ -14,7 +14,7 @@ from tests.extractors import dying
 @pytest.mark.slow
 def test_a_clip_that_crashes_its_decoder_takes_no_other_with_it(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.mp4" for name in ["kills", *map(str, range(MANY))]}
-    found = {key: (content, lasting) for key, content, lasting in looked_at(files, dying.look)}
+    found = {key: (content, lasting) for key, content, lasting in inspected_now(files, dying.look)}
     assert set(found) == set(files)
     content, lasting = found.pop("kills")
     assert not lasting

@@ -14,11 +14,12 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.f1 import accuracy, class_f1, confusion, weighted_f1
 from pipeline import compare as comparing
 from pipeline.scoring import comparison
 from pipeline.scoring.comparison import Predictions, compare, in_words, load
 from pipeline.scoring.lengths import length_groups
-from pipeline.scoring.scores import accuracy, calibration_error, class_f1, confusion, resampled_f1, weighted_f1
+from pipeline.scoring.scores import calibration_error, resampled_f1
 from tests.pipeline import statements
 from tests.pipeline.statements import draws, quantile
 

@@ -1,10 +1,10 @@
-"""probe@D of paper/dvc.yaml: results on test that need the trained models.
+"""robustness@D of paper/dvc.yaml: results on test that need the trained models.
 
 It measures how each model's weighted F1 falls if a modality of the test clips is missing or noisy (no model is trained
 for this), and how well the classes are separated in the fused representations of CMATH and MultiDAG (Figure 3). All
 models and seeds have the same damaged clips and the same noise.
 
-Writes paper/probes/D/: robustness.csv, and for the representations of the first seed tsne_M.png and silhouettes.json.
+Writes paper/robustness/D/: robustness.csv; and tsne_M.png and silhouettes.json of the first seed's representations.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import torch
 from sklearn.metrics import silhouette_score
 
 from foundation.device import device
+from foundation.f1 import weighted_f1_of
+from foundation.files import open_whole, write_whole
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
@@ -34,7 +36,6 @@ from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.scoring.metrics import said_of_test
 from pipeline.scoring.pictures import draw_tsne
-from pipeline.scoring.scores import confusion, weighted_f1
 from pipeline.stage import parser, start
 
 MAPPED = ("cmath", "multidag")
@@ -45,23 +46,23 @@ def run(args: argparse.Namespace, params: Params) -> None:
     report = load_report()
     prepare_torch(threads=1)
     trainings = Trainings(args.corpus, params)
-    folder = Path("paper/probes") / args.corpus
+    folder = Path("paper/robustness") / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
     lines, silhouettes = [], {}
     for model in report.models:
         jobs = jobs_of(args.corpus, model, params, report)
         # Found in the work cache, or trained again if they were deleted from it.
         run_course(trainings, model, only(jobs), partial(planned, trainings, model, jobs))
-        lines += [{"model": model, **line} for line in robustness(trainings, jobs, report)]
-        log.info("%s on %s: probed", model, args.corpus)
+        lines += [{"model": model, **line} for line in scores_of_damaged(trainings, jobs, report)]
+        log.info("%s on %s: tested on damaged clips", model, args.corpus)
         if model in MAPPED:
             silhouettes[model] = map_classes(trainings, jobs[0], folder / f"tsne_{model}.png")
-    with (folder / "robustness.csv").open("w", encoding="utf-8", newline="") as stream:
+    with open_whole(folder / "robustness.csv") as stream:
         columns = ["model", "modality", "kind", "level", "seed", "weighted_f1"]
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    (folder / "silhouettes.json").write_text(json.dumps(silhouettes, indent=2) + "\n", "utf-8")
+    write_whole(folder / "silhouettes.json", json.dumps(silhouettes, indent=2) + "\n")
 
 
 def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job]:
@@ -70,7 +71,7 @@ def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job
     return reported_jobs(params, corpus, model, report, point_in(found))
 
 
-def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
+def scores_of_damaged(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
     """Yield weighted F1 on test by modality, kind of damage, level and seed."""
     corpus = trainings.corpus(jobs[0].params)
     where = positions(corpus, "test")
@@ -83,7 +84,7 @@ def robustness(trainings: Trainings, jobs: list[Job], report: Report) -> Iterato
             damaged = (without if kind == "missing" else with_noise)(corpus, modality, level, where)
             for seed, model in models.items():
                 said = predict(model, damaged, "test", device())[0].argmax(1).numpy()
-                score = round(weighted_f1(confusion(label, said, len(trainings.labels))), 2)
+                score = round(weighted_f1_of(label, said), 2)
                 yield {"modality": modality, "kind": kind, "level": level, "seed": seed, "weighted_f1": score}
 
 
