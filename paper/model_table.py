@@ -18,7 +18,7 @@ REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params
 """Remedy in messages about a missing result."""
 LEGEND = (
     "Epoch, learning rate, dropout and batch of each model are chosen on validation, by the same search for all, with "
-    "the same number of points. *test-selected*: "
+    "the same number of points. *oracle*: "
     "weighted F1, had the epoch been chosen on test. *reimplementation*: made from a publication without public code. "
     "*majority*: the majority-class baseline, always the most frequent class of train."
 )
@@ -75,8 +75,8 @@ def read(corpus: str, models: list[str]) -> Comparison:
 
 def write_csv(one: Comparison, file: Path) -> None:
     """Write the comparison; scores are in percent, and a missing value is empty."""
-    scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "test_selected_weighted_f1",
-              "test_selected_weighted_f1_std", "calibration_error"]  # fmt: skip
+    scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1",
+              "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
     form = ["learning_rate", "dropout", "batch", "weight_decay", "edge", "parameters", "seconds"]
     tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
     columns = [
@@ -131,7 +131,7 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
         "accuracy",
         "weighted F1",
         *one.classes,
-        "test-selected",
+        "oracle",
         "calibration error",
         "parameters",
         "time a seed",
@@ -142,8 +142,7 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
             marked(NAMES[model], run) + (" (reimplementation)" if run["reimplementation"] else ""),
             *(spread(run, key) for key in ("accuracy", "weighted_f1")),
             *(f"{run['f1'][label]:.2f} ± {run['f1_std'][label]:.2f}" for label in one.classes),
-            spread(run, "test_selected_weighted_f1"), f"{run['calibration_error']:.2f}",
-            f"{run['parameters'] / 1e6:.1f} M",
+            spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
             "" if run["seconds"] is None else duration(run["seconds"]),
         ])  # fmt: skip
         if model in one.published:

@@ -3,8 +3,8 @@
 This is the only stage that scores with the test labels. results/D/metrics.json has the few scores for comparing
 experiments: accuracy and weighted F1 on test (means over the seeds, percent; standard deviations as `_std`), and
 `validation_weighted_f1`, which may be used for choosing parameters. results/D/scores.json has all scores: `majority` is
-the majority-class baseline, which always predicts the most frequent class of train; `test_selected_weighted_f1` is the
-score if each seed's epoch were chosen on test, reported only because published results are often of this kind;
+the majority-class baseline, which always predicts the most frequent class of train; `oracle_weighted_f1` is the score
+if each seed's epoch were chosen on test, reported only because published results are often of this kind;
 `text_encoder` is the fine-tuned text encoder alone, without context; `leakage` is what the stage of that name says of
 the features, and `seen` is there, with `seen_labels` in metrics.json, only if labels were seen in making them. tsne.png
 is not an output of the graph, because its bytes differ between machines; it shows the last evaluation that ran in this

@@ -76,7 +76,7 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     by_seed = {
         "accuracy": [accuracy(part) for part in counts],
         "weighted_f1": [weighted_f1(part) for part in counts],
-        "test_selected_weighted_f1": [
+        "oracle_weighted_f1": [
             max(weighted_f1(confusion(label, epoch, len(names))) for epoch in seed.predictions) for seed in seeds
         ],
     }

@@ -36,8 +36,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
         folder = write_run(tmp_path / "paper/runs/custom" / model, *SAID[model])
         metrics = {
             "accuracy": 50.0 + number, "accuracy_std": 1.0, "weighted_f1": F1[model], "weighted_f1_std": 2.0 + number,
-            "test_selected_weighted_f1": 70.0 + number, "test_selected_weighted_f1_std": 3.0,
-            "calibration_error": 4.0 + number,
+            "oracle_weighted_f1": 70.0 + number, "oracle_weighted_f1_std": 3.0, "calibration_error": 4.0 + number,
             "f1": {"b": 80.0 + number, "a": 40.0 + number}, "f1_std": {"b": 5.0, "a": 6.0}, "seeds": 2,
             "utterances": 8, "majority": {"accuracy": 30.0, "weighted_f1": 20.0},
             "validation": {"weighted_f1": 90.0 + number, "weighted_f1_std": 7.0}, "learning_rate": 0.001,
@@ -90,8 +89,8 @@ def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -
     assert second == {
         "corpus": "custom", "model": "ctnet", "source": "here", "reimplementation": "reimplementation", "seeds": "2",
         "accuracy": "51.0",
-        "accuracy_std": "1.0", "weighted_f1": "58.25", "weighted_f1_std": "3.0", "test_selected_weighted_f1": "71.0",
-        "test_selected_weighted_f1_std": "3.0", "calibration_error": "5.0", "learning_rate": "0.001", "dropout": "0.2",
+        "accuracy_std": "1.0", "weighted_f1": "58.25", "weighted_f1_std": "3.0", "oracle_weighted_f1": "71.0",
+        "oracle_weighted_f1_std": "3.0", "calibration_error": "5.0", "learning_rate": "0.001", "dropout": "0.2",
         "batch": "16", "weight_decay": "0.0001", "edge": "batch dropout", "parameters": "1250000",
         "validation_weighted_f1": "91.0", "f1.b": "81.0", "f1_std.b": "5.0", "f1.a": "41.0", "f1_std.a": "6.0",
     }  # fmt: skip

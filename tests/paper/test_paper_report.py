@@ -71,8 +71,8 @@ def test_the_report_has_every_table_and_figure(finished: Path) -> None:
     assert "http" not in html
     assert "<h1>CMATH and its baselines on meld: " in html
     assert "synthetic" not in html + text
-    assert "<em>test-selected</em>" in html
-    assert "*test-selected*" not in html
+    assert "<em>oracle</em>" in html
+    assert "*oracle*" not in html
     assert "| without the CMA-Transformer |" in text
     assert "67.86 | 66.69 |" in text
     assert "beyond chance" in text
