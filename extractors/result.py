@@ -1,6 +1,6 @@
 """Extractor interface and result type: the contract between `pipeline.extract` and the extractor of each modality."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -75,8 +75,12 @@ class Extractor(Protocol):
         """
         ...
 
-    def key(self, row: Utterance) -> str | None:
-        """Key for everything in `row` that its vector depends on; None where the modality is missing."""
+    def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
+        """Key for everything that the vector of each of `rows` depends on; None where the modality is missing.
+
+        A text encoder may read the turns around an utterance, so `rows` must hold whole dialogues. `extract` and the
+        other methods take only rows whose keys have been made.
+        """
         ...
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from foundation.settings import Count, KeyedError, NotNegative, Positive, Settings, Share
 
+MOST_RANK = 256
+"""Largest rank of low-rank adapters: above it they are no smaller than what they are added to."""
+
 
 class FineTuningRecipe(Settings):
     """Settings for fine-tuning a text encoder."""
@@ -26,11 +29,31 @@ class FineTuningRecipe(Settings):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NotNegative
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of matrix products on CUDA; a CPU always uses float32. `auto`: bfloat16 on cards of capability 8.0 or
-    newer, float32 on older ones."""
+    """Precision of matrix products. `auto`: bfloat16 on cards of capability 8.0 or newer, float32 on older ones and
+    on a CPU. bfloat16 on a CPU is fast only where it has matrix units (AMX): see docs/features.md."""
     checkpointing: bool = False
     """Whether the backward pass computes the layers again instead of keeping them: slower, with much less memory."""
+    adapters: Annotated[int, Field(ge=0, le=MOST_RANK)] = 0
+    """Rank of the low-rank adapters (LoRA) that are trained instead of the encoder's weights; 0: its weights.
+    Adapters want a higher learning rate."""
     seed: Annotated[int, Field(ge=0)]
+
+
+class ContextSettings(Settings):
+    """Turns of the dialogue that the text encoder reads together with an utterance."""
+
+    past: Annotated[int, Field(ge=0, le=100)] = 0
+    """Number of turns before the utterance."""
+    future: Annotated[int, Field(ge=0, le=100)] = 0
+    """Number of turns after it."""
+    names: Literal["written", "index", "none"] = "index"
+    """What stands before each turn: the speaker's name as the corpus has it, a letter (A for who speaks first in the
+    dialogue, B for the next, …), or nothing. An utterance that is read alone has no name."""
+
+    @property
+    def reads_around(self) -> bool:
+        """Whether any other turn is read."""
+        return self.past > 0 or self.future > 0
 
 
 class TextSettings(Settings):
@@ -44,7 +67,9 @@ class TextSettings(Settings):
     layers: Literal["last", "last4"] = "last"
     """Layers whose token vectors are used: the last one, or the mean of the last four."""
     max_tokens: Annotated[int, Field(ge=8)] = 512
-    """Longer utterances are cut to this many tokens."""
+    """Longer utterances are cut to this many tokens; with `context`, the turns that are farthest away are left out."""
+    context: ContextSettings = ContextSettings()
+    """Turns that the encoder reads together with the utterance; none: each utterance is read alone."""
     finetune: bool = False
     """Whether the encoder is first fine-tuned on the train split of the corpus."""
     crossfit: Count = 1

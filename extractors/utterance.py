@@ -32,6 +32,8 @@ class Utterance:
     video_hash: str = ""
     problem: str = ""
     """Reason why the utterance's media cannot be used, or empty."""
+    speaker_name: str = ""
+    """Name of the speaker as the corpus has it; in IEMOCAP F or M."""
     text_file: str = ""
     """File with a published vector of the text; empty: an encoder makes it of `text`. For such corpora `audio` and
     `video` name files of vectors too."""
@@ -39,9 +41,10 @@ class Utterance:
     """SHA-256 of the file that `text_file` names and of the vector's place in it; so are the other two hashes then."""
 
 
-ABOUT = frozenset(
-    {"utterance_id", "dialogue_id", "turn", "speaker", "split", "label", "problem", "audio", "video", "text_file"}
-)
+ABOUT = frozenset({
+    "utterance_id", "dialogue_id", "turn", "speaker", "speaker_name", "split", "label", "problem", "audio", "video",
+    "text_file",
+})  # fmt: skip
 """Fields that no features depend on: identifiers, position, label, file paths. Files are identified by their hashes."""
 
 

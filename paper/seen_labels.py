@@ -78,7 +78,7 @@ def with_share(rows: list[Utterance], share: float) -> list[Utterance]:
 def features_of(rows: list[Utterance], settings: TextSettings, raw: Path, fitted: Path) -> Features:
     """Text features of `rows`; `fitted` is the folder of the fine-tuned encoder, if it is fine-tuned."""
     extractor = TextExtractor(settings, raw, fitted)
-    keys = [extractor.key(row) for row in rows]
+    keys = extractor.keys(rows)
     return as_features(extractor, keys, extract(extractor, by_key(keys, rows), "text")[0])
 
 

@@ -55,7 +55,7 @@ def write_text(rows: list[Utterance], settings: TextSettings, encoder: Path, raw
     from extractors.text.extractor import TextExtractor
 
     extractor = TextExtractor(settings, raw, encoder)
-    keys = [extractor.key(row) for row in rows]
+    keys = extractor.keys(rows)
     results, known = extract(extractor, by_key(keys, rows), "text")
     write_features(as_features(extractor, keys, results), file)
     write_report(results, rows, keys, file, known)

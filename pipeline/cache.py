@@ -213,7 +213,7 @@ def fine_tunings(corpus: str, params: Params) -> list[str]:
                 published,
                 settings,
                 recipe,
-                *training_data(train, validation, order, folds, number),
+                *training_data(train, validation, order, folds, number, settings.context),
                 len(order),
                 device(),
             )

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
             write_report({}, [], [], file, set())
         return
     extractor = make_extractor(args.modality, args.corpus, params, published)
-    keys = [extractor.key(row) for row in rows]
+    keys = extractor.keys(rows)
     if args.shard != WHOLE:
         fill_share(extractor, by_key(keys, rows), args.modality, *args.shard)
         return

@@ -1,4 +1,4 @@
-"""finetune_text@D: fine-tunes the text encoder on single utterances of train, and writes it to data/D/encoder/text.
+"""finetune_text@D: fine-tunes the text encoder on the utterances of train, and writes it to data/D/encoder/text.
 
 If text.D.finetune is false, a note there says that the encoder is used as published. The epoch is chosen on validation.
 With text.D.crossfit: K, there are K encoders; each is trained without one of K parts of the train dialogues, and later

@@ -48,12 +48,12 @@ from pipeline.corpora import fer2013, media_files
 from pipeline.corpora.fer2013 import Fer2013, LabelledFaces
 from pipeline.params import Params, load_params
 from pipeline.training.store import model_config, training_folder
-from tests.extractors.encoders import RECIPE, text_settings, write_roberta
+from tests.extractors.encoders import RECIPE, alone, text_settings, write_roberta
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = load_params(PROJECT / "params.yaml")
 CPU = torch.device("cpu")
-LESSON = Labelled(["Yes.", "No."], [0, 1]), Labelled(["Oh."], [1])
+LESSON = Labelled(alone(["Yes.", "No."]), [0, 1]), Labelled(alone(["Oh."]), [1])
 
 
 # ---- what has a name ----
@@ -330,10 +330,10 @@ NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": audio.NOT_IN_KEY, "visual": visu
 
 def key_by(modality: str, encoders: Encoders) -> Callable[[Utterance], str | None]:
     if modality == "text":
-        return TextExtractor(text_settings(encoders.published), Path()).key
+        return lambda row: TextExtractor(text_settings(encoders.published), Path()).keys([row])[0]
     if modality == "audio":
-        return AudioExtractor(PARAMS.audio["meld"], Path()).key
-    return VisualExtractor(PARAMS.visual["meld"], Path()).key
+        return lambda row: AudioExtractor(PARAMS.audio["meld"], Path()).keys([row])[0]
+    return lambda row: VisualExtractor(PARAMS.visual["meld"], Path()).keys([row])[0]
 
 
 @pytest.mark.parametrize("modality", DECIDES)
@@ -368,12 +368,13 @@ def test_no_start_is_another_key_than_a_start_at_the_beginning_and_start_than_en
 
 
 def test_a_cross_fitted_key_has_the_encoder_that_has_not_seen_it(encoders: Encoders) -> None:
-    key = TextExtractor(text_settings(encoders.published, finetune=True, crossfit=2), Path(), encoders.fitted).key
+    extractor = TextExtractor(text_settings(encoders.published, finetune=True, crossfit=2), Path(), encoders.fitted)
     train = replace(ROW, split="train")
-    of_a, of_b, of_test = key(train), key(replace(train, dialogue_id="b")), key(ROW)
+    of_a, of_b, of_test = extractor.keys([train, replace(train, dialogue_id="b"), ROW])
     assert len({of_a, of_b, of_test}) == 3
-    assert key(replace(ROW, dialogue_id="b")) == key(replace(ROW, split="validation")) == of_test
-    assert key(replace(train, text="No.")) != of_a
+    others = [replace(ROW, dialogue_id="b"), replace(ROW, split="validation")]
+    assert extractor.keys(others) == [of_test, of_test]
+    assert extractor.keys([replace(train, text="No.")]) != [of_a]
 
 
 def test_a_medium_that_is_missing_has_no_key(encoders: Encoders) -> None:
@@ -469,11 +470,11 @@ def test_texts_labels_and_classes_are_part_of_a_fine_tunings_name(encoders: Enco
     settings = text_settings(encoders.published)
     changes = [
         {},
-        {"data": Labelled(["Yes!", "No."], [0, 1])},
-        {"data": Labelled(["Yes.", "No."], [1, 1])},
-        {"data": Labelled(["No.", "Yes."], [0, 1])},
-        {"validation": Labelled(["Oh!"], [1])},
-        {"validation": Labelled(["Oh."], [0])},
+        {"data": Labelled(alone(["Yes!", "No."]), [0, 1])},
+        {"data": Labelled(alone(["Yes.", "No."]), [1, 1])},
+        {"data": Labelled(alone(["No.", "Yes."]), [0, 1])},
+        {"validation": Labelled(alone(["Oh!"]), [1])},
+        {"validation": Labelled(alone(["Oh."]), [0])},
         {"data": LESSON[1], "validation": LESSON[0]},
         {"classes": 3},
         {"device": torch.device("meta")},

@@ -4,7 +4,7 @@ This module imports no deep-learning library, because worker processes load it.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
@@ -59,8 +59,8 @@ class AudioExtractor:
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]
 
-    def key(self, row: Utterance) -> str | None:
-        return key_of(row, NOT_IN_KEY) if row.audio else None
+    def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
+        return [key_of(row, NOT_IN_KEY) if row.audio else None for row in rows]
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         clips = [self._clip(key, row) for key, row in rows.items() if key not in known]

@@ -1,6 +1,6 @@
 """Extractor of vectors that a published feature file already holds: they are taken as they are, by utterance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -64,9 +64,8 @@ class VectorExtractor:
             "visual": (row.video, row.video_hash),
         }[self.modality]
 
-    def key(self, row: Utterance) -> str | None:
-        file, content = self.source(row)
-        return content if file else None
+    def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
+        return [content if file else None for file, content in map(self.source, rows)]
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]

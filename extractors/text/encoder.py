@@ -11,10 +11,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
 
+from extractors.hub import first_line
 from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe, TextSettings
-from extractors.text.folders import first_line
+from extractors.text.adapters import add_adapters, with_adapters
+from extractors.text.folders import folder_of_weights, has_adapters
+from extractors.text.layout import Layout, Tokens
 from extractors.text.pooling import REMEDY, is_encoder_decoder, pooling_of
+from extractors.text.window import Window
 from foundation.precision import chosen_precision, lowered
 
 BATCH_TOKENS = 4096
@@ -47,11 +51,12 @@ class Encoder:
             if hasattr(config, "use_cache"):
                 config.use_cache = False  # what a causal network keeps for the next token is not needed
             options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
+            weights = folder_of_weights(folder, settings.model)
             self.network = AutoModel.from_pretrained(
-                folder,
+                weights,
                 config=config,
                 dtype=torch.float32,
-                use_safetensors=any(folder.glob("model*.safetensors")),
+                use_safetensors=any(weights.glob("model*.safetensors")),
                 weights_only=True,
                 trust_remote_code=False,
                 **options,
@@ -69,6 +74,10 @@ class Encoder:
                                      "and a decoder, which cannot be fine-tuned here: set `finetune` to false, or take "
                                      "an encoder such as roberta-large")  # fmt: skip
             self.network = self.network.get_encoder()
+        if has_adapters(folder):
+            self.network = with_adapters(self.network, folder)
+        if recipe and recipe.adapters:
+            self.network = add_adapters(self.network, recipe.adapters, recipe.dropout)
         self.network.eval().to(device)
         if recipe and recipe.checkpointing:
             self.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -77,56 +86,82 @@ class Encoder:
         self.pooling = pooling_of(folder, settings)
         self.max_tokens = _max_tokens(config, settings)
         self.padding = config.pad_token_id or 0
-        if self.pooling == "first" and not self._first_sees_the_rest():
+        self.layout = None
+        if settings.context.reads_around:
+            segments = getattr(config, "type_vocab_size", 0) or 0
+            self.layout = Layout(self.tokenizer, segments, self.max_tokens, settings.context)
+        if self.pooling == "first" and self._is_causal():
             raise ExtractorError(f"{folder}: is a causal network, whose first token sees nothing behind it, so that "
                                  "all texts that begin with the same word would have the same vector; "
                                  f"{REMEDY.replace('first, ', '')}")  # fmt: skip
+        if settings.context.future and self._is_causal():
+            raise ExtractorError(f"{folder}: is a causal network, in which no token sees those behind it; set `future` "
+                                 "of text's `context` in params.yaml to 0")  # fmt: skip
 
-    def tokens(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, including special tokens, cut to `max_tokens`."""
+    def tokens(self, windows: list[Window]) -> list[Tokens]:
+        """Tokens of each utterance, and of the turns around it if `context` asks for them; at most `max_tokens`."""
+        if self.layout:
+            return self.layout.tokens(windows)
+        texts = [window.text for window in windows]
         ids: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
-        return ids
+        return [Tokens(text, (0, len(text)), []) for text in ids]
 
-    def vectors(self, tokens: list[list[int]]) -> Tensor:
-        """Compute the pooled vectors of tokenised texts, float32 [texts, dim] on the device."""
-        ids = pad_sequence([torch.tensor(text) for text in tokens], batch_first=True, padding_value=self.padding)
-        mask = pad_sequence([torch.ones(len(text), dtype=torch.long) for text in tokens], batch_first=True)
+    def vectors(self, tokens: list[Tokens]) -> Tensor:
+        """Compute the pooled vectors of tokenised utterances, float32 [utterances, dim] on the device."""
+        states, mask, own = self._states(tokens)
+        return pooled(states, mask if self.pooling == "first" else own, self.pooling)
+
+    def _states(self, tokens: list[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
+        """States of all tokens, float32 [utterances, tokens, dim]; which are no padding, and which are their own."""
+        parts = [
+            _padded([one.ids for one in tokens], self.padding),
+            _padded([[1] * len(one.ids) for one in tokens]),
+            _padded([[int(one.own[0] <= place < one.own[1]) for place in range(len(one.ids))] for one in tokens]),
+        ]
+        if tokens[0].segments:
+            parts.append(_padded([one.segments for one in tokens]))
         if self.device.type == "cuda":
-            ids, mask = ids.pin_memory(), mask.pin_memory()
-        ids, mask = (part.to(self.device, non_blocking=True) for part in (ids, mask))
+            parts = [part.pin_memory() for part in parts]
+        ids, mask, own, *segments = (part.to(self.device, non_blocking=True) for part in parts)
+        more = {"token_type_ids": segments[0]} if segments else {}
         with lowered(self.precision, self.device):
-            output = self.network(ids, attention_mask=mask, output_hidden_states=self.layers == "last4")
+            output = self.network(ids, attention_mask=mask, output_hidden_states=self.layers == "last4", **more)
         if self.layers == "last4":
             states = torch.stack([layer.float() for layer in output.hidden_states[-4:]]).mean(0)
         else:
             states = output.last_hidden_state.float()
-        return pooled(states, mask, self.pooling)
+        return states, mask, own
 
     @torch.inference_mode()
-    def _first_sees_the_rest(self) -> bool:
-        """Whether another last token changes the vector of the first one; tried with three ordinary tokens."""
+    def _is_causal(self) -> bool:
+        """Whether the first token does not see the last one; tried with three ordinary tokens."""
         special = {*self.tokenizer.all_special_ids, self.padding}
         ordinary = (number for number in range(len(self.tokenizer)) if number not in special)
         first, *lasts = islice(ordinary, 3)
-        one, other = (self.vectors([[first, lasts[0], last]]) for last in lasts)
-        return not torch.equal(one, other)
+        one, other = (self._states([Tokens([first, lasts[0], last], (0, 3), [])])[0][0, 0] for last in lasts)
+        return torch.equal(one, other)
 
     @torch.inference_mode()
-    def vectors_of(self, tokens: list[list[int]]) -> np.ndarray:
-        """Compute the pooled vectors of tokenised texts without gradients, float32 [texts, dim]."""
+    def vectors_of(self, tokens: list[Tokens]) -> np.ndarray:
+        """Compute the pooled vectors of tokenised utterances without gradients, float32 [utterances, dim]."""
         return self.vectors(tokens).cpu().numpy()
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> Tensor:
-        """Compute the vectors of `texts`, float32 [texts, dim] on the CPU."""
-        return self.vectors(self.tokens(texts)).cpu()
+        """Compute the vectors of `texts` without other turns, float32 [texts, dim] on the CPU."""
+        return self.vectors(self.tokens([Window(text) for text in texts])).cpu()
+
+
+def _padded(rows: list[list[int]], value: int = 0) -> Tensor:
+    """Rows of integers as int64 [rows, longest], filled up with `value`."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Pool the token vectors `states` [texts, tokens, dim] to [texts, dim].
 
     Args:
-        mask: 1 for a token, 0 for padding, int64 [texts, tokens]; padding may stand on either side.
+        mask: 1 for a token that counts, 0 for any other and for padding, int64 [texts, tokens].
         pooling: value of `pooling` of section text, but `auto`.
     """
     weight, each = mask.unsqueeze(-1), torch.arange(len(states), device=states.device)
@@ -146,6 +181,8 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 def precision_of(device: torch.device, recipe: FineTuningRecipe | None = None) -> str:
     """Precision of matrix products on `device`: half of float32 where it can; in fine-tuning the recipe says."""
+    if recipe and recipe.precision == "bfloat16":
+        return "bfloat16"  # on a CPU too, where it is asked for: some have matrix units for it
     if recipe:
         return chosen_precision(recipe.precision, device, older="float32")  # float16 would need its losses scaled
     return chosen_precision("auto", device, older="float16")

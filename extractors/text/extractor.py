@@ -7,7 +7,7 @@ encode.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,9 @@ from extractors.cache import Cache
 from extractors.result import ExtractorError, Result
 from extractors.settings import TextSettings
 from extractors.text.folders import checksum, encoder_folder, fine_tuned
+from extractors.text.layout import Tokens
 from extractors.text.pooling import is_encoder_decoder, pooling_of
+from extractors.text.window import Window, windows_of
 from extractors.utterance import ABOUT, Utterance, key_of
 from foundation.device import device, device_type
 from foundation.spread import engine, spread
@@ -53,6 +55,8 @@ class TextExtractor:
         self.settings = settings
         self.folders, self.folds = fine_tuned(fitted) if settings.finetune else ([encoder_folder(settings.model)], {})
         self.identity = {**_identity(settings, self.folders), "device": device_type()}
+        self._windows: dict[str, Window] = {}
+        """What is read for each key."""
         if device_type() == "cuda":
             from extractors.text.encoder import precision_of
 
@@ -75,11 +79,19 @@ class TextExtractor:
     def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
         return True  # each utterance is extracted independently
 
-    def key(self, row: Utterance) -> str | None:
-        if not row.text.strip():
-            return None
-        content = hashlib.sha256(key_of(row, NOT_IN_KEY).encode()).hexdigest()
-        return f"{content}|{self._fold(row)}" if self._is_cross_fitted(row) else content
+    def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
+        found: list[str | None] = []
+        for row, window in zip(rows, windows_of(rows, self.settings.context), strict=True):
+            if not row.text.strip():
+                found.append(None)
+                continue
+            content = hashlib.sha256(key_of(row, NOT_IN_KEY).encode()).hexdigest()
+            if self.settings.context.reads_around:
+                content = f"{content}|{window.digest}"
+            key = f"{content}|{self._fold(row)}" if self._is_cross_fitted(row) else content
+            self._windows[key] = window
+            found.append(key)
+        return found
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         parts: dict[int | None, list[str]] = {}
@@ -126,18 +138,19 @@ class TextExtractor:
         left = [{key: ids for key, ids in batch.items() if key not in known} for batch in self._batches(rows, keys)]
         for batch, vectors in self._vectors([batch for batch in left if batch]):
             yield {
-                key: Result(vector, used=len(ids)) for (key, ids), vector in zip(batch.items(), vectors, strict=True)
+                key: Result(vector, used=len(tokens.ids))
+                for (key, tokens), vector in zip(batch.items(), vectors, strict=True)
             }
 
-    def _batches(self, rows: Mapping[str, Utterance], keys: list[str]) -> list[dict[str, list[int]]]:
+    def _batches(self, rows: Mapping[str, Utterance], keys: list[str]) -> list[dict[str, Tokens]]:
         """Tokens by key, in batches for one pass of the encoder each."""
         from extractors.text.encoder import batches, most_tokens
 
-        tokens = self.encoder.tokens([rows[key].text for key in keys]) if keys else []
-        cut = batches([len(ids) for ids in tokens], most_tokens(self.encoder.device))
+        tokens = self.encoder.tokens([self._windows[key] for key in keys]) if keys else []
+        cut = batches([len(one.ids) for one in tokens], most_tokens(self.encoder.device))
         return [{keys[place]: tokens[place] for place in batch} for batch in cut]
 
-    def _vectors(self, batches: list[dict[str, list[int]]]) -> Iterator[tuple[dict[str, list[int]], np.ndarray]]:
+    def _vectors(self, batches: list[dict[str, Tokens]]) -> Iterator[tuple[dict[str, Tokens], np.ndarray]]:
         """Yield batches with their vectors; a Ray cluster shares the work unless this machine has a GPU."""
         if engine() != "ray" or self.encoder.device.type != "cpu":
             for batch in batches:
@@ -151,7 +164,9 @@ class TextExtractor:
 
 def _identity(settings: TextSettings, folders: list[Path]) -> dict[str, object]:
     """Identity of an extractor without the device; with fewer entries if the encoders' `folders` are unknown."""
-    known = settings.model_dump(exclude=set(IN_CHECKSUMS if folders else IN_CHECKSUMS | OF_ENCODER))
+    without = {*(IN_CHECKSUMS if folders else IN_CHECKSUMS | OF_ENCODER)}
+    # An utterance that is read alone has the identity that it had before there was anything else.
+    known = settings.model_dump(exclude=without if settings.context.reads_around else {*without, "context"})
     if folders:
         known |= {"encoders": [checksum(folder) for folder in folders], "pooling": pooling_of(folders[0], settings)}
         known |= {"part": "encoder"} if is_encoder_decoder(folders[0]) else {}
@@ -188,6 +203,6 @@ def _prepare(folder: Path, settings: TextSettings) -> None:
     _worker["encoder"] = Encoder(folder, settings, torch.device("cpu"))
 
 
-def _vectors_of_batch(batch: dict[str, list[int]]) -> np.ndarray:
+def _vectors_of_batch(batch: dict[str, Tokens]) -> np.ndarray:
     vectors: np.ndarray = _worker["encoder"].vectors_of(list(batch.values()))
     return vectors

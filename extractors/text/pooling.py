@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from extractors.hub import first_line
 from extractors.result import ExtractorError
 from extractors.settings import TextSettings
-from extractors.text.folders import first_line
 from foundation.files import is_file
 
 MODULES, POOLING = "modules.json", "1_Pooling"

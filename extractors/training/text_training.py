@@ -1,4 +1,4 @@
-"""Fine-tuning of a text encoder on single utterances; the epoch is chosen on validation (COSMIC's protocol).
+"""Fine-tuning of a text encoder on utterances; the epoch is chosen on validation (COSMIC's protocol).
 
 Every step draws its random numbers from (seed, step), so a run resumed from its checkpoint gives the same bytes as an
 uninterrupted one. A finished training leaves a folder that transformers can load, with `fit.json` beside the weights.
@@ -22,9 +22,12 @@ from transformers.optimization import get_polynomial_decay_schedule_with_warmup
 
 from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe, TextSettings
+from extractors.text.adapters import adapter_weights
 from extractors.text.encoder import Encoder, batches, precision_of
-from extractors.text.folders import checksum
+from extractors.text.folders import ADAPTERS, CARD, checksum
+from extractors.text.layout import Tokens
 from extractors.text.pooling import pooling_file, pooling_of
+from extractors.text.window import Window
 from foundation.checkpoint import load_checkpoint, save_checkpoint
 from foundation.f1 import weighted_f1_of
 from foundation.files import whole, write_whole
@@ -43,9 +46,9 @@ ENCODER, HEAD, FIT, STATE = "model.safetensors", "head.safetensors", "fit.json",
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts and their labels, as class numbers."""
+    """Utterances, with the turns that are read around them, and their labels, as class numbers."""
 
-    texts: list[str]
+    windows: list[Window]
     labels: list[int]
 
 
@@ -78,19 +81,19 @@ class Classifier(nn.Module):
             nn.Linear(encoder.dim, classes),
         ).to(encoder.device)
 
-    def forward(self, tokens: list[list[int]]) -> Tensor:
-        """Compute the logits [texts, C] of texts given as token ids."""
+    def forward(self, tokens: list[Tokens]) -> Tensor:
+        """Compute the logits [utterances, C] of tokenised utterances."""
         logits: Tensor = self.head(self.encoder.vectors(tokens))
         return logits
 
 
 @torch.inference_mode()
-def probabilities(classifier: Classifier, texts: list[str]) -> Tensor:
-    """Compute the class probabilities of `texts`, float32 [texts, C], on the CPU."""
+def probabilities(classifier: Classifier, windows: list[Window]) -> Tensor:
+    """Compute the class probabilities of `windows`, float32 [windows, C], on the CPU."""
     classifier.eval()
-    tokens = classifier.encoder.tokens(texts)
-    found = torch.empty(len(texts), classifier.classes)
-    for batch in batches([len(ids) for ids in tokens]):
+    tokens = classifier.encoder.tokens(windows)
+    found = torch.empty(len(windows), classifier.classes)
+    for batch in batches([len(one.ids) for one in tokens]):
         found[batch] = classifier([tokens[place] for place in batch]).softmax(1).cpu()
     return found
 
@@ -156,16 +159,16 @@ def train(
     torch.manual_seed(seed_of(recipe.seed, 0))
     encoder = Encoder(published, settings.model_copy(update={"layers": "last"}), device, recipe)
     classifier = Classifier(encoder, classes, recipe.dropout)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=recipe.learning_rate, betas=BETAS, eps=EPSILON,
+    optimizer = torch.optim.AdamW(trained(classifier), lr=recipe.learning_rate, betas=BETAS, eps=EPSILON,
                                   weight_decay=recipe.weight_decay, fused=True)  # fmt: skip
     state = TextTrainingState()
     if stored := load_checkpoint(folder / STATE):
-        classifier.load_state_dict(stored["classifier"])
+        classifier.load_state_dict(stored["classifier"], strict=not recipe.adapters)
         optimizer.load_state_dict(stored["optimizer"])
         state = TextTrainingState(**stored["state"])
-    tokens, label = encoder.tokens(data.texts), torch.tensor(data.labels)
+    tokens, label = encoder.tokens(data.windows), torch.tensor(data.labels)
     state.most = state.most or recipe.batch
-    lengths, order = [len(ids) for ids in tokens], list[list[list[int]]]()
+    lengths, order = [len(one.ids) for one in tokens], list[list[list[int]]]()
     an_epoch = math.ceil(len(tokens) / (recipe.batch * recipe.accumulation))
     total = an_epoch * recipe.epochs
     rise = min(round(recipe.warmup * total), total - 1)
@@ -190,10 +193,12 @@ def train(
             if ends:
                 _finish_epoch(classifier, state, recipe, validation, an_epoch, folder, say)
             if ends or time.monotonic() - saved >= seconds_between_checkpoints:
-                save_checkpoint(folder / STATE, classifier=classifier.state_dict(), optimizer=optimizer.state_dict(),
+                save_checkpoint(folder / STATE, classifier=trained_state(classifier), optimizer=optimizer.state_dict(),
                                 state=asdict(state))  # fmt: skip
                 saved = time.monotonic()
     copy_settings(published, folder)
+    if recipe.adapters:
+        write_whole(folder / CARD, json.dumps({"rank": recipe.adapters, "published": checksum(published)}) + "\n")
     write_whole(folder / FIT, json.dumps(asdict(state), indent=2) + "\n")
     (folder / STATE).unlink()
     return state
@@ -203,7 +208,7 @@ def _step(
     classifier: Classifier,
     optimizer: torch.optim.Optimizer,
     passes: list[list[int]],
-    tokens: list,
+    tokens: list[Tokens],
     label: Tensor,
     state: TextTrainingState,
     seed: int,
@@ -247,7 +252,7 @@ def _finish_epoch(
     say: Callable[[str], None],
 ) -> None:
     """Score the epoch on validation, save its weights if they are the best so far, and decide whether to stop."""
-    predicted = probabilities(classifier, validation.texts).argmax(1).tolist()
+    predicted = probabilities(classifier, validation.windows).argmax(1).tolist()
     score = weighted_f1_of(validation.labels, predicted)
     epoch = len(state.history) + 1
     state.history.append({"epoch": epoch, "loss": state.loss_sum / an_epoch, "validation_weighted_f1": score})
@@ -255,9 +260,23 @@ def _finish_epoch(
     state.loss_sum = 0.0
     if score > state.best_score:
         state.best_score, state.best_epoch = score, epoch
-        _write(classifier.network.state_dict(), folder / ENCODER)
+        if recipe.adapters:
+            _write(adapter_weights(classifier.network), folder / ADAPTERS)
+        else:
+            _write(classifier.network.state_dict(), folder / ENCODER)
         _write(classifier.head.state_dict(), folder / HEAD)
     state.finished = epoch == recipe.epochs or epoch - state.best_epoch >= recipe.patience
+
+
+def trained(classifier: Classifier) -> list[nn.Parameter]:
+    """Parameters that are trained: all, or the adapters and the head."""
+    return [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+
+
+def trained_state(classifier: Classifier) -> dict[str, Tensor]:
+    """State of `classifier` without the parameters that stay as published."""
+    frozen = {name for name, parameter in classifier.named_parameters() if not parameter.requires_grad}
+    return {name: value for name, value in classifier.state_dict().items() if name not in frozen}
 
 
 def load(folder: Path, settings: TextSettings, device: torch.device) -> Classifier:

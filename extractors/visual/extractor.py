@@ -8,7 +8,7 @@ which faces share its batch or on the number of workers.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -125,8 +125,8 @@ class VisualExtractor:
 
         return DIM * (2 if self.settings.pooling == "mean_std" else 1)
 
-    def key(self, row: Utterance) -> str | None:
-        return key_of(row, NOT_IN_KEY) if row.video else None
+    def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
+        return [key_of(row, NOT_IN_KEY) if row.video else None for row in rows]
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]

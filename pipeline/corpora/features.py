@@ -92,6 +92,7 @@ def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
                 dialogue_id=turn.dialogue,
                 turn=turns[turn.dialogue],
                 speaker=speakers.setdefault(turn.speaker, len(speakers)),
+                speaker_name=turn.speaker,
                 split=splits[place],
                 text=turn.text,
                 label=labels[place],

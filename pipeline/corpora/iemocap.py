@@ -194,6 +194,7 @@ def _dialogue(
                 dialogue_id=file.stem,
                 turn=turn,
                 speaker=ROLES["iemocap"].index(spoken["speaker"]),
+                speaker_name=spoken["speaker"],
                 split="test" if name["session"] == TEST_SESSION else "train",
                 text=" ".join(spoken["text"].split()),
                 label=evaluation.label or "",

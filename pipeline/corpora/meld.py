@@ -127,6 +127,7 @@ def _split(
                     dialogue_id=f"{split}_dia{dialogue}",
                     turn=turn,
                     speaker=numbers.setdefault(speaker, len(numbers)),
+                    speaker_name=speaker,
                     split=split,
                     text=" ".join(unicodedata.normalize("NFC", text).split()),
                     label=values["Emotion"].strip().lower(),

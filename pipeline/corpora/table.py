@@ -163,6 +163,7 @@ def utterance(
         dialogue_id=dialogue,
         turn=place,
         speaker=speaker,
+        speaker_name=line.values["speaker"],
         split=line.split,
         text=" ".join(unicodedata.normalize("NFC", line.values.get("text", "")).split()),
         label=line.values["label"],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from extractors.settings import FacePhase, FaceTrainingSettings, FineTuningRecipe, TextSettings
 from extractors.text.folders import encoder_folder
+from extractors.text.window import Window
 from pipeline.gpu.rows import CPU, CheckRow, Meter, difference, interrupt, kill, same
 from pipeline.params import Params
 
@@ -62,7 +63,9 @@ def check_text(model: str, row: CheckRow, settings: TextSettings, device: torch.
 def check_text_training(row: CheckRow, settings: TextSettings, device: torch.device) -> None:
     from extractors.training.text_training import STATE, Labelled, train
 
-    data, validation = Labelled(*spoken(40, 1)), Labelled(*spoken(20, 2))
+    data, validation = (
+        Labelled([Window(text) for text in texts], kinds) for texts, kinds in (spoken(40, 1), spoken(20, 2))
+    )
     with TemporaryDirectory() as folder:
         root = Path(folder)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from extractors.text.folders import first_line
+from extractors.hub import first_line
 
 CPU = torch.device("cpu")
 WARM, TIMED = 3, 10

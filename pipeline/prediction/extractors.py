@@ -7,6 +7,7 @@ from extractors.audio.extractor import AudioExtractor
 from extractors.result import Extractor, ExtractorError
 from extractors.settings import FUNCTIONALS, AudioSettings, TextSettings, VisualSettings
 from extractors.text.extractor import TextExtractor
+from extractors.text.folders import encoder_folder, has_adapters
 from extractors.visual.extractor import VisualExtractor
 from foundation.errors import UserError
 from foundation.log import log
@@ -49,15 +50,21 @@ def make_extractor(modality: str, bundle: Bundle, text_encoder: str = "") -> Ext
 
 def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
     name = text_encoder or bundle.text_encoder
-    if not text_encoder and not bundle.fine_tuned:
+    # Of an encoder that was trained by adapters, the bundle has only these: it needs the published weights, too.
+    adapted = bundle.fine_tuned and has_adapters(bundle.folder / TEXT_ENCODERS / "0")
+    whole = bundle.fine_tuned and not adapted
+    if not text_encoder and not whole:
         _require_no_other_place(bundle)
-    known = TextSettings.model_validate({key: origin[key] for key in ("pooling", "layers", "max_tokens")})
+    stored = {key: origin[key] for key in ("pooling", "layers", "max_tokens")}
+    known = TextSettings.model_validate({**stored, "context": origin.get("context", {})})
     # Of what else belongs to fine-tuning, prediction needs nothing.
     settings = known.model_copy(update={"model": name, "finetune": bundle.fine_tuned})
     try:
         extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS)
+        if adapted:
+            encoder_folder(name)
     except (ExtractorError, AttributeError) as error:
-        if bundle.fine_tuned:
+        if whole:
             raise UserError(f"{bundle.folder}: its text encoder is missing or broken ({error})") from None
         raise UserError(f"the model needs the text encoder {name!r}, which is not here: it is no folder, and cannot "
                         f"be had from the hub. On a machine with a network: `hf download {bundle.text_encoder} "

@@ -120,7 +120,7 @@ class Predictor:
         results: dict[str, Result] = {}
         if any(getattr(row, KIND[modality]) for row in rows):
             extractor = self._extractor(modality)
-            keys = [extractor.key(row) for row in rows]
+            keys = extractor.keys(rows)
             results, _ = extract(extractor, by_key(keys, rows), modality)
             self._require_numbers(modality, rows, keys, results)
             made = as_features(extractor, keys, results)

@@ -68,6 +68,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
                 dialogue_id=name,
                 turn=turn,
                 speaker=numbers.setdefault(line.speaker.casefold(), len(numbers)),
+                speaker_name=line.speaker,
                 split="test",
                 text=line.text,
                 label="",

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.settings import FineTuningRecipe, TextSettings
+from extractors.settings import ContextSettings, FineTuningRecipe, TextSettings
+from extractors.text.window import windows_of
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.files import HALVES, open_whole, write_whole
@@ -41,12 +42,12 @@ def finetune(
     shares = torch.zeros(len(held_out), len(order))
     fits = []
     for number in range(settings.crossfit):
-        data, chosen_on = training_data(train, validation, order, folds, number)
-        if not data.texts or not chosen_on.texts:
+        data, chosen_on = training_data(train, validation, order, folds, number, settings.context)
+        if not data.windows or not chosen_on.windows:
             raise UserError("text's `finetune` in params.yaml is true, but there is no text to train on, or none to "
                             "choose the epoch on; set it to false")  # fmt: skip
         log.info("text: encoder %d of %d, %s, on %d utterances, on %s",
-                 number + 1, settings.crossfit, settings.model, len(data.texts), device())  # fmt: skip
+                 number + 1, settings.crossfit, settings.model, len(data.windows), device())  # fmt: skip
         published = encoder_folder(settings.model)
         what = text_training.identity(published, settings, recipe, data, chosen_on, len(order), device())
         work = folder_of(what)
@@ -57,7 +58,7 @@ def finetune(
         )  # fmt: skip
         shutil.copytree(work, folder / str(number), ignore=shutil.ignore_patterns(text_training.FIT, ABOUT, HALVES))
         classifier = text_training.load(folder / str(number), settings, device())
-        shares += text_training.probabilities(classifier, [row.text for row in held_out]) / settings.crossfit
+        shares += text_training.probabilities(classifier, windows_of(held_out, settings.context)) / settings.crossfit
     for number, fit in enumerate(fits):
         log.info("text: encoder %d of %d: %d epochs, of which epoch %d is the best on validation (weighted F1 %.2f)",
                  number + 1, len(fits), len(fit.history), fit.best_epoch, fit.best_score)  # fmt: skip
@@ -77,16 +78,25 @@ def training_data(
     order: tuple[str, ...],
     folds: dict[str, int],
     number: int,
+    context: ContextSettings,
 ) -> "tuple[Labelled, Labelled]":
-    """Training data of encoder `number`, and the validation data on which its epoch is chosen."""
+    """Training data of encoder `number`, and the validation data on which its epoch is chosen.
+
+    Turns without a label are not among them, but other utterances are read with them.
+    """
     from extractors.training.text_training import Labelled
 
     others = [row for row in train if folds.get(row.dialogue_id) != number]
-    spoken = ([row for row in part if row.text.strip() and row.label] for part in (others, validation))
-    data, chosen_on = (
-        Labelled([row.text for row in part], [order.index(row.label) for row in part]) for part in spoken
-    )
-    return data, chosen_on
+
+    def labelled(rows: list[Utterance]) -> Labelled:
+        both = [
+            (window, order.index(row.label))
+            for row, window in zip(rows, windows_of(rows, context), strict=True)
+            if row.text.strip() and row.label
+        ]
+        return Labelled([window for window, _ in both], [label for _, label in both])
+
+    return labelled(others), labelled(validation)
 
 
 def folds_of(train: list[Utterance], number: int, seed: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from bench import mutants, seeds, training
+from bench import memory, mutants, seeds, training
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,27 @@ def test_a_seed_trains_for_the_epochs_of_its_shape(monkeypatch: pytest.MonkeyPat
 def test_the_groups_of_mutants_name_files_that_there_are() -> None:
     named = [path for group in mutants.GROUPS.values() for path in (*group.modules, *group.tests)]
     assert [path for path in named if not list(mutants.PROJECT.glob(path))] == []
+
+
+def test_the_bytes_of_tensors_are_counted_while_they_are_there() -> None:
+    with memory.Alive() as alive:
+        kept = torch.zeros(100)
+        view = kept[:50]
+        gone = torch.zeros(1000, dtype=torch.float64)
+        del gone
+        other = kept * 2
+    assert alive.most == 100 * 4 + 1000 * 8
+    assert alive.now == 2 * 100 * 4
+    assert view.data_ptr() == kept.data_ptr() != other.data_ptr()
+
+
+def test_memory_of_fine_tuning_is_that_of_weights_gradients_and_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import RobertaConfig, RobertaModel
+
+    small = {"vocab_size": 3000, "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2}
+    config = RobertaConfig(intermediate_size=128, **small)
+    monkeypatch.setattr(memory, "LARGE", config)
+    weights = 4 * sum(one.numel() for one in RobertaModel(config, add_pooling_layer=False).parameters()) / memory.GIB
+    # Of one short utterance the backward pass keeps little. The update has intermediate values of its largest matrix.
+    assert 4 * weights <= memory.peak(1, 2, "float32", False, 0) < 6 * weights
+    assert weights < memory.peak(1, 2, "float32", True, 2) < 2 * weights

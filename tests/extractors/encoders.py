@@ -9,6 +9,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import PreTrainedModel, RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from extractors.settings import TextSettings
+from extractors.text.window import Window
 
 LINES = ["Oh, that's wonderful news!", "No.", "I can't believe you ate the whole cake, again, without telling anyone."]
 RECIPE = {
@@ -82,6 +83,11 @@ def write_network(folder: Path, tokenizer: Path, network: PreTrainedModel) -> Pa
             shutil.copyfile(file, folder / file.name)
     network.save_pretrained(folder)
     return folder
+
+
+def alone(texts: list[str]) -> list[Window]:
+    """Utterances that are read without the turns around them."""
+    return [Window(text) for text in texts]
 
 
 def text_settings(model: Path | str, **changes: object) -> TextSettings:

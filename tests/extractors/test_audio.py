@@ -77,7 +77,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
         raw_corpus = RawCorpus(rows, ["Ann"] * len(rows))
         inspect_media(raw_corpus, raw)
     extractor = AudioExtractor(AudioSettings(set="IS10", min_seconds=0.25, reduce="none", dim=300), raw)
-    keys = {extractor.key(row): row for row in raw_corpus.rows}
+    keys = dict(zip(extractor.keys(raw_corpus.rows), raw_corpus.rows, strict=True))
     assert None not in keys
     results: dict[str, Result] = {}
     for batch in extractor.extract({key: row for key, row in keys.items() if key}, set()):
@@ -152,7 +152,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
 
     def extract(rows: list[Utterance], settings: AudioSettings = SETTINGS) -> list[Result]:
         extractor = AudioExtractor(settings, tmp_path)
-        keys = {str(extractor.key(row)): row for row in rows}
+        keys = {str(key): row for key, row in zip(extractor.keys(rows), rows, strict=True)}
         results = {key: result for part in extractor.extract(keys, set()) for key, result in part.items()}
         return [results[key] for key in keys]
 
@@ -240,7 +240,7 @@ def test_what_is_known_is_not_heard_again_and_each_utterance_is_heard_alone(monk
     rows = {name: replace(ROW, audio=name) for name in "abc"}
     assert [list(part) for part in extractor.extract(rows, {"b"})] == [["a"], ["c"]]
     assert extractor.groups(rows) == [["a"], ["b"], ["c"]]
-    assert extractor.key(replace(ROW, text="Yes.")) is None
+    assert extractor.keys([replace(ROW, text="Yes.")]) == [None]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from extractors.text.encoder import Encoder
 from extractors.training import face_training, text_training
 from extractors.visual.denseface import DenseFace
 from extractors.visual.face_encoder import FaceEncoder
-from tests.extractors.encoders import LINES, RECIPE, text_settings
+from tests.extractors.encoders import LINES, RECIPE, alone, text_settings
 from tests.pretended import CARD, OnCard, Pretended
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def test_texts_have_the_cpus_vectors_and_a_pass_waits_for_its_result(
         return Encoder(tiny_roberta, text_settings(tiny_roberta, pooling=pooling, layers=layers), CPU)
 
     expected = encoder()
-    tokens = expected.tokens(LINES)
+    tokens = expected.tokens(alone(LINES))
     with torch.no_grad():
         vectors = expected.vectors(tokens)
         with Pretended() as card:
@@ -66,7 +66,7 @@ def test_a_step_of_fine_tuning_gives_the_cpus_weights_and_waits_for_its_loss(tin
     def stepped(one: text_training.Classifier) -> float:
         optimizer = torch.optim.AdamW(one.parameters(), lr=1e-3, fused=True)
         state = text_training.TextTrainingState(most=2)
-        tokens = one.encoder.tokens(LINES)
+        tokens = one.encoder.tokens(alone(LINES))
         loss = text_training._step(one, optimizer, [[0, 1], [2]], tokens, label, state, seed=0)
         assert loss is not None
         return loss

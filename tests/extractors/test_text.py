@@ -16,7 +16,7 @@ from extractors.text.encoder import BATCH_TOKENS, batches
 from extractors.text.extractor import TextExtractor
 from extractors.text.folders import encoder_folder
 from extractors.utterance import Utterance
-from tests.extractors.encoders import LINES, text_settings, write_roberta
+from tests.extractors.encoders import LINES, alone, text_settings, write_roberta
 
 
 def row(text: str) -> Utterance:
@@ -124,10 +124,14 @@ def cross_fitted_rows() -> list[Utterance]:
     ]
 
 
+def keyed(extractor: TextExtractor, rows: list[Utterance]) -> dict[str, Utterance]:
+    return {str(key): row for key, row in zip(extractor.keys(rows), rows, strict=True)}
+
+
 def test_train_gets_the_encoder_that_has_not_seen_it_and_the_rest_the_mean(cross_fitted: Path) -> None:
     # The published encoder is not asked for any more: there is none of this name.
     extractor = TextExtractor(text_settings("no-such/encoder", finetune=True, crossfit=2), Path(), cross_fitted)
-    rows = {str(extractor.key(row)): row for row in cross_fitted_rows()}
+    rows = keyed(extractor, cross_fitted_rows())
     assert len(rows) == 9
     made = {key: result for part in extractor.extract(rows, set()) for key, result in part.items()}
     assert set(made) == set(rows)
@@ -144,7 +148,7 @@ def test_train_gets_the_encoder_that_has_not_seen_it_and_the_rest_the_mean(cross
 def test_a_cross_fitted_extraction_that_was_killed_goes_on_to_the_same_bytes(cross_fitted: Path, kept: int) -> None:
     def parts(known: set[str]) -> list[dict[str, bytes]]:
         extractor = TextExtractor(text_settings("minilm", finetune=True, crossfit=2), Path(), cross_fitted)
-        rows = {str(extractor.key(row)): row for row in cross_fitted_rows()}
+        rows = keyed(extractor, cross_fitted_rows())
         made = extractor.extract(rows, known)
         return [{key: result.to_bytes() for key, result in part.items()} for part in made]
 
@@ -161,7 +165,7 @@ def test_features_of_a_fine_tuned_encoder_want_one(tmp_path: Path, cross_fitted:
         TextExtractor(text_settings("minilm", finetune=True), Path(), tmp_path)
     extractor = TextExtractor(text_settings("minilm", finetune=True), Path(), cross_fitted)
     with pytest.raises(ExtractorError, match="dialogue new is unknown"):
-        extractor.key(replace(row("Yes."), dialogue_id="new", split="train"))
+        extractor.keys([replace(row("Yes."), dialogue_id="new", split="train")])
 
 
 def test_a_text_longer_than_the_encoder_reads_is_cut_not_refused(tiny_roberta: Path) -> None:
@@ -172,21 +176,21 @@ def test_a_text_longer_than_the_encoder_reads_is_cut_not_refused(tiny_roberta: P
 
 def test_no_more_than_max_tokens_are_read(tiny_roberta: Path) -> None:
     short, long = (TextExtractor(text_settings(tiny_roberta, max_tokens=most), Path()).encoder for most in (8, 30))
-    [ids] = short.tokens([LINES[2]])
-    [more] = long.tokens([LINES[2]])
+    ids, more = (encoder.tokens(alone([LINES[2]]))[0].ids for encoder in (short, long))
     assert (len(ids), len(more)) == (8, 30)
     assert ids == [*more[:7], more[-1]]  # its end is the end of the text
     assert not torch.allclose(short.encode([LINES[2]]), long.encode([LINES[2]]))
 
 
 def test_an_empty_utterance_is_missing_and_equal_texts_are_one(minilm: TextExtractor) -> None:
-    assert minilm.key(row("  ")) is None
-    assert minilm.key(row("Yes.")) == minilm.key(row("Yes.")) != minilm.key(row("No."))
+    nothing, yes, again, no = minilm.keys([row("  "), row("Yes."), row("Yes."), row("No.")])
+    assert nothing is None
+    assert yes == again != no
 
 
 def test_known_texts_are_not_encoded_again(minilm: TextExtractor) -> None:
-    rows = {str(minilm.key(row(text))): row(text) for text in LINES}
-    known = {str(minilm.key(row(LINES[0])))}
+    rows = keyed(minilm, [row(text) for text in LINES])
+    known = set(keyed(minilm, [row(LINES[0])]))
     made = {key for batch in minilm.extract(rows, known) for key in batch}
     assert made == set(rows) - known
 

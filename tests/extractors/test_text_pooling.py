@@ -33,7 +33,7 @@ from extractors.text import pooling as poolings
 from extractors.text.encoder import pooled
 from extractors.text.extractor import TextExtractor, identity_of
 from extractors.training.text_training import Labelled, copy_settings, train
-from tests.extractors.encoders import LINES, RECIPE, text_settings, write_network
+from tests.extractors.encoders import LINES, RECIPE, alone, text_settings, write_network
 
 STATED = {
     "first": "cls_token", "last": "lasttoken", "mean": "mean_tokens", "max": "max_tokens",
@@ -87,7 +87,7 @@ def state_modules(folder: Path, *modules: tuple[str, str]) -> None:
 def token_vectors(folder: Path, text: str) -> np.ndarray:
     """The last layer's vectors of one text, from transformers alone."""
     extractor = TextExtractor(text_settings(folder, pooling="mean"), Path())
-    ids = torch.tensor([extractor.encoder.tokens([text])[0]])
+    ids = torch.tensor([extractor.encoder.tokens(alone([text]))[0].ids])
     network = AutoModel.from_pretrained(folder).eval()
     network = network.get_encoder() if network.config.is_encoder_decoder else network
     with torch.inference_mode():
@@ -221,7 +221,7 @@ def test_of_an_encoder_decoder_the_encoders_vectors_are_taken(kind: str, tiny_ro
     assert extractor.identity["pooling"] == extractor.encoder.pooling == "mean"
     assert extractor.identity["part"] == "encoder"
     for text, vector in zip(LINES, extractor.encoder.encode(LINES), strict=True):
-        ids = torch.tensor([extractor.encoder.tokens([text])[0]])
+        ids = torch.tensor([extractor.encoder.tokens(alone([text]))[0].ids])
         with torch.inference_mode():
             states = network.get_encoder()(ids).last_hidden_state[0].numpy()
         np.testing.assert_allclose(vector, states.mean(0), rtol=1e-3, atol=1e-5)
@@ -231,7 +231,7 @@ def test_of_an_encoder_decoder_the_encoders_vectors_are_taken(kind: str, tiny_ro
 
 def test_an_encoder_decoder_is_not_fine_tuned(tiny_roberta: Path, tmp_path: Path) -> None:
     folder = written(tmp_path / "t5", tiny_roberta, WITH_DECODER["t5"])
-    data = Labelled(LINES, [0, 1, 0])
+    data = Labelled(alone(LINES), [0, 1, 0])
     recipe = FineTuningRecipe.model_validate(RECIPE)
     with pytest.raises(
         ExtractorError, match="an encoder and a decoder, which cannot be fine-tuned here: set `finetune`"
@@ -242,7 +242,7 @@ def test_an_encoder_decoder_is_not_fine_tuned(tiny_roberta: Path, tmp_path: Path
 @pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
 def test_a_fine_tuned_causal_network_keeps_its_last_token(kind: str, tiny_roberta: Path, tmp_path: Path) -> None:
     folder = written(tmp_path / kind, tiny_roberta, CAUSAL[kind])
-    data = Labelled(LINES, [0, 1, 0])
+    data = Labelled(alone(LINES), [0, 1, 0])
     recipe = FineTuningRecipe.model_validate(RECIPE | {"epochs": 1, "learning_rate": 1e-4})
     train(folder, text_settings(folder), recipe, data, data, 2, torch.device("cpu"), tmp_path / "fit", say=len)
     before, after = (TextExtractor(text_settings(place), Path()).encoder for place in (folder, tmp_path / "fit"))

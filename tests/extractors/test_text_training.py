@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import f1_score
 
 from extractors.result import ExtractorError
-from extractors.settings import FineTuningRecipe
+from extractors.settings import ContextSettings, FineTuningRecipe
 from extractors.text.encoder import Encoder
 from extractors.text.extractor import TextExtractor
-from extractors.text.folders import encoder_folder
+from extractors.text.folders import checksum, encoder_folder
 from extractors.text.pooling import own_pooling
+from extractors.text.window import Window
 from extractors.training.text_training import (
     Classifier,
     Labelled,
@@ -26,7 +27,7 @@ from extractors.training.text_training import (
     steps,
     train,
 )
-from tests.extractors.encoders import RECIPE, text_settings, write_roberta
+from tests.extractors.encoders import RECIPE, alone, text_settings, write_roberta
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,9 @@ def lines(number: int, seed: int) -> Labelled:
     """Words of letters, which of two kinds decides the label."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(2, size=number).tolist()
-    return Labelled([" ".join(draw.choice(list(("abc", "xyz")[kind]), draw.integers(2, 9))) for kind in labels], labels)
+    return Labelled(
+        alone([" ".join(draw.choice(list(("abc", "xyz")[kind]), draw.integers(2, 9))) for kind in labels]), labels
+    )
 
 
 def trained(folder: Path, model: Path, said: list[str] | None = None, **changes: object) -> TextTrainingState:
@@ -165,7 +168,7 @@ def test_the_weights_left_are_those_of_the_best_epoch_and_tell_the_classes_apart
     assert state.best_score > 80
     assert [line.split(":")[0] for line in said] == [f"epoch {number} of 8" for number in range(1, 9)]
     classifier = load(tmp_path / "fit", text_settings(tiny_roberta), CPU)
-    shares = probabilities(classifier, lines(20, 1).texts)
+    shares = probabilities(classifier, lines(20, 1).windows)
     torch.testing.assert_close(shares.sum(1), torch.ones(20))
     again = 100 * f1_score(lines(20, 1).labels, shares.argmax(1), average="weighted")
     assert again == pytest.approx(state.best_score)
@@ -189,7 +192,7 @@ def test_what_is_left_is_a_folder_that_transformers_and_the_extractor_read(tiny_
     assert not [name for name in files if name.endswith((".pt", ".bin", ".half"))]
     before = TextExtractor(text_settings(tiny_roberta), Path())
     after = TextExtractor(text_settings(tmp_path / "fit"), Path())
-    assert before.encoder.tokens(["No."]) == after.encoder.tokens(["No."])
+    assert before.encoder.tokens(alone(["No."])) == after.encoder.tokens(alone(["No."]))
     assert not torch.allclose(before.encoder.encode(["No."]), after.encoder.encode(["No."]))
     assert str(tmp_path) not in (tmp_path / "fit" / "config.json").read_text()
 
@@ -247,6 +250,113 @@ def test_training_is_of_the_last_layer_whatever_features_are_made_of(tiny_robert
         settings, folder = text_settings(tiny_roberta, layers=layers), tmp_path / layers
         train(tiny_roberta, settings, recipe(epochs=1), lines(16, 0), lines(8, 1), 2, CPU, folder, say=lambda _: None)
         made.append((folder / "model.safetensors").read_bytes())
-        shares = probabilities(load(folder, settings, CPU), lines(8, 1).texts)
+        shares = probabilities(load(folder, settings, CPU), lines(8, 1).windows)
         made.append(shares.numpy().tobytes())
     assert made[:2] == made[2:]
+
+
+# ---- with the turns around ----
+
+
+def replies(number: int, seed: int) -> Labelled:
+    """Equal words, whose label is told by the turn before them alone."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(2, size=number).tolist()
+    windows = [Window("Oh.", "B:", (f"A: {' '.join(draw.choice(list(('abc', 'xyz')[kind]), 4))}",)) for kind in labels]
+    return Labelled(windows, labels)
+
+
+def test_what_only_the_turn_before_tells_is_learnt(tiny_roberta: Path, tmp_path: Path) -> None:
+    scores = {}
+    for past in (0, 1):
+        settings, folder = text_settings(tiny_roberta, context=ContextSettings(past=past)), tmp_path / str(past)
+        chosen = recipe(epochs=4, patience=4, accumulation=1, dropout=0.0)
+        state = train(tiny_roberta, settings, chosen, replies(80, 0), replies(20, 1), 2, CPU, folder, say=len)
+        scores[past] = state.best_score
+        shares = probabilities(load(folder, settings, CPU), replies(20, 1).windows)
+        found = f1_score(replies(20, 1).labels, shares.argmax(1), average="weighted", zero_division=0)
+        assert 100 * found == pytest.approx(state.best_score)
+    assert scores[0] < 70  # all texts are equal
+    assert scores[1] == 100
+
+
+# ---- adapters ----
+
+ADAPTED = {"adapters": 2, "learning_rate": 2e-2}
+
+
+def test_adapters_are_trained_and_kept_and_the_published_weights_are_not(tiny_roberta: Path, tmp_path: Path) -> None:
+    state = trained(tmp_path / "fit", tiny_roberta, epochs=8, patience=8, dropout=0.0, **ADAPTED)
+    assert state.best_score > 80
+    files = {file.name for file in (tmp_path / "fit").iterdir()}
+    assert {"adapters.safetensors", "adapters.json", "head.safetensors", "config.json", "tokenizer.json"} <= files
+    assert "model.safetensors" not in files
+    kept = load_file(tmp_path / "fit" / "adapters.safetensors")
+    layers = 4 * 6  # query, key, value, the output of attention, and two of the feed-forward network
+    assert len(kept) == 2 * layers
+    widths = (32 + 32) * 4 + (32 + 64) * 2
+    assert sum(value.numel() for value in kept.values()) == 2 * 4 * widths
+
+
+def test_merged_adapters_are_the_published_weights_with_the_sums(tiny_roberta: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "fit", tiny_roberta, epochs=2, dropout=0.0, **ADAPTED)
+    settings = text_settings(tiny_roberta)
+    found = Encoder(tmp_path / "fit", settings, CPU).network.state_dict()
+    expected = load_file(tiny_roberta / "model.safetensors")
+    kept = load_file(tmp_path / "fit" / "adapters.safetensors")
+    for name, down in kept.items():
+        if "lora_A" in name:
+            layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            up = kept[name.replace("lora_A", "lora_B")]
+            assert up.abs().max() > 0
+            expected[f"{layer}.weight"] += 2 * up @ down
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, atol=1e-6, rtol=1e-5)
+    shares = probabilities(load(tmp_path / "fit", settings, CPU), lines(20, 1).windows)
+    best = json.loads((tmp_path / "fit" / "fit.json").read_text())["best_score"]
+    again = 100 * f1_score(lines(20, 1).labels, shares.argmax(1), average="weighted", zero_division=0)
+    assert again == pytest.approx(best)
+
+
+def test_adapters_that_were_killed_go_on_to_the_same_bytes(tiny_roberta: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "whole", tiny_roberta, **ADAPTED)
+
+    def killed(line: str) -> None:
+        raise KeyboardInterrupt
+
+    settings, chosen = text_settings(tiny_roberta), recipe(**ADAPTED)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_roberta, settings, chosen, lines(40, 0), lines(20, 1), 2, CPU, tmp_path / "fit", 0.0, killed)
+    state = torch.load(tmp_path / "fit" / "state.pt", weights_only=False)
+    assert not [name for name in state["classifier"] if "lora" not in name and not name.startswith("head")]
+    trained(tmp_path / "fit", tiny_roberta, **ADAPTED)
+    for file in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "fit" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_adapters_of_another_encoder_are_refused(tiny_roberta: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "fit", tiny_roberta, epochs=1, **ADAPTED)
+    other = write_roberta(tmp_path / "other", seed=1)
+    with pytest.raises(ExtractorError, match=r"fit: has adapters of another encoder than .*other' \(its checksum"):
+        Encoder(tmp_path / "fit", text_settings(other), CPU)
+    card = tmp_path / "fit" / "adapters.json"
+    for written in ("{", "[]", '{"rank": 0, "published": ""}', '{"rank": "2", "published": ""}', '{"rank": 9999999}'):
+        card.write_text(written)
+        with pytest.raises(ExtractorError, match=r"adapters.json: cannot be understood"):
+            Encoder(tmp_path / "fit", text_settings(tiny_roberta), CPU)
+    card.write_text(json.dumps({"rank": 3, "published": checksum(tiny_roberta)}))
+    with pytest.raises(ExtractorError, match=r"these adapters cannot be used \(they are those of another encoder"):
+        Encoder(tmp_path / "fit", text_settings(tiny_roberta), CPU)
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", None])
+def test_broken_adapters_are_refused(content: bytes | None, tiny_roberta: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "fit", tiny_roberta, epochs=1, **ADAPTED)
+    file = tmp_path / "fit" / "adapters.safetensors"
+    if content is None:
+        save_file({name: value * torch.nan for name, value in load_file(file).items()}, file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ExtractorError, match=r"adapters.safetensors: these adapters cannot be used"):
+        Encoder(tmp_path / "fit", text_settings(tiny_roberta), CPU)

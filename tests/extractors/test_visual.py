@@ -36,7 +36,7 @@ def rows(*splits: str) -> dict[str, Utterance]:
         for n, split in enumerate(splits)
     ]  # fmt: skip
     extractor = VisualExtractor(SETTINGS, Path("raw"))
-    return {str(extractor.key(row)): row for row in made}
+    return {str(key): row for key, row in zip(extractor.keys(made), made, strict=True)}
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ class Looking:
         self.searched = 0
         extractor = VisualExtractor(settings, self.clip.parent)
         row = replace(self.row, **of_row)
-        key = str(extractor.key(row))
+        key = str(extractor.keys([row])[0])
         extractor.prepare({key: row}, self.cache)
         return Faces.from_bytes(self.cache.get(extractor.faces, [key])[key]).crops
 

@@ -38,16 +38,20 @@ def write_text_corpus(file: Path, relabel: Callable[[Utterance], str] = lambda r
     return rows
 
 
-def write_params(file: Path, model: Path, crossfit: int = 1, **recipe: object) -> None:
-    """The project's params.yaml with the encoder of `model` fine-tuned on meld, and changes of its recipe."""
+def write_params(file: Path, model: Path, crossfit: int = 1, past: int = 0, **recipe: object) -> None:
+    """The project's params.yaml with the encoder of `model` fine-tuned on meld, and changes of its recipe.
+
+    `past` is the number of turns that are read before an utterance.
+    """
     content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     content["text"]["meld"] |= {"model": str(model), "finetune": True, "crossfit": crossfit}
+    content["text"]["meld"]["context"] = {"past": past, "future": 0, "names": "index"}
     content["recipes"]["roberta"] = {**RECIPE, **recipe}
     with file.open("w") as stream:
         YAML(typ="safe").dump(content, stream)
 
 
-def params_with(model: Path, crossfit: int = 1, **recipe: object) -> Params:
+def params_with(model: Path, crossfit: int = 1, past: int = 0, **recipe: object) -> Params:
     with tempfile.TemporaryDirectory() as folder:
-        write_params(Path(folder) / "params.yaml", model, crossfit, **recipe)
+        write_params(Path(folder) / "params.yaml", model, crossfit, past, **recipe)
         return load_params(Path(folder) / "params.yaml")

@@ -7,10 +7,13 @@ import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 from extractors.features import read_features
+from extractors.text.window import Window
 from extractors.training import text_training
 from foundation.errors import UserError
 from pipeline import extract, finetune_text
@@ -46,8 +49,8 @@ def corpus(tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path
 
 
-def run(model: Path, crossfit: int, **recipe: object) -> None:
-    params = params_with(model, crossfit, **recipe)
+def run(model: Path, crossfit: int, past: int = 0, **recipe: object) -> None:
+    params = params_with(model, crossfit, past, **recipe)
     finetune_text.run(Namespace(corpus="meld"), params)
     extract.run(extract.arguments().parse_args(["meld", "text"]), params)
 
@@ -62,7 +65,7 @@ def test_cross_fitting_gives_each_dialogue_of_train_features_of_an_encoder_that_
     def watched(
         published: Path, settings: object, recipe: object, data: text_training.Labelled, *rest: object
     ) -> object:
-        seen.append(set(data.texts))
+        seen.append({window.text for window in data.windows})
         return train(published, settings, recipe, data, *rest)
 
     monkeypatch.setattr(text_training, "train", watched)
@@ -80,6 +83,39 @@ def test_cross_fitting_gives_each_dialogue_of_train_features_of_an_encoder_that_
     features = read_features(corpus / "data/meld/features/text.safetensors", len(rows))
     assert features.present.tolist() == [bool(row.text) for row in rows]
     assert len(set(features.identity["encoders"])) == 3
+
+
+@pytest.mark.slow
+def test_what_is_read_before_an_utterance_is_of_its_own_dialogue(
+    corpus: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Window]] = []
+    train, probabilities = text_training.train, text_training.probabilities
+
+    def trained(*given: Any) -> object:
+        seen.extend([given[3].windows, given[4].windows])
+        return train(*given)
+
+    def asked(classifier: text_training.Classifier, windows: list[Window]) -> Tensor:
+        seen.append(windows)
+        return probabilities(classifier, windows)
+
+    monkeypatch.setattr(text_training, "train", trained)
+    monkeypatch.setattr(text_training, "probabilities", asked)
+    run(tiny_roberta, crossfit=2, past=2, epochs=1)
+    rows = [row for row in read_index(corpus / "data/meld/index.csv") if row.text]
+    before = {
+        row.text: [f"{'AB'[other.turn % 2]}: {other.text}" for other in rows
+                   if other.dialogue_id == row.dialogue_id and other.turn < row.turn]
+        for row in rows
+    }  # fmt: skip
+    assert len(seen) == 2 * (2 + 2)  # data, validation, validation after the only epoch, predictions: of two encoders
+    for windows in seen:
+        assert max(len(window.past) for window in windows) == 2
+        for window in windows:
+            assert list(window.past) == (before[window.text][-2:] if window.text else [])
+    features = read_features(corpus / "data/meld/features/text.safetensors", 60)
+    assert features.identity["context"] == {"past": 2, "future": 0, "names": "index"}
 
 
 def test_folds_are_of_whole_dialogues_by_the_seed_and_no_more_than_there_are(corpus: Path) -> None:

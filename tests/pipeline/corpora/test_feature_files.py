@@ -109,6 +109,8 @@ def test_each_layout_is_found_and_gives_turns_labels_splits_and_vectors(
         (names[key], place, split) for key, split in dialogues.items() for place in range(TURNS)
     ]
     assert [row.speaker for row in rows[:TURNS]] == [0, 1, 0]
+    first, other, again = (row.speaker_name for row in rows[:TURNS])
+    assert first == again != other
     words = ("neutral", "sadness", "fear") if meld else ("happy", "angry", "neutral")
     assert [row.label for row in rows] == list(words) * len(dialogues)
     assert [row.text for row in rows] == list(READ) * len(dialogues)
@@ -525,7 +527,7 @@ def read_or_refuse(raw: Path) -> None:
         corpus = features.read(raw, FeaturesSettings(reader="features", raw=str(raw)))
         for modality in MODALITIES:
             taken = extractor.VectorExtractor(modality, raw, {})
-            rows = {key: row for row in corpus.rows if (key := taken.key(row))}
+            rows = {key: row for key, row in zip(taken.keys(corpus.rows), corpus.rows, strict=True) if key}
             for _ in taken.extract(rows, set()):
                 pass
     except UserError:

@@ -217,6 +217,7 @@ def test_text_speakers_and_times_of_a_line_are_its_own(tmp_path: Path) -> None:
         ("No.", 11.0, 11.0, 1, "happy", 2),
     ]
     assert raw_corpus.speakers == ["Ses03M", "Ses03F", "Ses03F"]
+    assert [row.speaker_name for row in raw_corpus.rows] == ["M", "F", "F"]
     file = f"Session3/dialog/transcriptions/{name}.txt"
     assert [note.partition(": ")[0] for note in raw_corpus.notes] == [f"{file}, line 4", file]  # the latter of ..._M001
     assert read(tmp_path, ["text"], "random20", 0).rows[0].audio == ""

@@ -208,6 +208,7 @@ def test_every_column_goes_to_its_own_field(meld: Callable[..., Path]) -> None:
     ]
     assert [row.text for row in raw_corpus.rows[::3]] == ["Said in train é", "Said in dev é", "Said in test é"]
     assert raw_corpus.speakers == ["Ann", "Ann", "Bob"] * 3
+    assert [row.speaker_name for row in raw_corpus.rows] == raw_corpus.speakers
     assert raw_corpus.stated["test_dia7_utt3"] == pytest.approx(0.75)
     assert len(raw_corpus.stated) == 9
 

@@ -148,11 +148,12 @@ def test_every_column_goes_to_its_own_field(tmp_path: Path) -> None:
     raw_corpus = read(write(tmp_path, *lines, header=",".join(COLUMNS)), ALL)
     usual = {"dialogue_id": "d", "split": "test", "audio_start": None, "audio_end": None}
     assert raw_corpus.rows == [
-        Utterance(utterance_id="d_-2", turn=0, speaker=0, text="x", label="glad", **usual),
-        Utterance(utterance_id="d_7", turn=1, speaker=1, text="é and more", label="Sad", audio="a.wav", video="b.mp4",
-                  start=1.5, end=2.25, **usual),
-        Utterance(utterance_id="e_1", turn=0, speaker=0, text="x", label="Sad", video="b.mp4", end=4.0,
-                  **{**usual, "dialogue_id": "e"}),
+        Utterance(utterance_id="d_-2", turn=0, speaker=0, speaker_name="Bob", text="x", label="glad",
+                  **usual),
+        Utterance(utterance_id="d_7", turn=1, speaker=1, speaker_name="Ann", text="é and more", label="Sad",
+                  audio="a.wav", video="b.mp4", start=1.5, end=2.25, **usual),
+        Utterance(utterance_id="e_1", turn=0, speaker=0, speaker_name="Ann", text="x", label="Sad",
+                  video="b.mp4", end=4.0, **{**usual, "dialogue_id": "e"}),
     ]  # fmt: skip
     assert raw_corpus.speakers == ["Bob", "Ann", "Ann"]
     audio, visual = (read(tmp_path, [modality]).rows[1] for modality in ("audio", "visual"))

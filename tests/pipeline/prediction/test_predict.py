@@ -25,6 +25,7 @@ from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
 from pipeline.stage import command
 from tests.conftest import write_clip
+from tests.extractors.encoders import write_roberta
 from tests.model.networks import SMALL
 from tests.pipeline.sealing import reseal
 from tests.pipeline.small import write_params, write_text_corpus
@@ -350,12 +351,13 @@ def test_speakers_named_by_the_roles_of_the_models_corpus_have_their_numbers(tra
     np.testing.assert_allclose(shares(of_roles), by_appearance, atol=1e-6)
 
 
+@pytest.mark.parametrize(("past", "adapters"), [(0, 0), (2, 2)])
 def test_a_fine_tuned_encoder_travels_in_the_bundle(
-    tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+    past: int, adapters: int, tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rows = write_text_corpus(tmp_path / "data/meld/index.csv")
-    write_params(tmp_path / "params.yaml", tiny_roberta, crossfit=2)
+    write_params(tmp_path / "params.yaml", tiny_roberta, crossfit=2, past=past, adapters=adapters)
     params = load_params()
     small = {"model": params.model.model_copy(update={"dim": 20, "heads": 2})}
     short = params.train["meld"].model_copy(update={"epochs": 1, "seeds": [0, 1]})
@@ -378,8 +380,19 @@ def test_a_fine_tuned_encoder_travels_in_the_bundle(
         writer.writerow(["speaker", "text", "file"])
         writer.writerows([f"P{row.speaker}", row.text, "-.mp4"] for row in rows if row.dialogue_id == "test0")
     recording = read_recording("chat", None, read_transcript(tmp_path / "chat.csv"), tmp_path)
+    # Adapters need the published encoder; without them the bundle is whole.
+    published = str(tiny_roberta) if adapters else ""
+    if adapters:
+        with pytest.raises(UserError, match="a place outside of the bundle, which is not looked for; `--text-encoder"):
+            Predictor(tmp_path / "carried").predict([recording])
+        other = write_roberta(tmp_path / "other", seed=1)
+        with pytest.raises(UserError, match="has adapters of another encoder than"):
+            Predictor(tmp_path / "carried", text_encoder=str(other)).predict([recording])
+        with pytest.raises(UserError, match=r"the model needs the text encoder .*no-such.*, which is not here"):
+            Predictor(tmp_path / "carried", text_encoder="no-such/encoder").predict([recording])
+        assert not list((tmp_path / "carried").rglob("model.safetensors"))
     for seed in (0, 1):
-        predictor = Predictor(tmp_path / "carried", seed)
+        predictor = Predictor(tmp_path / "carried", seed, published)
         (found,) = predictor.predict([recording])
         shares = [[float(line[label]) for label in predictor.bundle.labels] for line in expected
                   if line["seed"] == str(seed)]  # fmt: skip
@@ -390,7 +403,7 @@ def test_a_fine_tuned_encoder_travels_in_the_bundle(
         Predictor(tmp_path / "carried")
     reseal(tmp_path / "carried")
     with pytest.raises(UserError, match="encoders/text: is not what the model was trained with"):
-        Predictor(tmp_path / "carried").predict([recording])
+        Predictor(tmp_path / "carried", text_encoder=published).predict([recording])
     shutil.rmtree(tmp_path / "carried/encoders/text/1")
     with pytest.raises(UserError, match=r"/encoders/text/1/.*: no such file: the bundle is not whole"):
         Predictor(tmp_path / "carried")

@@ -34,7 +34,7 @@ def test_an_utterance_is_an_interval_of_the_recording(read: Callable[..., Record
     found = read(film)
     assert [(row.start, row.end, row.audio_start, row.audio_end) for row in found.rows] == [(0, 0.5) * 2, (0.5, 1) * 2]
     assert {row.audio for row in found.rows} == {row.video for row in found.rows} == {str(film.resolve())}
-    assert [row.speaker for row in found.rows] == [0, 1]
+    assert [(row.speaker, row.speaker_name) for row in found.rows] == [(0, "Ann"), (1, "Bob")]
     assert not any(row.problem for row in found.rows)
     assert found.notes == []
     assert found.seconds == pytest.approx(1.0, abs=0.1)
