@@ -26,8 +26,10 @@ from extractors.text.adapters import add_adapters
 GIB = 2**30
 RANK = 8
 LARGE = RobertaConfig(vocab_size=50265, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
-                      intermediate_size=4096, max_position_embeddings=514, type_vocab_size=1)  # fmt: skip
-"""The shape of roberta-large."""
+                      intermediate_size=4096, max_position_embeddings=514, type_vocab_size=1,
+                      attention_probs_dropout_prob=0.0)  # fmt: skip
+"""The shape of roberta-large. Without dropout in it, torch takes an attention that keeps no matrix of all pairs of
+tokens, as it does on a card."""
 
 
 class Alive(TorchDispatchMode):

@@ -181,6 +181,14 @@ def test_a_long_utterance_keeps_its_beginning_and_its_end_is_cut(tiny_roberta: P
     assert read(extractor, 1, rows).endswith("</s>")
 
 
+def test_a_name_takes_no_more_than_half_of_the_room(tiny_roberta: Path) -> None:
+    rows = dialogue([("N" * 60, "No."), ("O" * 60, "Oh no, no.")])
+    tokens = tokens_of(extractor_of(tiny_roberta, 30, past=1, names="written"), 1, rows)
+    words = extractor_of(tiny_roberta).encoder.tokenizer.decode(tokens.ids[slice(*tokens.own)])
+    assert len(tokens.ids) <= 30
+    assert words == " Oh no, no."
+
+
 def test_words_without_a_token_have_a_vector_of_numbers() -> None:
     extractor = extractor_of("minilm", past=1)
     assert np.isfinite(vectors(extractor, dialogue([("A", "No."), ("B", "\u200d"), ("A", "Oh.")]))).all()
