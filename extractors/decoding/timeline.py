@@ -10,7 +10,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from time import thread_time
 from typing import Any
@@ -35,6 +35,7 @@ from extractors.decoding.files import (
     undecodable,
     usable,
 )
+from extractors.decoding.matroska import is_one_recording
 from foundation.errors import UserError
 
 PRIMING = 0.1
@@ -55,6 +56,8 @@ COMPUTED = {"aac", "ac3", "eac3", "mp3"}
 """Formats without times: FFmpeg computes them from the sampling rate at the beginning of the file."""
 SET_ANEW = {"flv", "mpeg", "mpegts", "ogg"}
 """Formats whose parts can be put one behind the other, so that their clock may start anew in the middle."""
+ENTERED_BY_BYTES = {"aiff", "au", "w64", "wav"}
+"""Formats that FFmpeg enters at a place computed from the bytes per second; only for PCM that place is exact."""
 
 Frame = Any
 """A decoded frame: av.AudioFrame or av.VideoFrame."""
@@ -180,8 +183,23 @@ def require_size(width: int, height: int) -> None:
         raise MediaError(f"has pictures of {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
 
 
+def may_be_set_anew(path: Path, container: InputContainer) -> bool:
+    """Whether the clock of the file may start anew in the middle; only reading all of it tells."""
+    name = container.format.name
+    return name in SET_ANEW or (name.startswith("matroska") and not is_one_recording(path))
+
+
 def _can_be_entered(path: Path, container: InputContainer) -> bool:
-    return container.format.name not in SET_ANEW or extent(path).steady
+    return not may_be_set_anew(path, container) or extent(path).steady
+
+
+def _is_counted(container: InputContainer, stream: Stream) -> bool:
+    """Whether times behind a jump are guesses of FFmpeg, so that packets are counted from the beginning.
+
+    FLAC in Ogg has a time at the end of a page alone.
+    """
+    format_, codec = container.format.name, stream.codec_context.name
+    return (format_ == "ogg" and codec == "flac") or (format_ in ENTERED_BY_BYTES and not codec.startswith("pcm_"))
 
 
 def _entered(container: InputContainer, stream: Stream, target: float) -> Iterator[Packet] | None:
@@ -189,10 +207,11 @@ def _entered(container: InputContainer, stream: Stream, target: float) -> Iterat
 
     Some formats are entered at any packet, and some far too early or behind `target`, so the packets are looked at.
     """
+    if not stream.time_base:
+        return None
     begin = origin(container)
-    for back in STEPS_BACK:
-        if target <= back or not stream.time_base:
-            return None
+    counted = _is_counted(container, stream)
+    for back in [target] if counted else takewhile(lambda back: back < target, STEPS_BACK):
         try:
             container.seek(int((begin + target - back) / stream.time_base), stream=stream)
         except av.error.FFmpegError:
