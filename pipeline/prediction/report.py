@@ -252,10 +252,25 @@ def _shown(file: Path, size: tuple[int, int]) -> Iterator[tuple[float, av.VideoF
     """Yield times and pictures of `size`, at most FPS per second; none of a file without pictures."""
     try:
         for time, picture in pictures(file, FPS):
-            small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-            yield time, av.VideoFrame.from_ndarray(small, "rgb24")
+            yield time, av.VideoFrame.from_ndarray(_fitted(picture, size), "rgb24")
     except MediaError:
         return
+
+
+def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`picture` in its own proportions in the middle of a black one of `size` (width, height)."""
+    height, width = picture.shape[:2]
+    scale = min(size[0] / width, size[1] / height)
+    # A pixel less, as of the even size of the copy, is no bar.
+    width, height = (
+        whole if whole - side * scale < 2 else max(1, round(side * scale))
+        for side, whole in zip((width, height), size, strict=True)
+    )
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    result = np.zeros((size[1], size[0], 3), np.uint8)
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    result[top : top + height, left : left + width] = small
+    return result
 
 
 def _sound(file: Path, begin: float, end: float, offset: float) -> Iterator[av.AudioFrame]:

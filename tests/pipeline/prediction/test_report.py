@@ -10,12 +10,14 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from extractors.media import pictures
 from pipeline.prediction import report
 from pipeline.prediction.recordings import Recording, read_recording
-from pipeline.prediction.report import colours_of, write_report
+from pipeline.prediction.report import colours_of, write_copy, write_report
 from pipeline.prediction.summary import by_speaker
 from pipeline.prediction.transcripts import read_transcript
 from tests.conftest import write_clip
+from tests.extractors.test_pictures import film
 from tests.pipeline.browser import opened
 from tests.pipeline.prediction.transcripts.files import srt
 
@@ -254,6 +256,17 @@ def test_clips_sounds_and_rows_without_media_follow_each_other(tmp_path: Path) -
     assert places(write_for(recording, tmp_path)) == [(0, 1), (1, 2)]
     recording = recording_of(tmp_path, "text,start,end\nOne.,2,2.5\nTwo.,7,\n")
     assert places(write_for(recording, tmp_path)) == [(2, 2.5), (7, 8)]  # of a text alone, as the transcript has it
+
+
+def test_the_copy_of_clips_of_several_shapes_keeps_their_proportions(tmp_path: Path) -> None:
+    white = np.full((64, 96, 3), 250, np.uint8)
+    clips = [film(tmp_path / name, white[:height, :width], number=10)
+             for name, height, width in (("wide.mp4", 64, 96), ("tall.mp4", 64, 32), ("flat.mp4", 16, 96))]  # fmt: skip
+    write_copy(clips, tmp_path / "copy.mp4")
+    wide, tall, flat = (picture[:, :, 0] > 128 for _, picture in pictures(tmp_path / "copy.mp4", 1))
+    assert wide.all()
+    assert np.flatnonzero(tall.all(axis=0)).tolist() == pytest.approx(list(range(32, 64)))
+    assert np.flatnonzero(flat.all(axis=1)).tolist() == pytest.approx(list(range(24, 40)))
 
 
 def test_a_subtitle_without_length_stands_where_it_begins(tmp_path: Path) -> None:
