@@ -153,7 +153,7 @@ def precision_of(device: torch.device, recipe: FineTuningRecipe | None = None) -
 
 def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:
     positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
-    return int(min(settings.max_tokens, positions))
+    return int(min(settings.max_tokens, positions if positions > 0 else 10**6))  # -1: of XLNet, which has no limit
 
 
 def most_tokens(device: torch.device) -> int:

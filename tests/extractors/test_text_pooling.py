@@ -25,6 +25,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5Model,
+    XLNetConfig,
+    XLNetModel,
 )
 
 from extractors.result import ExtractorError
@@ -179,6 +181,15 @@ def test_a_causal_network_is_pooled_at_its_last_token(kind: str, tiny_roberta: P
     for text, vector in zip(SAME_BEGINNING, vectors, strict=True):
         np.testing.assert_allclose(vector, token_vectors(folder, text)[-1], rtol=1e-3, atol=1e-5)
     assert all((vectors[0] - other).abs().max() > 1e-3 for other in vectors[1:])
+
+
+def test_xlnet_has_the_token_for_the_text_at_its_end(tiny_roberta: Path, tmp_path: Path) -> None:
+    config = XLNetConfig(vocab_size=300, d_model=32, n_layer=2, n_head=2, d_inner=64)
+    folder = written(tmp_path / "xlnet", tiny_roberta, lambda: XLNetModel(config))
+    extractor = TextExtractor(text_settings(folder), Path())
+    assert extractor.encoder.pooling == "last"
+    for text, vector in zip(LINES, extractor.encoder.encode(LINES), strict=True):
+        np.testing.assert_allclose(vector, token_vectors(folder, text)[-1], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "qwen3"])
