@@ -23,6 +23,10 @@ CUDA_TOKENS = 32_768
 """The same on CUDA, whatever the card: the last bits depend on it. RoBERTa-Large takes 2.5 GiB for it."""
 
 
+COUNTED_FROM_2 = ("roberta", "camembert", "mpnet", "longformer", "luke", "data2vec", "esm")
+"""Parts of `model_type` of networks whose first position is number 2, so that they have two fewer than they say."""
+
+
 class Encoder:
     """Transformers encoder and its tokenizer."""
 
@@ -76,8 +80,14 @@ class Encoder:
         self.folder, self.device, self.layers = folder, device, settings.layers
         self.pooling = pooling_of(folder, settings)
         self.max_tokens = _max_tokens(config, settings)
-        self.padding = config.pad_token_id or 0
-        if self.pooling == "first" and not self._first_sees_the_rest():
+        self.padding = getattr(config, "pad_token_id", None) or 0
+        try:
+            sees_the_rest = self._first_sees_the_rest()
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise ExtractorError(f"{folder}: is no encoder of texts, for it cannot encode three tokens "
+                                 f"({first_line(error)}); text's `model` in params.yaml is {settings.model!r}"
+                                 ) from None  # fmt: skip
+        if self.pooling == "first" and not sees_the_rest:
             raise ExtractorError(f"{folder}: is a causal network, whose first token sees nothing behind it, so that "
                                  "all texts that begin with the same word would have the same vector; "
                                  f"{REMEDY.replace('first, ', '')}")  # fmt: skip
@@ -152,7 +162,10 @@ def precision_of(device: torch.device, recipe: FineTuningRecipe | None = None) -
 
 
 def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:
-    positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
+    positions = getattr(config, "max_encoder_position_embeddings", None)  # of LED
+    if positions is None:
+        counted_from_2 = any(name in config.model_type for name in COUNTED_FROM_2)
+        positions = getattr(config, "max_position_embeddings", 10**6) - (2 if counted_from_2 else 0)
     return int(min(settings.max_tokens, positions if positions > 0 else 10**6))  # -1: of XLNet, which has no limit
 
 
