@@ -204,6 +204,26 @@ def test_a_phone_shows_emotions_and_no_word_is_cut_off(tmp_path: Path) -> None:
         assert len(shown) < 6  # on a phone few fit
 
 
+COVERED = """[...document.querySelectorAll('.lane button span')].filter((word) => {
+    const box = word.getBoundingClientRect(), middle = (box.top + box.bottom) / 2;
+    return box.width && [box.left + 1, box.right - 1].some((x) =>
+        !word.parentElement.contains(document.elementFromPoint(x, middle)));
+}).length"""
+
+
+def test_no_word_is_covered_by_an_utterance_that_overlaps(tmp_path: Path) -> None:
+    table = "start,end,text,speaker\n0,1.5,One.,Ann\n0.05,1.2,Two.,Ann\n1.1,2.9,Three.,Ann\n"
+    recording = recording_of(tmp_path, table, write_clip(tmp_path / "talk.mp4", 3.0))
+    with opened(write_for(recording, tmp_path).as_uri()) as (page, _):
+        shown = []
+        for chosen in (0, 1, 2, 0):
+            page.locator("tbody tr").nth(chosen).click()
+            page.locator("#timeline").scroll_into_view_if_needed()
+            assert page.evaluate(COVERED) == 0
+            shown.append([word for word in page.locator("#timeline .lane button").all_inner_texts() if word])
+        assert shown == [["neutral"], ["joy"], ["joy", "anger"], ["neutral"]]
+
+
 def test_what_the_model_was_trained_on_stands_at_the_head(tmp_path: Path) -> None:
     recording = recording_of(tmp_path, TABLE, write_clip(tmp_path / "talk.mp4", 3.0))
     file = write_for(recording, tmp_path, synthetic=True)
