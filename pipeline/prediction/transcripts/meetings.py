@@ -39,6 +39,8 @@ REMARK = re.compile(
 """Lines of the program itself."""
 LABEL = re.compile(r"(?P<start>\d{1,7}[.,]\d{1,9})\t+(?P<end>\d{1,7}[.,]\d{1,9})(?:\t(?P<text>.*))?", re.ASCII)
 """A line of a label track."""
+NUMBER = re.compile(r"(?P<number>\d{1,6})(?:[.):]\s+|\t\s*)(?P<rest>.*)", re.ASCII)
+"""A line of a numbered list."""
 SHARE = 0.2
 """Smallest share of lines with a time in a transcript that has times."""
 
@@ -65,10 +67,14 @@ def read_lines(file: Path, text: str) -> tuple[list[Cue], list[str]]:
         return _with_first_line_as_name(cues), notes
     if labels := _label_track(text):
         return labels, []
-    rows = [" ".join(row.split()) for row in text.split("\n")]
+    written = text.split("\n")
+    bare = _without_numbers(written)
+    rows = [" ".join(row.split()) for row in _with_colons(bare)]
     said = [number for number, row in enumerate(rows) if row and not REMARK.fullmatch(row)]
     remarks = sum(bool(row) for row in rows) - len(said)
     notes = [f"{remarks} lines of the program that wrote the transcript were passed over"] if remarks else []
+    if bare is not written:
+        notes.append("the lines are numbered: the numbers were left out")
     stamped = {number: found for number in said if (found := _stamped(rows[number]))}
     if not _is_timed(stamped, len(said)):
         return [Cue(f"line {number + 1}", (Part("", rows[number]),)) for number in said], notes
@@ -144,6 +150,28 @@ def _label_track(text: str) -> list[Cue]:
         text = label["text"] or ""
         found.append(Cue(f"line {number}", (Part("", text),), start, end if end != start else None))
     return found
+
+
+def _without_numbers(rows: list[str]) -> list[str]:
+    """Take the numbers off lines that are numbered, or each line would have a speaker of its own: `2. Bob`."""
+    numbered = [NUMBER.fullmatch(row.strip()) if row.strip() else None for row in rows]
+    counted = [int(found["number"]) for found in numbered if found]
+    if len(counted) < 2 or len(counted) < sum(bool(row.strip()) for row in rows):
+        return rows
+    if any(after != before + 1 for before, after in pairwise(counted)):
+        return rows
+    return [found["rest"] if found else "" for found in numbered]
+
+
+def _with_colons(rows: list[str]) -> list[str]:
+    """Put a colon between name and text where all lines have a tab there, and the names recur."""
+    parts = [row.strip().partition("\t") for row in rows if row.strip()]
+    names = {name_in(name) for name, _, text in parts if text.strip()}
+    if len(parts) < 2 or not all(text.strip() and name_in(name) and name[-1:] != ":" for name, _, text in parts):
+        return rows
+    if 2 * len(names) > len(parts) + 1:
+        return rows
+    return [": ".join(row.strip().split("\t", 1)) for row in rows]
 
 
 def _is_timed(stamped: dict[int, Stamped], lines: int) -> bool:
