@@ -48,8 +48,8 @@ BACKWARDS, FORWARDS = 1.0, 3600.0
 """Jumps of the clock, in seconds, that are no overlap and no pause: the clock was set anew, and time goes on."""
 PATIENCE = 10
 """Number of errors without a packet between them after which the rest of a file is taken for unreadable."""
-KEPT = 2
-"""Number of files that a process keeps open."""
+KEPT = 4
+"""Number of containers that a process keeps open."""
 UNTRIMMED = {"mpeg", "mpegts"}
 """Formats that do not say which samples at the beginning are the codec's delay."""
 COMPUTED = {"aac", "ac3", "eac3", "mp3"}
@@ -95,7 +95,7 @@ def decoded(path: Path, kind: str, start: float = 0.0) -> Iterator[tuple[float, 
     """
     target = start - PREROLL if kind == "audio" else start
     if target > 0:
-        with _lent(path) as container:
+        with _lent(path, kind) as container:
             stream = ready(container, kind)
             packets = _entered(container, stream, target) if _can_be_entered(path, container) else None
             if packets:
@@ -120,15 +120,19 @@ def whole(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
-_kept: dict[tuple[Path, tuple[int, int, int]], InputContainer] = {}
+_kept: dict[tuple[Path, tuple[int, int, int], str], InputContainer] = {}
 
 
 @contextmanager
-def _lent(path: Path) -> Iterator[InputContainer]:
-    """Open `path`, or take the container that was kept for it; keep it afterwards, unless it had an error."""
+def _lent(path: Path, kind: str) -> Iterator[InputContainer]:
+    """Open `path`, or take the container that was kept for it; keep it afterwards, unless it had an error.
+
+    Sound and pictures (`kind`) have containers of their own: where the packets of one were read, FFmpeg enters some
+    formats (ASF) for the other one at the beginning.
+    """
     if lacking := no_file(path):
         raise MediaError(lacking)
-    key = path, state(path)
+    key = path, state(path), kind
     container = _kept.pop(key, None) or open_container(path)
     try:
         with media_errors():

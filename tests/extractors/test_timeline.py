@@ -233,6 +233,19 @@ def test_a_long_file_without_an_index_is_not_read_from_its_beginning_for_every_u
     )  # from the beginning it would be 9 times the size
 
 
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux says how much a process has read")
+def test_pictures_are_not_read_from_the_beginning_where_the_sound_was_read_before(tmp_path: Path) -> None:
+    file = write_known(tmp_path / "long.wmv", 40, video="wmv2", audio="wmav2", rate=44_100)
+    for second in range(2, 38, 2):
+        assert second_heard(read_sound(file, second + 0.2, second + 0.8)) == second
+    before = bytes_read()
+    for second in range(2, 38, 2):
+        assert {second_seen(picture) for picture in frames(file, 5, second + 0.2, second + 0.8)} == {second % 12}
+    assert (
+        bytes_read() - before < 3 * file.stat().st_size + 1_000_000
+    )  # from the beginning it would be 9 times the size
+
+
 @pytest.mark.parametrize("name", ["plain.ts", "cut.ts", "plain.vob"])
 def test_the_delay_of_a_sounds_codec_does_not_move_the_pictures(recorded: Callable[[str], Path], name: str) -> None:
     (first, _), *_ = pictures(recorded(name), 5, 3.0, 4.0)
