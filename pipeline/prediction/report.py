@@ -161,7 +161,7 @@ def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple
     try:
         if len(files) > 1 or not kind or not _plays(first):
             write_copy(files, copy)
-            source, kind = copy, "video/mp4"
+            source, kind = copy, "video/mp4" if _size(files) else "audio/mp4"
     except Exception as error:  # the page is of use without a player
         copy.unlink(missing_ok=True)
         return {"note": f"The recording cannot be shown here ({error}).", "seconds": offset}, places

@@ -78,6 +78,7 @@ def player_of(file: Path, folder: Path) -> dict[str, Any]:
         ("talk.mp3", {"video": "", "audio": "libmp3lame", "rate": 44_100}, True),
         ("meeting.webm", VP8 | {"options": {"live": "1"}}, False),  # without a duration a browser cannot jump
         ("talk.mkv", {}, False),
+        ("voice.opus", {"video": "", "audio": "libopus", "rate": 48_000}, False),  # as a phone sends it
     ],
 )
 def test_a_recording_is_embedded_as_it_is_where_browsers_can_jump_in_it(
@@ -87,7 +88,8 @@ def test_a_recording_is_embedded_as_it_is_where_browsers_can_jump_in_it(
     player = player_of(file, tmp_path)
     assert player["seconds"] == pytest.approx(8, abs=0.3)
     kind = player["source"].split(";")[0].removeprefix("data:")
-    assert (kind == "video/mp4") or as_it_is
+    assert kind == ("audio/mp4" if how.get("video") == "" else "video/mp4") or as_it_is
+    assert player["kind"] == kind
     assert (len(player["source"]) == pytest.approx(4 / 3 * file.stat().st_size, rel=0.01)) == as_it_is
 
 
