@@ -25,7 +25,7 @@ from foundation.workers import TaskLost
 if TYPE_CHECKING:
     import opensmile
 
-VERSION = 3
+VERSION = 4
 """Version of this module; raise it with every change here or in decoding/ that changes a feature value."""
 NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash", "text_hash"}
 """Fields of an utterance that its audio features do not depend on; all other fields, new ones too, are in the key."""

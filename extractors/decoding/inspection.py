@@ -13,10 +13,10 @@ from extractors.decoding.content import state
 from extractors.decoding.files import MediaError, OverBudgetError, chosen, no_file, undecodable, usable
 from extractors.decoding.sound import Mixer
 from extractors.decoding.timeline import (
-    SET_ANEW,
     Extent,
     decode,
     extent,
+    may_be_set_anew,
     media_errors,
     origin,
     packets_of,
@@ -80,7 +80,7 @@ def _inspected(path: Path, container: InputContainer) -> MediaInfo:
             undecoded[stream.index] = stream
     stated, size = (container.duration or 0) / av.time_base, path.stat().st_size
     exact = stated > 0 and _is_indexed(container, size)
-    to_the_end = not exact and (stated <= TAIL or size <= SMALL or container.format.name in SET_ANEW)
+    to_the_end = not exact and (stated <= TAIL or size <= SMALL or may_be_set_anew(path, container))
     seen = Extent(container)
     for packet in packets_of(container, seen.streams):
         seen.see(packet)

@@ -10,7 +10,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from time import thread_time
 from typing import Any
@@ -35,6 +35,7 @@ from extractors.decoding.files import (
     undecodable,
     usable,
 )
+from extractors.decoding.matroska import is_one_recording
 from foundation.errors import UserError
 
 PRIMING = 0.1
@@ -47,14 +48,16 @@ BACKWARDS, FORWARDS = 1.0, 3600.0
 """Jumps of the clock, in seconds, that are no overlap and no pause: the clock was set anew, and time goes on."""
 PATIENCE = 10
 """Number of errors without a packet between them after which the rest of a file is taken for unreadable."""
-KEPT = 2
-"""Number of files that a process keeps open."""
+KEPT = 4
+"""Number of containers that a process keeps open."""
 UNTRIMMED = {"mpeg", "mpegts"}
 """Formats that do not say which samples at the beginning are the codec's delay."""
 COMPUTED = {"aac", "ac3", "eac3", "mp3"}
 """Formats without times: FFmpeg computes them from the sampling rate at the beginning of the file."""
 SET_ANEW = {"flv", "mpeg", "mpegts", "ogg"}
 """Formats whose parts can be put one behind the other, so that their clock may start anew in the middle."""
+ENTERED_BY_BYTES = {"aiff", "au", "w64", "wav"}
+"""Formats that FFmpeg enters at a place computed from the bytes per second; only for PCM that place is exact."""
 
 Frame = Any
 """A decoded frame: av.AudioFrame or av.VideoFrame."""
@@ -92,7 +95,7 @@ def decoded(path: Path, kind: str, start: float = 0.0) -> Iterator[tuple[float, 
     """
     target = start - PREROLL if kind == "audio" else start
     if target > 0:
-        with _lent(path) as container:
+        with _lent(path, kind) as container:
             stream = ready(container, kind)
             packets = _entered(container, stream, target) if _can_be_entered(path, container) else None
             if packets:
@@ -117,15 +120,19 @@ def whole(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
-_kept: dict[tuple[Path, tuple[int, int, int]], InputContainer] = {}
+_kept: dict[tuple[Path, tuple[int, int, int], str], InputContainer] = {}
 
 
 @contextmanager
-def _lent(path: Path) -> Iterator[InputContainer]:
-    """Open `path`, or take the container that was kept for it; keep it afterwards, unless it had an error."""
+def _lent(path: Path, kind: str) -> Iterator[InputContainer]:
+    """Open `path`, or take the container that was kept for it; keep it afterwards, unless it had an error.
+
+    Sound and pictures (`kind`) have containers of their own: where the packets of one were read, FFmpeg enters some
+    formats (ASF) for the other one at the beginning.
+    """
     if lacking := no_file(path):
         raise MediaError(lacking)
-    key = path, state(path)
+    key = path, state(path), kind
     container = _kept.pop(key, None) or open_container(path)
     try:
         with media_errors():
@@ -180,8 +187,23 @@ def require_size(width: int, height: int) -> None:
         raise MediaError(f"has pictures of {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
 
 
+def may_be_set_anew(path: Path, container: InputContainer) -> bool:
+    """Whether the clock of the file may start anew in the middle; only reading all of it tells."""
+    name = container.format.name
+    return name in SET_ANEW or (name.startswith("matroska") and not is_one_recording(path))
+
+
 def _can_be_entered(path: Path, container: InputContainer) -> bool:
-    return container.format.name not in SET_ANEW or extent(path).steady
+    return not may_be_set_anew(path, container) or extent(path).steady
+
+
+def _is_counted(container: InputContainer, stream: Stream) -> bool:
+    """Whether times behind a jump are guesses of FFmpeg, so that packets are counted from the beginning.
+
+    FLAC in Ogg has a time at the end of a page alone.
+    """
+    format_, codec = container.format.name, stream.codec_context.name
+    return (format_ == "ogg" and codec == "flac") or (format_ in ENTERED_BY_BYTES and not codec.startswith("pcm_"))
 
 
 def _entered(container: InputContainer, stream: Stream, target: float) -> Iterator[Packet] | None:
@@ -189,10 +211,11 @@ def _entered(container: InputContainer, stream: Stream, target: float) -> Iterat
 
     Some formats are entered at any packet, and some far too early or behind `target`, so the packets are looked at.
     """
+    if not stream.time_base:
+        return None
     begin = origin(container)
-    for back in STEPS_BACK:
-        if target <= back or not stream.time_base:
-            return None
+    counted = _is_counted(container, stream)
+    for back in [target] if counted else takewhile(lambda back: back < target, STEPS_BACK):
         try:
             container.seek(int((begin + target - back) / stream.time_base), stream=stream)
         except av.error.FFmpegError:

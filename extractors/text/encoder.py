@@ -27,6 +27,10 @@ CUDA_TOKENS = 32_768
 """The same on CUDA, whatever the card: the last bits depend on it. RoBERTa-Large takes 2.5 GiB for it."""
 
 
+COUNTED_FROM_2 = ("roberta", "camembert", "mpnet", "longformer", "luke", "data2vec", "esm")
+"""Parts of `model_type` of networks whose first position is number 2, so that they have two fewer than they say."""
+
+
 class Encoder:
     """Transformers encoder and its tokenizer."""
 
@@ -85,16 +89,22 @@ class Encoder:
         self.folder, self.device, self.layers = folder, device, settings.layers
         self.pooling = pooling_of(folder, settings)
         self.max_tokens = _max_tokens(config, settings)
-        self.padding = config.pad_token_id or 0
+        self.padding = getattr(config, "pad_token_id", None) or 0
         self.layout = None
         if settings.context.reads_around:
             segments = getattr(config, "type_vocab_size", 0) or 0
             self.layout = Layout(self.tokenizer, segments, self.max_tokens, settings.context)
-        if self.pooling == "first" and self._is_causal():
+        try:
+            causal = self._is_causal()
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise ExtractorError(f"{folder}: is no encoder of texts, for it cannot encode three tokens "
+                                 f"({first_line(error)}); text's `model` in params.yaml is {settings.model!r}"
+                                 ) from None  # fmt: skip
+        if self.pooling == "first" and causal:
             raise ExtractorError(f"{folder}: is a causal network, whose first token sees nothing behind it, so that "
                                  "all texts that begin with the same word would have the same vector; "
                                  f"{REMEDY.replace('first, ', '')}")  # fmt: skip
-        if settings.context.future and self._is_causal():
+        if settings.context.future and causal:
             raise ExtractorError(f"{folder}: is a causal network, in which no token sees those behind it; set `future` "
                                  "of text's `context` in params.yaml to 0")  # fmt: skip
 
@@ -189,8 +199,11 @@ def precision_of(device: torch.device, recipe: FineTuningRecipe | None = None) -
 
 
 def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:
-    positions = getattr(config, "max_position_embeddings", 10**6) - (2 if "roberta" in config.model_type else 0)
-    return int(min(settings.max_tokens, positions))
+    positions = getattr(config, "max_encoder_position_embeddings", None)  # of LED
+    if positions is None:
+        counted_from_2 = any(name in config.model_type for name in COUNTED_FROM_2)
+        positions = getattr(config, "max_position_embeddings", 10**6) - (2 if counted_from_2 else 0)
+    return int(min(settings.max_tokens, positions if positions > 0 else 10**6))  # -1: of XLNet, which has no limit
 
 
 def most_tokens(device: torch.device) -> int:

@@ -34,6 +34,8 @@ CAUSAL = frozenset({
     "mamba", "mamba2", "falcon_mamba", "rwkv", "jamba", "lfm2", "persimmon", "ernie4_5", "exaone4", "helium",
 })  # fmt: skip
 """`model_type` of networks in which a token sees only what stands before it. `encoder.py` also tries it out."""
+AT_THE_END = frozenset({"xlnet"})
+"""`model_type` of networks that see the whole text at each token, and have the one that stands for it at the end."""
 ENCODER_DECODERS = frozenset({
     "t5", "mt5", "umt5", "longt5", "switch_transformers", "bart", "mbart", "pegasus", "pegasus_x", "bigbird_pegasus",
     "marian", "blenderbot", "blenderbot-small", "led", "m2m_100", "nllb-moe", "plbart", "prophetnet", "mvp", "fsmt",
@@ -54,8 +56,9 @@ def pooling_of(folder: Path, settings: TextSettings) -> str:
 def own_pooling(folder: Path) -> str:
     """Pooling that the encoder was trained with.
 
-    A sentence encoder has a file for it. For any other network it is the token that sees the whole text: the last one
-    of a causal network, else the first; and for the encoder of an encoder-decoder, which has no such token, the mean.
+    A sentence encoder has a file for it. For any other network it is the token that stands for the whole text: the last
+    one of a causal network and of XLNet, else the first; and for the encoder of an encoder-decoder, which has no such
+    token, the mean.
 
     Raises:
         ExtractorError: the files name a pooling, or a module, that is not known here.
@@ -72,6 +75,8 @@ def own_pooling(folder: Path) -> str:
         or str(config.get("model_type")) in CAUSAL
         or any(str(head).endswith(("ForCausalLM", "LMHeadModel")) for head in heads)
     )
+    if config.get("model_type") in AT_THE_END:
+        return "last"
     return "last" if causal and not config.get("use_bidirectional_attention") else "first"
 
 

@@ -32,7 +32,7 @@ from foundation.workers import TaskLost, number_of_workers
 if TYPE_CHECKING:
     from extractors.visual.face_encoder import FaceEncoder, FaceWeights
 
-FACES_VERSION = 4
+FACES_VERSION = 5
 """Version of face detection; raise it with every change of faces.py or decoding/ that changes a crop."""
 VERSION = 3
 """Version of this module; raise it with every change that changes a feature value."""

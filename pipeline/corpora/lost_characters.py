@@ -3,13 +3,15 @@
 Only what is certain is repaired:
 
 - a control character U+0080 to U+009F: it is a byte of cp1252 that was read as Latin-1 (U+0092 is the apostrophe);
-- two or three characters that are one character of UTF-8, whose bytes were read as cp1252 or Latin-1;
-- `?`, or another character that programs write for one that they do not know, where English has an apostrophe and no
-  such character: `don?t`, `I?m`, `Joey?s`, `y?know`, ` ?cause`.
+- two or three characters that are one character of UTF-8, whose bytes were read as cp1252 or Latin-1, once or twice;
+- what stands for an apostrophe, a quotation mark or a dash in HTML (`don&#39;t`) or behind a backslash (`don\\'t`);
+- `?`, an accent alone, or another character that is written for one that is not known, where English has an apostrophe
+  and no such character: `don?t`, `I?m`, `Joey?s`, `y?know`, ` ?cause`.
 
 A `?` between other letters (`Sanders?He`) and at the end of a word (`doin?`) stays, because it may be a question mark.
 """
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 
@@ -24,8 +26,12 @@ BYTES = {character: byte for byte, character in CONTROLS.items()} | {chr(byte): 
 NOT_ASCII = f"[{''.join(BYTES)}]"
 MISREAD = re.compile(f"[\xc2\xc3]{NOT_ASCII}|\xe2{NOT_ASCII}{{2}}")
 """What may be one character of UTF-8: a letter with an accent, a quotation mark, a dash."""
-LOST = "(?:[?\xbf\ufffd\x1a]{1,3}|\xd5)"
+LOST = "(?:[?\xbf\ufffd\x1a]{1,3}|[\xd5`\xb4])"
 """What stands for a lost character: up to three, one for each byte; `Õ` has the byte of the apostrophe of Mac OS."""
+REFERENCE = re.compile(
+    r"&(?:amp;)?(#0?39|#x27|#821[1267]|#822[01]|#8230|apos|quot|[lr][sd]quo|hellip|[mn]dash);", re.IGNORECASE
+)
+BACKSLASH = re.compile(r"\\(?=['\"‘’])")
 LETTER = r"[^\W_\xd5]"
 INSIDE = re.compile(f"(?<!{LETTER})({LETTER}+){LOST}(?=({LETTER}+))")
 BEFORE = re.compile(rf"(?<![^\s(\"“—–…-]){LOST}(?=(?:[Cc]ause|[Cc]os|[Kk]ay|[Tt]il|em|cha|sup|bout|ya)\b)")
@@ -49,7 +55,9 @@ BARE = re.compile(
 
 def repaired(text: str) -> str:
     """Put back the characters of which it is certain that they were lost."""
-    text = MISREAD.sub(_as_utf8, text).translate(CONTROLS)
+    text = BACKSLASH.sub("", REFERENCE.sub(lambda found: html.unescape(f"&{found[1].lower()};"), text))
+    for _ in range(2):
+        text = MISREAD.sub(_as_utf8, text).translate(CONTROLS)
     return BEFORE.sub("‘", INSIDE.sub(_as_contraction, text))
 
 

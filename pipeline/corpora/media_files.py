@@ -22,7 +22,7 @@ from pipeline.corpora.raw_corpus import RawCorpus
 
 Item = TypeVar("Item")
 Inspect = Callable[[Path], tuple[bytes, bool]]
-VERSION = 2
+VERSION = 3
 """Version of the inspection; raise it with every change of media.media_info that changes its results."""
 KEPT_TOGETHER = 256
 """Number of clips inspected between two writes to the work cache."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from pipeline.corpora.csv_table import spellings
 from pipeline.corpora.labels import MELD as LABELS
 from pipeline.corpora.lost_characters import notes_on, repaired
 from pipeline.corpora.raw_corpus import RawCorpus, table
@@ -112,6 +113,7 @@ def _split(
     """Add one split; used clips are removed from `clips`, so that only clips without a row remain."""
     media = set(modalities) & {"audio", "visual"}
     written: list[tuple[int, str, str]] = []
+    speakers, emotions = [], []
     for dialogue, utterances in sorted(_dialogues(file).items()):
         numbers: dict[str, int] = {}
         for turn, (utterance, (line, values)) in enumerate(sorted(utterances.items())):
@@ -121,6 +123,8 @@ def _split(
             speaker, text = repaired(values["Speaker"]).strip(), repaired(values["Utterance"])
             written.append((line, f"{values['Speaker'].strip()}: {values['Utterance']}", f"{speaker}: {text}"))
             result.speakers.append(speaker)
+            speakers.append(speaker)
+            emotions.append(values["Emotion"].strip())
             result.rows.append(
                 Utterance(
                     utterance_id=f"{split}_{key}",
@@ -141,7 +145,11 @@ def _split(
                 result.stated[f"{split}_{key}"] = end - start
             elif start is not None and end is not None:
                 result.notes.append(f"{file.relative_to(raw)}, line {line}: {key} ends before it starts")
-    result.notes += notes_on(file.relative_to(raw).as_posix(), sorted(written))
+    name = file.relative_to(raw).as_posix()
+    result.notes += notes_on(name, sorted(written))
+    for what, spelt, count in (("speakers", speakers, "different people"), ("emotions", emotions, "one")):
+        result.notes += [f"{name}: {what} that differ in case only count as {count}: {', '.join(names)}"
+                         for names in spellings(spelt).values()]  # fmt: skip
 
 
 def _dialogues(file: Path) -> dict[int, dict[int, tuple[int, dict[str, str]]]]:

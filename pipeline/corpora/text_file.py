@@ -34,6 +34,9 @@ LANGUAGES = (
 """Letters beyond ASCII of languages with a Latin script, with the encoding in which older programs write them: French,
 German, Spanish, Portuguese, Italian, Swedish, Danish, Dutch, Icelandic; Polish, Czech, Slovak, Hungarian, Romanian,
 Croatian; Turkish; Lithuanian, Latvian, Estonian."""
+SEVEN_BITS = ("iso2022_jp_ext", "iso2022_kr")
+"""Encodings of East Asia whose files are ASCII, with this before other letters:"""
+ESCAPE = b"\x1b$"
 SIGNS = "€£¥$¢§°©®™"
 """Signs of texts in any language."""
 FITS = 0.9
@@ -69,6 +72,11 @@ def _decoded(file: Path, content: bytes) -> tuple[str, list[str]]:
             f"{file.name}: was read as {encoding.upper()}, which is a guess: it has no byte order mark",
             *notes,
         ]
+    for encoding in SEVEN_BITS if ESCAPE in content else ():
+        try:
+            return content.decode(encoding), [_guess(file, encoding)]
+        except UnicodeDecodeError:
+            continue
     try:
         return content.decode("utf-8"), []
     except UnicodeDecodeError:
@@ -82,8 +90,12 @@ def _decoded(file: Path, content: bytes) -> tuple[str, list[str]]:
     guess = _guessed(content)
     if guess is None:
         raise UserError(f"{file}: its text encoding cannot be recognised; save the file as UTF-8")
-    return content.decode(guess), [f"{file.name}: is not UTF-8; it was read as {guess}, which is a guess. If "
-                                      "letters look wrong, save the file as UTF-8"]  # fmt: skip
+    return content.decode(guess), [_guess(file, guess)]
+
+
+def _guess(file: Path, encoding: str) -> str:
+    return (f"{file.name}: is not UTF-8; it was read as {encoding}, which is a guess. If letters look wrong, save the "
+            "file as UTF-8")  # fmt: skip
 
 
 def _with_gaps(file: Path, content: bytes, encoding: str) -> tuple[str, list[str]]:

@@ -35,6 +35,9 @@ class Prediction:
 
     row: Utterance
     speaker: str
+    start: float | None = None
+    """Start and end in seconds, of the part that was looked at; without a recording, those of the transcript."""
+    end: float | None = None
     probabilities: np.ndarray
     """Class probabilities [C], mean over the seeds."""
     missing: dict[str, str]
@@ -76,7 +79,14 @@ class Predictor:
         """
         rows = [row for recording in recordings for row in recording.rows]
         found = [
-            Prediction(row=row, speaker=line.speaker, probabilities=np.zeros(0), missing={})
+            Prediction(
+                row=row,
+                speaker=line.speaker,
+                start=line.start if row.start is None else row.start,
+                end=line.end if row.end is None else row.end,
+                probabilities=np.zeros(0),
+                missing={},
+            )
             for recording in recordings
             for row, line in zip(recording.rows, recording.lines, strict=True)
         ]

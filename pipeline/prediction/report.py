@@ -58,10 +58,12 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
     """
     player, places = make_player(recording, file)
     voices = drawn([voice_of(row) for row in recording.rows])
+    lanes = {one["speaker"].casefold(): number for number, one in enumerate(content["speakers"])}
     utterances: list[dict] = []
     for number, (entry, faces) in enumerate(zip(content["utterances"], crops, strict=True)):
         begin, until = _interval(recording, number, places, utterances[-1]["until"] if utterances else 0.0)
-        shown = {"begin": begin, "until": until, "strip": _strip(faces), "voice": voices[number]}
+        lane = lanes[entry["speaker"].casefold()]
+        shown = {"begin": begin, "until": until, "lane": lane, "strip": _strip(faces), "voice": voices[number]}
         utterances.append({**entry, **shown})
     labels = content["labels"]
     length = max([*(entry["until"] for entry in utterances), player.get("seconds", 0.0)])
@@ -101,14 +103,19 @@ def _interval(
 ) -> tuple[float, float]:
     """Begin and end of utterance `number` on the page's time line.
 
-    An utterance is where its film has it, or its own sound if it has no film. Without either it stands where the one
-    `before` ends; without any media, each takes a second.
+    An utterance is where its film has it, or its own sound if it has no film. Without either it is where the transcript
+    has it; and where that has no times, or those of several files, it stands where the one `before` ends, or without
+    any media takes a second.
     """
     row = recording.rows[number]
     film = recording.films[number] if recording.films else row.video
     path, start, end = film, row.start, row.end
     if path not in places:
         path, start, end = row.audio, row.audio_start, row.audio_end
+    if path not in places and all(line.start is not None and not line.file for line in recording.lines):
+        line, last = recording.lines[number], recording.seconds if places else np.inf
+        begin = min(line.start or 0.0, last)
+        return begin, max(begin + 0.05, min(last, begin + 1.0 if line.end is None else line.end))
     if path not in places:
         return (before, before + 0.05) if places else (float(number), number + 1.0)
     offset, seconds = places[path]
@@ -154,7 +161,7 @@ def make_player(recording: Recording, file: Path) -> tuple[dict, dict[str, tuple
     try:
         if len(files) > 1 or not kind or not _plays(first):
             write_copy(files, copy)
-            source, kind = copy, "video/mp4"
+            source, kind = copy, "video/mp4" if _size(files) else "audio/mp4"
     except Exception as error:  # the page is of use without a player
         copy.unlink(missing_ok=True)
         return {"note": f"The recording cannot be shown here ({error}).", "seconds": offset}, places
@@ -245,10 +252,25 @@ def _shown(file: Path, size: tuple[int, int]) -> Iterator[tuple[float, av.VideoF
     """Yield times and pictures of `size`, at most FPS per second; none of a file without pictures."""
     try:
         for time, picture in pictures(file, FPS):
-            small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-            yield time, av.VideoFrame.from_ndarray(small, "rgb24")
+            yield time, av.VideoFrame.from_ndarray(_fitted(picture, size), "rgb24")
     except MediaError:
         return
+
+
+def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`picture` in its own proportions in the middle of a black one of `size` (width, height)."""
+    height, width = picture.shape[:2]
+    scale = min(size[0] / width, size[1] / height)
+    # A pixel less, as of the even size of the copy, is no bar.
+    width, height = (
+        whole if whole - side * scale < 2 else max(1, round(side * scale))
+        for side, whole in zip((width, height), size, strict=True)
+    )
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    result = np.zeros((size[1], size[0], 3), np.uint8)
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    result[top : top + height, left : left + width] = small
+    return result
 
 
 def _sound(file: Path, begin: float, end: float, offset: float) -> Iterator[av.AudioFrame]:

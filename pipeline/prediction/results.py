@@ -63,8 +63,8 @@ def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str
     return {
         "utterance_id": row.utterance_id,
         "speaker": prediction.speaker,
-        "start": row.start,
-        "end": row.end,
+        "start": prediction.start,
+        "end": prediction.end,
         "text": row.text,
         "prediction": labels[int(prediction.probabilities.argmax())],
         "probabilities": dict(zip(labels, shares, strict=True)),
@@ -94,7 +94,7 @@ def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> I
     names = max(7, *(len(prediction.speaker[:16]) for prediction in found))
     yield f"{'time':>9}  {'speaker':<{names}}  {'emotion':<{width}}  share  heard  text"
     for prediction in found:
-        start = prediction.row.start
+        start = None if prediction.start is None else round(prediction.start, 2)
         clock = "" if start is None else f"{int(start // 60):d}:{start % 60:05.2f}"
         heard = "".join(name[0] if name not in prediction.missing else "-" for name in MODALITIES)
         best = int(prediction.probabilities.argmax())

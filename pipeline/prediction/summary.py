@@ -9,6 +9,8 @@ WIDTH, HEIGHT = 1000, 40
 def by_speaker(utterances: Sequence[dict], labels: Sequence[str]) -> list[dict]:
     """Count the predicted emotions of each speaker, in the order of their first utterances.
 
+    Names that differ in case only are one speaker, spelt as the first time.
+
     Args:
         utterances: entries of predictions.json.
 
@@ -16,10 +18,10 @@ def by_speaker(utterances: Sequence[dict], labels: Sequence[str]) -> list[dict]:
     (mean probability by emotion).
     """
     found = []
-    for speaker in dict.fromkeys(entry["speaker"] for entry in utterances):
-        own = [entry for entry in utterances if entry["speaker"] == speaker]
+    for speaker in dict.fromkeys(entry["speaker"].casefold() for entry in utterances):
+        own = [entry for entry in utterances if entry["speaker"].casefold() == speaker]
         found.append({
-            "speaker": speaker,
+            "speaker": own[0]["speaker"],
             "utterances": len(own),
             "predicted": {label: sum(entry["prediction"] == label for entry in own) for label in labels},
             "mean": {

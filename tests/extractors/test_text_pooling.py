@@ -13,18 +13,28 @@ from transformers import (
     AutoModel,
     BartConfig,
     BartModel,
+    CamembertConfig,
+    CamembertModel,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaModel,
     MistralConfig,
     MistralForCausalLM,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedModel,
     Qwen3Config,
     Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5Model,
+    ViTConfig,
+    ViTModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    XLNetConfig,
+    XLNetModel,
 )
 
 from extractors.result import ExtractorError
@@ -179,6 +189,49 @@ def test_a_causal_network_is_pooled_at_its_last_token(kind: str, tiny_roberta: P
     for text, vector in zip(SAME_BEGINNING, vectors, strict=True):
         np.testing.assert_allclose(vector, token_vectors(folder, text)[-1], rtol=1e-3, atol=1e-5)
     assert all((vectors[0] - other).abs().max() > 1e-3 for other in vectors[1:])
+
+
+SPEECH = {
+    "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "conv_dim": (8, 8),
+    "conv_stride": (5, 2), "conv_kernel": (10, 3), "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+NO_TEXTS: dict[str, Callable[[], PreTrainedModel]] = {
+    "of sound": lambda: Wav2Vec2Model(Wav2Vec2Config(**SPEECH)),
+    "of pictures": lambda: ViTModel(ViTConfig(**{**SMALL, "vocab_size": None}, intermediate_size=64)),
+}
+
+
+@pytest.mark.parametrize("kind", NO_TEXTS)
+def test_a_network_that_encodes_no_text_is_refused_in_one_line(kind: str, tiny_roberta: Path, tmp_path: Path) -> None:
+    folder = written(tmp_path / "other", tiny_roberta, NO_TEXTS[kind])
+    with pytest.raises(ExtractorError, match="is no encoder of texts, for it cannot encode three tokens") as caught:
+        TextExtractor(text_settings(folder), Path()).encoder  # noqa: B018
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CamembertModel(CamembertConfig(**SMALL, max_position_embeddings=66)),
+        lambda: MPNetModel(MPNetConfig(**SMALL, max_position_embeddings=66)),
+    ],
+)
+def test_a_text_is_cut_to_the_positions_that_a_network_has(
+    make: Callable[[], PreTrainedModel], tiny_roberta: Path, tmp_path: Path
+) -> None:
+    folder = written(tmp_path / "network", tiny_roberta, make)
+    encoder = TextExtractor(text_settings(folder, max_tokens=512), Path()).encoder
+    assert encoder.max_tokens == 64
+    assert torch.isfinite(encoder.encode(["a b c " * 50])).all()
+
+
+def test_xlnet_has_the_token_for_the_text_at_its_end(tiny_roberta: Path, tmp_path: Path) -> None:
+    config = XLNetConfig(vocab_size=300, d_model=32, n_layer=2, n_head=2, d_inner=64)
+    folder = written(tmp_path / "xlnet", tiny_roberta, lambda: XLNetModel(config))
+    extractor = TextExtractor(text_settings(folder), Path())
+    assert extractor.encoder.pooling == "last"
+    for text, vector in zip(LINES, extractor.encoder.encode(LINES), strict=True):
+        np.testing.assert_allclose(vector, token_vectors(folder, text)[-1], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "qwen3"])

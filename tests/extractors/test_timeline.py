@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from extractors.decoding import inspection
+from extractors.decoding.matroska import is_one_recording
 from extractors.media import RATE, MediaError, frames, media_info, pictures, read_sound
 from tests.extractors.known import second_heard, second_seen, write_known
 
@@ -41,6 +43,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "sound.mka": SOUND,
     "sound.opus": SOUND | {"audio": "libopus", "rate": 48_000},
     "sound.wma": SOUND | {"audio": "wmav2", "rate": 44_100},
+    "sound.oga": SOUND | {"audio": "flac"},
+    "dictated.wav": SOUND | {"audio": "adpcm_ima_wav"},
 }
 """Recordings as programs write them; a key frame comes every 4 s."""
 
@@ -73,7 +77,10 @@ def test_what_a_player_shows_at_a_second_is_what_is_read(recorded: Callable[[str
     assert [second_heard(part) for part in parts] == list(range(8))
 
 
-@pytest.mark.parametrize("name", ["browser.webm", "plain.ts", "plain.vob", "sound.aac", "sound.mp3", "plain.flv"])
+@pytest.mark.parametrize(
+    "name",
+    ["browser.webm", "plain.ts", "plain.vob", "sound.aac", "sound.mp3", "plain.flv", "sound.oga", "dictated.wav"],
+)
 def test_an_interval_has_the_same_samples_whatever_was_read_before(
     recorded: Callable[[str], Path], name: str, tmp_path: Path
 ) -> None:
@@ -140,9 +147,16 @@ def test_what_an_encoder_adds_in_front_shifts_nothing(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize(
-    ("name", "how"), [("two.ts", {}), ("two.vob", MPEG2 | {"container": "dvd"}), ("two.ogg", KINDS["sound.opus"])]
-)
-def test_time_goes_on_where_files_were_put_one_behind_the_other(tmp_path: Path, name: str, how: dict[str, Any]) -> None:
+    ("name", "how"),
+    [
+        ("two.ts", {}), ("two.vob", MPEG2 | {"container": "dvd"}), ("two.ogg", KINDS["sound.opus"]), ("two.mkv", {}),
+        ("two.webm", KINDS["browser.webm"]),
+    ],
+)  # fmt: skip
+def test_time_goes_on_where_files_were_put_one_behind_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, how: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(inspection, "SMALL", 0)  # as if the file were too large to be read to its end without need
     one = write_known(tmp_path / f"one{Path(name).suffix}", 4, **how).read_bytes()
     file = tmp_path / name
     file.write_bytes(one + one)
@@ -179,6 +193,19 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
 
 
+@pytest.mark.parametrize(
+    ("options", "behind", "is_one"), [({}, b"", True), ({"live": "1"}, b"", False), ({}, b"x", False)]
+)
+def test_what_a_matroska_file_says_of_its_length(
+    tmp_path: Path, options: dict[str, str], behind: bytes, is_one: bool
+) -> None:
+    file = write_known(tmp_path / "talk.mkv", 1, options=options)
+    file.write_bytes(file.read_bytes() + behind)
+    assert is_one_recording(file) is is_one
+    file.write_bytes(file.read_bytes()[:30])  # it breaks off in its header
+    assert not is_one_recording(file)
+
+
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux says how much a process has read")
 @pytest.mark.parametrize(
     ("name", "how"),
@@ -201,6 +228,19 @@ def test_a_long_file_without_an_index_is_not_read_from_its_beginning_for_every_u
     before = bytes_read()
     for second in range(2, 38, 2):
         assert second_heard(read_sound(file, second + 0.2, second + 0.8)) == second
+    assert (
+        bytes_read() - before < 3 * file.stat().st_size + 1_000_000
+    )  # from the beginning it would be 9 times the size
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux says how much a process has read")
+def test_pictures_are_not_read_from_the_beginning_where_the_sound_was_read_before(tmp_path: Path) -> None:
+    file = write_known(tmp_path / "long.wmv", 40, video="wmv2", audio="wmav2", rate=44_100)
+    for second in range(2, 38, 2):
+        assert second_heard(read_sound(file, second + 0.2, second + 0.8)) == second
+    before = bytes_read()
+    for second in range(2, 38, 2):
+        assert {second_seen(picture) for picture in frames(file, 5, second + 0.2, second + 0.8)} == {second % 12}
     assert (
         bytes_read() - before < 3 * file.stat().st_size + 1_000_000
     )  # from the beginning it would be 9 times the size

@@ -4,7 +4,8 @@
     Hello.                     0:03 Ann: Hello.              Hello.                      Ann Smith
                                Ann (0:03): Hello.                                        Hello.
 
-The first is Otter's and Teams', the third Zoom's (with the time of day), the last that of older Teams.
+The first is Otter's and Teams', the third Zoom's (with the time of day), the last that of older Teams. Label tracks of
+Audacity have a start, an end and a text between tabs.
 """
 
 import re
@@ -18,7 +19,9 @@ from pipeline.prediction.transcripts.cues import Cue, Part, ends
 from pipeline.prediction.transcripts.names import Kind, kind_of, name_in
 from pipeline.prediction.transcripts.subtitles import has_times, read_subtitles
 
-TIME = r"(?:\d{1,3}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?"
+TIME = r"(?:\d{1,3}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\b\.?)?"
+HALF = re.compile(r"(?P<clock>[\d:.,]+?)\s?(?P<half>[AaPp])\.?[Mm]\.?")
+"""A time of day with twelve hours."""
 RANGE = rf"(?P<start>{TIME})(?:\s*(?:-{{1,2}}>|[-–—→])\s*(?P<end>{TIME}))?"
 FIRST = re.compile(rf"[\[(<]?\s*{RANGE}\s*[\])>]?\s*(?:[-–—|]\s+|:\s+)?(?P<text>.*)", re.ASCII)
 """A line that begins with a time."""
@@ -28,8 +31,16 @@ BETWEEN = re.compile(rf"(?P<name>[^\n:\[(]{{1,60}}?)\s*:?\s*[\[(]\s*{RANGE}\s*[\
 """A name, a time in brackets, and perhaps the text."""
 CHAT = re.compile(r"From (?P<name>.{1,60}?)(?: to .{1,60}?)?\s?:\s?(?P<text>.*)", re.IGNORECASE)
 """What stands behind the time of day in the chat of a Zoom meeting."""
-REMARK = re.compile(r"transcribed by https?://\S+|.{1,60} (?:started|stopped) transcription", re.IGNORECASE)
+REMARK = re.compile(
+    r"transcribed by https?://\S+|.{1,60} (?:started|stopped) transcription"
+    r"|(?:transcription|meeting) ended after [\d:]+\W*|this editable transcript was computer generated.*",
+    re.IGNORECASE,
+)
 """Lines of the program itself."""
+LABEL = re.compile(r"(?P<start>\d{1,7}[.,]\d{1,9})\t+(?P<end>\d{1,7}[.,]\d{1,9})(?:\t(?P<text>.*))?", re.ASCII)
+"""A line of a label track."""
+NUMBER = re.compile(r"(?P<number>\d{1,6})(?:[.):]\s+|\t\s*)(?P<rest>.*)", re.ASCII)
+"""A line of a numbered list."""
 SHARE = 0.2
 """Smallest share of lines with a time in a transcript that has times."""
 
@@ -54,10 +65,16 @@ def read_lines(file: Path, text: str) -> tuple[list[Cue], list[str]]:
     if has_times(text):
         cues, notes = read_subtitles(file, text)
         return _with_first_line_as_name(cues), notes
-    rows = [" ".join(row.split()) for row in text.split("\n")]
+    if labels := _label_track(text):
+        return labels, []
+    written = text.split("\n")
+    bare = _without_numbers(written)
+    rows = [" ".join(row.split()) for row in _with_colons(bare)]
     said = [number for number, row in enumerate(rows) if row and not REMARK.fullmatch(row)]
     remarks = sum(bool(row) for row in rows) - len(said)
     notes = [f"{remarks} lines of the program that wrote the transcript were passed over"] if remarks else []
+    if bare is not written:
+        notes.append("the lines are numbered: the numbers were left out")
     stamped = {number: found for number in said if (found := _stamped(rows[number]))}
     if not _is_timed(stamped, len(said)):
         return [Cue(f"line {number + 1}", (Part("", rows[number]),)) for number in said], notes
@@ -93,16 +110,68 @@ def _stamped(row: str) -> Stamped | None:
         name = name_in(groups.get("name") or "")
         if "name" in groups and not (name and kind_of(name) not in (Kind.LOWER, Kind.WORD)) and "," not in name:
             continue
+        half = HALF.fullmatch(found["start"]) is not None
+        if half and pattern is not FIRST:
+            continue  # the date of the meeting: January 1, 2024, 10:00AM
         try:
-            start, end = seconds(found["start"]), seconds(found["end"]) if found["end"] else None
+            start, end = _time(found["start"]), _time(found["end"]) if found["end"] else None
         except ValueError:
             continue
         chat = CHAT.fullmatch(found["text"]) if pattern is FIRST else None
         if chat and name_in(chat["name"]):
             return Stamped(start, end, name_in(chat["name"]), chat["text"], True)
-        time_of_day = pattern is LAST and row.startswith("[") and found["start"].count(":") == 2
+        time_of_day = half or (pattern is LAST and row.startswith("[") and found["start"].count(":") == 2)
         return Stamped(start, end, name, (groups.get("text") or "").strip(), time_of_day)
     return None
+
+
+def _time(written: str) -> float:
+    """Convert a time to seconds; one with AM or PM has hours."""
+    found = HALF.fullmatch(written)
+    if not found:
+        return seconds(written)
+    clock = found["clock"] + (":00" if found["clock"].count(":") == 1 else "")
+    return seconds(clock) % (12 * 3600) + (12 * 3600 if found["half"] in "Pp" else 0)
+
+
+def _label_track(text: str) -> list[Cue]:
+    """Read the labels of Audacity; the result is empty if some line is none. A label without length has no end."""
+    rows = [
+        (number, row)
+        for number, row in enumerate(text.split("\n"), 1)
+        if row.strip() and not row.startswith("\\\t")  # frequencies of the label before
+    ]
+    labels = [LABEL.fullmatch(row) for _, row in rows]
+    found = []
+    for (number, _), label in zip(rows, labels, strict=True):
+        if not label:
+            return []
+        start, end = seconds(label["start"]), seconds(label["end"])
+        text = label["text"] or ""
+        found.append(Cue(f"line {number}", (Part("", text),), start, end if end != start else None))
+    return found
+
+
+def _without_numbers(rows: list[str]) -> list[str]:
+    """Take the numbers off lines that are numbered, or each line would have a speaker of its own: `2. Bob`."""
+    numbered = [NUMBER.fullmatch(row.strip()) if row.strip() else None for row in rows]
+    counted = [int(found["number"]) for found in numbered if found]
+    if len(counted) < 2 or len(counted) < sum(bool(row.strip()) for row in rows):
+        return rows
+    if any(after != before + 1 for before, after in pairwise(counted)):
+        return rows
+    return [found["rest"] if found else "" for found in numbered]
+
+
+def _with_colons(rows: list[str]) -> list[str]:
+    """Put a colon between name and text where all lines have a tab there, and the names recur."""
+    parts = [row.strip().partition("\t") for row in rows if row.strip()]
+    names = {name_in(name) for name, _, text in parts if text.strip()}
+    if len(parts) < 2 or not all(text.strip() and name_in(name) and name[-1:] != ":" for name, _, text in parts):
+        return rows
+    if 2 * len(names) > len(parts) + 1:
+        return rows
+    return [": ".join(row.strip().split("\t", 1)) for row in rows]
 
 
 def _is_timed(stamped: dict[int, Stamped], lines: int) -> bool:

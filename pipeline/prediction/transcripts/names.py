@@ -52,6 +52,8 @@ PEOPLE = re.compile(
     re.IGNORECASE,
 )
 """Descriptions of people, which subtitles write in brackets before their words."""
+TIMES = re.compile(r"[\d:.,\s>–-]*\d[\d:.,\s>–-]*")
+"""A time that some programs write in brackets before the name."""
 WORDS = frozenset(
     word
     for words in (
@@ -121,7 +123,8 @@ def _behind_sounds(line: str) -> str:
     line = line.strip()
     while sound := MUSIC.match(line) or SQUARE.match(line) or ROUND.match(line):
         content = sound[0][1:-1].strip()
-        if line[0] not in NOTES and (not describes(content) or PEOPLE.fullmatch(content)):
+        says_a_sound = describes(content) or TIMES.fullmatch(content)
+        if line[0] not in NOTES and (not says_a_sound or PEOPLE.fullmatch(content)):
             break
         line = line[sound.end() :].strip()
     return line

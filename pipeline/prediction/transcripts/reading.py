@@ -5,7 +5,7 @@ docs/predict.md describes the formats for users.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +41,8 @@ SUFFIXES = (".srt", ".vtt", *TABLES, *(suffix for suffix in CUES if suffix not i
 COLUMNS = ("speaker", "start", "end", "file", "audio", "region")
 """Optional columns of a table; `text` is required."""
 REGION = re.compile(r"\d{1,5},\d{1,5},0*[1-9]\d{0,4},0*[1-9]\d{0,4}", re.ASCII)
+SLOWEST = 0.05
+"""Letters per second that people say at least, even with pauses; of Whisper's milliseconds it would be about 0.01."""
 ALTERNATING = ("speaker 1", "speaker 2")
 """Names of people of whom it is only known that they are not the one who spoke before."""
 
@@ -85,12 +87,17 @@ def _spoken(
 
 def _table(file: Path) -> tuple[list[TranscriptLine], list[str]]:
     table = read_table(file, ("text",), COLUMNS)
-    found = []
+    found, notes = [], table.notes
+    unit = 1
+    if _in_milliseconds([values for _, values in table.rows]):
+        unit = 1000
+        notes = [*notes, f"{file.name}: start and end are read as milliseconds, as Whisper writes them: as seconds "
+                         "they would be far too long for the texts"]  # fmt: skip
     for number, values in table.rows:
         cells = {name: values.get(name, "") for name in COLUMNS}
         place = f"line {number}"
         try:
-            start, end = interval(cells)
+            start, end = (time and time / unit for time in interval(cells))
             if cells["region"] and not REGION.fullmatch(cells["region"]):
                 raise ValueError(
                     f"region = {cells['region']!r}: must be left,top,width,height in pixels, and not empty"
@@ -99,7 +106,18 @@ def _table(file: Path) -> tuple[list[TranscriptLine], list[str]]:
             raise UserError(f"{file}, {place}: {error}") from None
         found.append(TranscriptLine(place, clean(values["text"]), clean(cells["speaker"]), start, end, cells["file"],
                           cells["audio"], cells["region"]))  # fmt: skip
-    return found, table.notes
+    return found, notes
+
+
+def _in_milliseconds(rows: Sequence[dict[str, str]]) -> bool:
+    """Whether a table has the columns of Whisper's tsv, and times that cannot be seconds."""
+    if not all(set(row) == {"start", "end", "text"} and (row["start"] + row["end"]).isdecimal() for row in rows):
+        return False
+    try:
+        spoken = sum(float(row["end"]) - float(row["start"]) for row in rows)
+    except ValueError:  # one of the two is empty
+        return False
+    return sum(len(row["text"]) for row in rows) < SLOWEST * spoken
 
 
 def _iemocap(file: Path, rows: list[str]) -> list[TranscriptLine]:

@@ -55,7 +55,7 @@ def _events(file: Path, text: str) -> list[tuple[int, str]]:
             inside = key.lower() == "[events]"
         elif inside and key == "Format":
             names = tuple(name.strip().lower() for name in value.split(","))
-            order = tuple("layer" if name == "marked" else name for name in names)
+            order = tuple({"marked": "layer", "actor": "name"}.get(name, name) for name in names)
             if not {"start", "end", "text"} <= set(order) or order[-1] != "text":
                 raise UserError(f"{file}, line {number}: the format of the events needs Start, End and, last, Text")
         elif inside and key in ("Dialogue", "Comment"):

@@ -32,6 +32,8 @@ TAG = re.compile(
 """The tags that SubRip and WebVTT have; any other `<` is text."""
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)*\s+(?P<name>[^<>]*)>|(?P<close></v\s*>)", re.IGNORECASE)
 INLINE_TIME = re.compile(r"<(?:\d+:)?\d\d:\d\d\.\d{3}>")
+WEBEX = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
+"""The identifier of a WebVTT subtitle of Webex, which has the speaker."""
 BLOCKS = ("NOTE", "STYLE", "REGION")
 """First words of WebVTT blocks that are no subtitles."""
 
@@ -71,7 +73,10 @@ def read_subtitles(file: Path, text: str) -> tuple[list[Cue], list[str]]:
             raise UserError(
                 f"{file}, line {place + 1}: {error}; SRT has times as 00:00:01,000 --> 00:00:02,500"
             ) from None
-        found.append(Cue(f"subtitle {number}", tuple(voices("\n".join(spoken))), start, end))
+        parts = voices("\n".join(spoken))
+        if is_vtt and place and (webex := WEBEX.fullmatch(lines[place - 1].strip())):
+            parts = [part if part.speaker else Part(webex["name"], part.text) for part in parts]
+        found.append(Cue(f"subtitle {number}", tuple(parts), start, end))
     notes = [f"{lost} lines stand outside of any subtitle, and were passed over"] if lost else []
     if INLINE_TIME.search(text):
         return _without_rolling(found, notes, certain=True)

@@ -18,12 +18,24 @@ WHOLE = [
 
 
 @pytest.mark.parametrize(
-    "mark", ["?", "\x92", "\ufffd", "???", "\ufffd\ufffd\ufffd", "\x1a", "¿", "Õ", "â€™", "â\x80\x99", "Â\x92"]
-)
+    "mark",
+    [
+        "?", "\x92", "\ufffd", "???", "\ufffd\ufffd\ufffd", "\x1a", "¿", "Õ", "`", "´", "â€™", "â\x80\x99", "Â\x92",
+        "Ã¢Â\x80Â\x99", "Ã¢â‚¬â„¢", "&rsquo;", "&#8217;", "&amp;rsquo;",
+    ],
+)  # fmt: skip
 def test_an_apostrophe_inside_a_contraction_is_put_back(mark: str) -> None:
     for text in WHOLE:
         start = text.replace(" ’80", " 80")  # at a word's beginning it is another case
         assert repaired(start.replace("’", mark).replace("…", ".")) == start.replace("…", ".")
+
+
+def test_a_plain_apostrophe_loses_what_other_programs_put_around_it() -> None:
+    for mark in ("&#39;", "&#039;", "&apos;", "&amp;#39;", "\\'"):
+        assert repaired(f"I don{mark}t say {mark}so{mark}.") == "I don't say 'so'."
+    assert repaired("He said &quot;yes&quot;&hellip; &ldquo;no&rdquo;") == 'He said "yes"… “no”'
+    for text in ("R&D; AT&T;", "a \\ b", "The `old` one", "5 ´ 3"):
+        assert repaired(text) == text
 
 
 @pytest.mark.parametrize(

@@ -320,3 +320,16 @@ def test_the_published_annotations_are_the_papers_table_1() -> None:
     assert [counts[split]["dialogues"] for split in ("train+validation", "test")] == [1_152, 280]  # the paper: 1,153
     assert counts["test"]["turns_a_dialogue"]["mean"] == 9.32
     assert reader.read(SHARED / "meld_mini", ["text"]).differences == []
+
+
+def test_names_that_differ_in_case_only_are_noted(tmp_path: Path) -> None:
+    for name in ("train", "dev", "test"):
+        rows = [{"Speaker": "Ann", "Emotion": "joy", "Dialogue_ID": 0, "Utterance_ID": 0},
+                {"Speaker": "ANN", "Emotion": "Joy", "Dialogue_ID": 0, "Utterance_ID": 1}]  # fmt: skip
+        write_meld_csv(tmp_path / f"{name}_sent_emo.csv", rows if name == "dev" else rows[:1])
+    found = reader.read(tmp_path, ["text"])
+    assert [row.label for row in found.rows] == ["joy"] * 4
+    assert found.notes == [
+        "dev_sent_emo.csv: speakers that differ in case only count as different people: Ann, ANN",
+        "dev_sent_emo.csv: emotions that differ in case only count as one: joy, Joy",
+    ]

@@ -1,5 +1,6 @@
 """The film inside report.html: what is shown at a time is what was predicted at it."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def player_of(file: Path, folder: Path) -> dict[str, Any]:
         ("talk.mp3", {"video": "", "audio": "libmp3lame", "rate": 44_100}, True),
         ("meeting.webm", VP8 | {"options": {"live": "1"}}, False),  # without a duration a browser cannot jump
         ("talk.mkv", {}, False),
+        ("voice.opus", {"video": "", "audio": "libopus", "rate": 48_000}, False),  # as a phone sends it
     ],
 )
 def test_a_recording_is_embedded_as_it_is_where_browsers_can_jump_in_it(
@@ -86,8 +88,28 @@ def test_a_recording_is_embedded_as_it_is_where_browsers_can_jump_in_it(
     player = player_of(file, tmp_path)
     assert player["seconds"] == pytest.approx(8, abs=0.3)
     kind = player["source"].split(";")[0].removeprefix("data:")
-    assert (kind == "video/mp4") or as_it_is
+    assert kind == ("audio/mp4" if how.get("video") == "" else "video/mp4") or as_it_is
+    assert player["kind"] == kind
     assert (len(player["source"]) == pytest.approx(4 / 3 * file.stat().st_size, rel=0.01)) == as_it_is
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("crashed.mkv", {}), ("crashed.webm", VP8), ("crashed.webm", VP8 | {"options": {"live": "1"}})]
+)
+def test_a_recording_that_was_never_finished_is_on_the_page_as_far_as_it_goes(
+    tmp_path: Path, name: str, how: dict[str, Any]
+) -> None:
+    file = write_known(tmp_path / name, 8, **how)
+    file.write_bytes(file.read_bytes()[: round(0.6 * file.stat().st_size)])
+    (tmp_path / "talk.csv").write_text("text,start,end\nOne.,2,3\nTwo.,6.5,7\n")
+    recording = read_recording("talk", file, read_transcript(tmp_path / "talk.csv"), tmp_path)
+    assert [bool(row.video) for row in recording.rows] == [True, False]
+    player, _ = make_player(recording, tmp_path / "report.html")
+    shown = tmp_path / "shown.mp4"
+    shown.write_bytes(base64.b64decode(player["source"].split(",")[1]))
+    with av.open(str(shown)) as container:  # what a browser takes for the length
+        assert (container.duration or 0) / av.time_base == pytest.approx(media_info(file).seconds, abs=0.15)
+    assert second_heard(read_sound(shown, 2.2, 2.8)) == second_seen(next(frames(shown, 5, 2.2, 2.8))) == 2
 
 
 def test_what_cannot_be_shown_is_noted_and_the_page_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

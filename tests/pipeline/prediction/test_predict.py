@@ -161,6 +161,23 @@ def test_a_bundle_alone_predicts_text_anywhere(
     assert Path("predictions/chat/report.html").read_bytes() == first
 
 
+def test_without_a_recording_times_are_those_of_the_transcript(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "talk.srt").write_text(
+        "1\n00:00:03,5 --> 00:00:04,25\nAnn: What a wonderful day!\n\n"
+        "2\n00:00:59,999 --> 00:01:02\nBob: No. It is not.\n\n3\n00:01:04 --> 00:01:04\nANN: Oh.\n"
+    )
+    predict("--transcript", tmp_path / "talk.srt", "--model", trained / "models/demo", "--out", tmp_path / "out")
+    content = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [(one["start"], one["end"]) for one in content["utterances"]] == [(3.5, 4.25), (59.999, 62), (64, 64)]
+    with (tmp_path / "out/predictions.csv").open() as stream:
+        assert [line["start"] for line in csv.DictReader(stream)] == ["3.5", "59.999", "64.0"]
+    times = [line.split()[0] for line in capsys.readouterr().out.split("\n") if "t--" in line]
+    assert times == ["0:03.50", "1:00.00", "1:04.00"]
+    assert [(one["speaker"], one["utterances"]) for one in content["speakers"]] == [("Ann", 2), ("Bob", 1)]
+
+
 def test_the_effect_of_a_modality_is_the_prediction_without_it(trained: Path, tmp_path: Path) -> None:
     rows = [row for row in read_index(trained / "data/demo/index.csv") if row.split == "test"]
     names = [str(number) for number in range(1 + max(row.speaker for row in rows))]

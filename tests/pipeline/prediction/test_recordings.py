@@ -146,8 +146,9 @@ def test_a_folder_is_searched_for_recordings_and_what_else_is_there_is_named(
     assert "neither a recording nor the transcript of one: clips.mp4, lonely.srt, more, notes.docx." in said
 
 
-def test_the_endings_of_recordings_are_those_of_the_docs() -> None:
-    text = (PROJECT / "docs/predict.md").read_text("utf-8")
+@pytest.mark.parametrize("page", ["README.md", "docs/predict.md"])
+def test_the_endings_of_recordings_are_those_of_the_docs(page: str) -> None:
+    text = (PROJECT / page).read_text("utf-8")
     (line,) = [part for part in text.split("\n\n") if part.startswith("`.mp4`")]
     assert tuple(re.findall(r"`(\.\w+)`", line)) == MEDIA
 

@@ -10,13 +10,16 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from extractors.media import pictures
 from pipeline.prediction import report
 from pipeline.prediction.recordings import Recording, read_recording
-from pipeline.prediction.report import colours_of, write_report
+from pipeline.prediction.report import colours_of, write_copy, write_report
 from pipeline.prediction.summary import by_speaker
 from pipeline.prediction.transcripts import read_transcript
 from tests.conftest import write_clip
+from tests.extractors.test_pictures import film
 from tests.pipeline.browser import opened
+from tests.pipeline.prediction.transcripts.files import srt
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +35,7 @@ def content_of(recording: Recording, labels: list[str], synthetic: bool = False)
     """What predictions.json could say of `recording`: the labels in turn are predicted, with 80 %."""
     utterances = [
         {
-            "utterance_id": row.utterance_id, "speaker": line.speaker, "start": row.start, "end": row.end,
+            "utterance_id": row.utterance_id, "speaker": line.speaker, "start": line.start, "end": line.end,
             "text": row.text, "prediction": labels[turn % len(labels)],
             "probabilities": {
                 label: 0.8 if place == turn % len(labels) else 0.2 / (len(labels) - 1)
@@ -201,6 +204,26 @@ def test_a_phone_shows_emotions_and_no_word_is_cut_off(tmp_path: Path) -> None:
         assert len(shown) < 6  # on a phone few fit
 
 
+COVERED = """[...document.querySelectorAll('.lane button span')].filter((word) => {
+    const box = word.getBoundingClientRect(), middle = (box.top + box.bottom) / 2;
+    return box.width && [box.left + 1, box.right - 1].some((x) =>
+        !word.parentElement.contains(document.elementFromPoint(x, middle)));
+}).length"""
+
+
+def test_no_word_is_covered_by_an_utterance_that_overlaps(tmp_path: Path) -> None:
+    table = "start,end,text,speaker\n0,1.5,One.,Ann\n0.05,1.2,Two.,Ann\n1.1,2.9,Three.,Ann\n"
+    recording = recording_of(tmp_path, table, write_clip(tmp_path / "talk.mp4", 3.0))
+    with opened(write_for(recording, tmp_path).as_uri()) as (page, _):
+        shown = []
+        for chosen in (0, 1, 2, 0):
+            page.locator("tbody tr").nth(chosen).click()
+            page.locator("#timeline").scroll_into_view_if_needed()
+            assert page.evaluate(COVERED) == 0
+            shown.append([word for word in page.locator("#timeline .lane button").all_inner_texts() if word])
+        assert shown == [["neutral"], ["joy"], ["joy", "anger"], ["neutral"]]
+
+
 def test_what_the_model_was_trained_on_stands_at_the_head(tmp_path: Path) -> None:
     recording = recording_of(tmp_path, TABLE, write_clip(tmp_path / "talk.mp4", 3.0))
     file = write_for(recording, tmp_path, synthetic=True)
@@ -251,6 +274,41 @@ def test_clips_sounds_and_rows_without_media_follow_each_other(tmp_path: Path) -
     np.testing.assert_allclose(found[1:, 0], found[:-1, 1], atol=1e-6)  # without a gap
     recording = recording_of(tmp_path, "text\nOne.\nTwo.\n")
     assert places(write_for(recording, tmp_path)) == [(0, 1), (1, 2)]
+    recording = recording_of(tmp_path, "text,start,end\nOne.,2,2.5\nTwo.,7,\n")
+    assert places(write_for(recording, tmp_path)) == [(2, 2.5), (7, 8)]  # of a text alone, as the transcript has it
+
+
+def test_the_copy_of_clips_of_several_shapes_keeps_their_proportions(tmp_path: Path) -> None:
+    white = np.full((64, 96, 3), 250, np.uint8)
+    clips = [film(tmp_path / name, white[:height, :width], number=10)
+             for name, height, width in (("wide.mp4", 64, 96), ("tall.mp4", 64, 32), ("flat.mp4", 16, 96))]  # fmt: skip
+    write_copy(clips, tmp_path / "copy.mp4")
+    wide, tall, flat = (picture[:, :, 0] > 128 for _, picture in pictures(tmp_path / "copy.mp4", 1))
+    assert wide.all()
+    assert np.flatnonzero(tall.all(axis=0)).tolist() == pytest.approx(list(range(32, 64)))
+    assert np.flatnonzero(flat.all(axis=1)).tolist() == pytest.approx(list(range(24, 40)))
+
+
+def test_a_subtitle_without_length_stands_where_it_begins(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "film.mp4", 3.0)
+    (tmp_path / "talk.srt").write_text(srt("One.", "Two.", seconds=1).replace("--> 00:00:02", "--> 00:00:01"))
+    recording = read_recording("talk", film, read_transcript(tmp_path / "talk.srt"), tmp_path)
+    (begin, until), (second, _) = places(write_for(recording, tmp_path))
+    assert (begin, until, second) == (0, 1, 1)
+    late = srt("One.", "Two.", seconds=2).replace("00:00:02,000 --> 00:00:04", "00:00:02,5 --> 00:00:02")
+    (tmp_path / "talk.srt").write_text(late)
+    recording = read_recording("talk", film, read_transcript(tmp_path / "talk.srt"), tmp_path)
+    assert places(write_for(recording, tmp_path))[1] == (2.5, 2.55)
+
+
+def test_a_speaker_whose_name_is_spelt_twice_has_one_lane_and_times_are_rounded_as_a_whole(tmp_path: Path) -> None:
+    recording = recording_of(
+        tmp_path, "start,end,text,speaker\n59.97,60.5,One.,Ann\n61,62,Two.,ANN\n62,63,Three.,Bob\n"
+    )
+    text = write_for(recording, tmp_path).read_text("utf-8")
+    assert (text.count('<div class="lane">'), text.count("<button data-number=")) == (2, 3)
+    assert "Ann: 2 utterances" in text
+    assert re.findall(r"&#9654; ([\d:.]+)<", text) == ["1:00.0", "1:01.0", "1:02.0"]
 
 
 def test_labels_have_colours_of_their_own_as_long_as_there_are_any() -> None:

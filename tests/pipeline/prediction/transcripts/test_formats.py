@@ -47,7 +47,9 @@ def test_substation_has_names_and_neither_comments_nor_drawings(tmp_path: Path) 
         assert essence(found) == [("Ann", "Hello, you <3", 1.0, 2.5), ("Bob", "Hi", 2.5, 4.0)]
         assert found.notes == ["2 comments and drawings were passed over"]
     short = "[Events]\nFormat: Start, End, Name, Text\nDialogue: 0:00:01.5,0:00:02.50,Ann,Hello, you\n"
-    assert essence(read(tmp_path, ".ass", short)) == [("Ann", "Hello, you", 1.5, 2.5)]
+    for name in ("Name", "Actor"):  # the second is Aegisub's word for it
+        found = read(tmp_path, ".ass", short.replace("Name", name))
+        assert essence(found) == [("Ann", "Hello, you", 1.5, 2.5)]
     for line, words in (
         ("Dialogue: x,0:00:02.50,Ann,Hi", "line 3: cannot be understood"),
         ("Dialogue: 0:00:01.5,Hi", "line 3: has fewer fields than the format of the events"),
@@ -85,6 +87,17 @@ def test_whispers_json_has_speakers_of_phrases_or_words(tmp_path: Path) -> None:
         assert essence(read(tmp_path, ".json", json.dumps(content))) == [
             (speaker, text, start, pytest.approx(end)) for speaker, text, start, end in expected
         ]
+
+
+def test_whispers_tsv_has_milliseconds_and_other_tables_have_seconds(tmp_path: Path) -> None:
+    head, words = "start\tend\ttext\n", ("So where were you?", "At home, all day.")
+    found = read(tmp_path, ".tsv", f"{head}0\t1203\t{words[0]}\n1203\t64000\t{words[1]}\n")
+    assert essence(found) == [("speaker", words[0], 0.0, 1.203), ("speaker", words[1], 1.203, 64.0)]
+    assert found.notes[0] == ("talk.tsv: start and end are read as milliseconds, as Whisper writes them: as seconds "
+                              "they would be far too long for the texts")  # fmt: skip
+    for table in (f"{head}0\t12\t{words[0]}\n12\t640\t{words[1]}\n", f"{head}0\t12.0\tx\n12\t6400.5\ty\n",
+                  f"{head}0\t1200\tx\n1200\t\ty\n"):  # fmt: skip
+        assert read(tmp_path, ".tsv", table).lines[1].start in (12.0, 1200.0)
 
 
 def test_whispers_relatives_are_read(tmp_path: Path) -> None:

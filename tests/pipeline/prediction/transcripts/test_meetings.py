@@ -42,6 +42,13 @@ EXPORTS = {
                     [("Ann Smith", "Hello.", 3.0, 9.0), ("Bob Lee", "Fine.", 9.0, None)]),
     "whisper": ("[00:00:00.000 --> 00:00:02.000]   Hello.\n[00:00:02.000 --> 00:00:04.000]   Fine.\n",
                 [("speaker", "Hello.", 0.0, 2.0), ("speaker", "Fine.", 2.0, 4.0)]),
+    "twelve hours": ("[11:03 AM] Ann: Hello.\n[12:04 PM] Bob: Fine.\n[1:04:30 p.m.] Ann: Bye.\n",
+                     [("Ann", "Hello.", 0.0, 3660.0), ("Bob", "Fine.", 3660.0, 7290.0), ("Ann", "Bye.", 7290.0, None)]),
+    "meet": ("00:00:00\n\nAnn Smith: Hello.\n\n00:05:00\n\nBob Lee: Fine.\nTranscription ended after 00:06:00\n\n"
+             "This editable transcript was computer generated and might contain errors.\n",
+             [("Ann Smith", "Hello.", 0.0, 300.0), ("Bob Lee", "Fine.", 300.0, None)]),
+    "audacity": ("0.500000\t2.000000\tAnn: Hello.\n\\\t100.0\t200.0\n2.000000\t2.000000\tBob: Fine.\n3,5\t4,5\tSo.\n",
+                 [("Ann", "Hello.", 0.5, 2.0), ("Bob", "Fine.", 2.0, 3.5), ("Bob", "So.", 3.5, 4.5)]),
     "times alone": ("0:03\nhello there\n0:06\nfine\n",
                     [("speaker", "hello there", 3.0, 6.0), ("speaker", "fine", 6.0, None)]),
     "times now and then": ("00:00:00\n\nAnn Smith: Hello.\nBob Lee: So it is.\n\n00:00:32\n\nAnn Smith: Bye.\n"
@@ -79,9 +86,14 @@ def test_vtt_of_meetings_has_names_of_any_form(tmp_path: Path, suffix: str) -> N
     teams = ("WEBVTT\n\n2a1f-11/12-0\n00:00:03.120 --> 00:00:05.990\n<v Smith, Ann>Hello.</v>\n\n2a1f-11/13-0\n"
              "00:00:06.000 --> 00:00:09.000\n<v Lee, Bob (Guest)>Fine.</v>\n")  # fmt: skip
     assert said(read(tmp_path, suffix, teams)) == [("Smith, Ann", "Hello."), ("Lee, Bob (Guest)", "Fine.")]
+    webex = ("WEBVTT\n\n1 \"Ann Smith\" (123456)\n00:00:03.120 --> 00:00:05.990\nHello.\n\n2 \"Bob Lee\" (223456)\n"
+             "00:00:06.000 --> 00:00:09.000\nFine.\n")  # fmt: skip
+    assert said(read(tmp_path, suffix, webex)) == [("Ann Smith", "Hello."), ("Bob Lee", "Fine.")]
 
 
 def test_a_time_that_is_said_makes_no_export(tmp_path: Path) -> None:
+    half = read(tmp_path, ".txt", "Ann: Hi.\nBob: Let us meet.\n10:30 am is fine.\nAnn: Fine.\n")
+    assert said(half)[2] == ("Bob", "10:30 am is fine.")
     found = read(tmp_path, ".txt", "Ann: Hi.\nBob: Let us meet at 10:30.\n10:30 is fine.\nAnn: Or 11:15\n")
     assert essence(found) == [
         ("Ann", "Hi.", None, None), ("Bob", "Let us meet at 10:30.", None, None), ("Bob", "10:30 is fine.", None, None),

@@ -124,6 +124,23 @@ def test_where_all_is_in_capitals_they_say_nothing(tmp_path: Path) -> None:
     assert [line.speaker for line in found.lines] == ["speaker"] * 4
 
 
+def test_numbers_times_and_tabs_around_a_name_are_no_part_of_it(tmp_path: Path) -> None:
+    expected = [("Ann", "Hello."), ("Bob", "It: no."), ("Ann", "Bye.")]
+    for dot in (". ", ") ", "\t"):
+        numbered = "".join(f"{number}{dot}{name}: {text}\n\n" for number, (name, text) in enumerate(expected, 7))
+        found = read(tmp_path, ".txt", numbered)
+        assert said(found) == expected
+        assert found.notes == ["the lines are numbered: the numbers were left out"]
+    assert said(read(tmp_path, ".txt", "".join(f"{name}\t{text}\n" for name, text in expected))) == expected
+    assert (
+        said(read(tmp_path, ".srt", srt("[00:01] Ann: Hello.", "(0:03 - 0:05) Bob: It: no.", "[3] Ann: Bye.")))
+        == expected
+    )
+    for text in ("1. One.\n3. Two.\n", "I went\thome.\nYou did\tnot.\n", "1 apple\n2 pears\n"):
+        lines = [" ".join(line.split()) for line in text.splitlines()]
+        assert said(read(tmp_path, ".txt", text)) == [("speaker", line) for line in lines]
+
+
 def test_a_name_alone_in_its_line_is_that_of_the_lines_below(tmp_path: Path) -> None:
     assert said(read(tmp_path, ".txt", "ANN:\nHello.\nYou.\n\nBOB:\nYes.\n")) == [
         ("ANN", "Hello."), ("ANN", "You."), ("BOB", "Yes.")
