@@ -66,7 +66,7 @@ def peak(batch: int, tokens: int, precision: str, checkpointing: bool, rank: int
     with FakeTensorMode(allow_non_fake_inputs=True), still:
         network = RobertaModel(LARGE, add_pooling_layer=False).train()
         if checkpointing:
-            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         if rank:
             network = add_adapters(network, rank, 0.1)
         optimizer = torch.optim.AdamW([one for one in network.parameters() if one.requires_grad], foreach=False)

@@ -84,7 +84,7 @@ class Encoder:
             self.network = add_adapters(self.network, recipe.adapters, recipe.dropout)
         self.network.eval().to(device)
         if recipe and recipe.checkpointing:
-            self.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            self.network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         self.precision = precision_of(device, recipe)
         self.folder, self.device, self.layers = folder, device, settings.layers
         self.pooling = pooling_of(folder, settings)

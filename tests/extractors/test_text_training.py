@@ -152,7 +152,7 @@ def test_layers_that_are_computed_again_give_the_same_weights(tiny_roberta: Path
     changes = {"epochs": 1, "dropout": 0.3}
     trained(tmp_path / "kept", tiny_roberta, **changes)
     network = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, recipe(checkpointing=True)).network
-    assert network.is_gradient_checkpointing
+    assert network.is_activation_checkpointing
     trained(tmp_path / "again", tiny_roberta, checkpointing=True, **changes)
     for name, values in weights(tmp_path / "kept").items():
         torch.testing.assert_close(weights(tmp_path / "again")[name], values, atol=1e-6, rtol=0)
