@@ -209,6 +209,16 @@ def test_a_rate_that_is_too_high_is_named(tiny_roberta: Path, tmp_path: Path) ->
     assert not (tmp_path / "fit" / "fit.json").exists()
 
 
+def test_a_cpu_computes_in_bfloat16_where_it_is_asked_for(tiny_roberta: Path) -> None:
+    tokens, found = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU).tokens(alone(["No.", "Oh."])), {}
+    for precision in ("auto", "float32", "bfloat16"):
+        encoder = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, recipe(precision=precision))
+        found[precision] = encoder.vectors_of(tokens)
+    assert found["auto"].tobytes() == found["float32"].tobytes()
+    apart = abs(found["bfloat16"] - found["float32"]).max()
+    assert 1e-4 < apart < 0.1  # 8 bits of a value of about 1
+
+
 def test_the_recipes_dropout_is_the_encoders_but_for_attention(tiny_roberta: Path) -> None:
     network = Encoder(tiny_roberta, text_settings(tiny_roberta), CPU, recipe(dropout=0.7)).network
     found = {name: part.p for name, part in network.named_modules() if isinstance(part, torch.nn.Dropout)}
@@ -333,6 +343,14 @@ def test_adapters_that_were_killed_go_on_to_the_same_bytes(tiny_roberta: Path, t
     trained(tmp_path / "fit", tiny_roberta, **ADAPTED)
     for file in (tmp_path / "whole").iterdir():
         assert (tmp_path / "fit" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_other_adapters_are_another_encoder_of_another_name(tiny_roberta: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "fit", tiny_roberta, epochs=1, **ADAPTED)
+    before = checksum(tmp_path / "fit")
+    file = tmp_path / "fit" / "adapters.safetensors"
+    save_file({name: value + 1 for name, value in load_file(file).items()}, file)
+    assert checksum(tmp_path / "fit") != before
 
 
 def test_adapters_of_another_encoder_are_refused(tiny_roberta: Path, tmp_path: Path) -> None:

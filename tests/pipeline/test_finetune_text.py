@@ -13,13 +13,14 @@ import pytest
 from torch import Tensor
 
 from extractors.features import read_features
+from extractors.settings import ContextSettings
 from extractors.text.window import Window
 from extractors.training import text_training
 from foundation.errors import UserError
 from pipeline import extract, finetune_text
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.scoring.metrics import text_encoder_scores
-from pipeline.training.fine_tuning import folds_of
+from pipeline.training.fine_tuning import folds_of, parts_of, training_data
 from tests.pipeline.small import ENCODER, params_with, write_text_corpus
 
 PROJECT = Path(__file__).parents[2]
@@ -116,6 +117,22 @@ def test_what_is_read_before_an_utterance_is_of_its_own_dialogue(
             assert list(window.past) == (before[window.text][-2:] if window.text else [])
     features = read_features(corpus / "data/meld/features/text.safetensors", 60)
     assert features.identity["context"] == {"past": 2, "future": 0, "names": "index"}
+
+
+def test_turns_without_a_label_are_read_and_not_learnt(corpus: Path) -> None:
+    rows = [
+        replace(row, label="" if row.turn == 1 else row.label) for row in read_index(corpus / "data/meld/index.csv")
+    ]
+    train, validation, _ = parts_of(rows)
+    context = ContextSettings(past=1, names="none")
+    found = training_data(train, validation, ("joy", "anger", "neutral"), {}, 0, context)
+    text = {(row.dialogue_id, row.turn): row.text for row in rows}
+    before = {3: 1, 4: 3}  # the turn that is read with each turn; the third turn of each dialogue is empty
+    for part, taken in zip((train, validation), found, strict=True):
+        assert taken.windows == [
+            Window(row.text, past=(text[row.dialogue_id, before[row.turn]],) if row.turn else ())
+            for row in part if row.turn in (0, 3, 4)
+        ]  # fmt: skip
 
 
 def test_folds_are_of_whole_dialogues_by_the_seed_and_no_more_than_there_are(corpus: Path) -> None:
