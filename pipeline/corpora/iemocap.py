@@ -23,8 +23,8 @@ CODES = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": 
 TEST_SESSION, HELD_OUT_SESSION = "5", "4"
 DIALOGUE = re.compile(r"Ses0(?P<session>[1-5])(?P<marked>[FM])_(?:impro|script)\w+")
 SPOKEN = re.compile(
-    r"(?P<id>(?P<dialogue>Ses\w+)_(?P<speaker>[FM])\w*) \[(?P<start>[0-9]+(\.[0-9]+)?)"
-    r"-(?P<end>[0-9]+(\.[0-9]+)?)\]: ?(?P<text>.*)"
+    r"(?P<id>(?P<dialogue>Ses\w+)_(?P<speaker>[FM])\w*) \[(?P<start>[0-9]{1,6}(\.[0-9]{1,30})?)"
+    r"-(?P<end>[0-9]{1,6}(\.[0-9]{1,30})?)\]: ?(?P<text>.*)"
 )
 PASSED_OVER = re.compile(r"[MF]:|\S*XX")
 """Lines of a transcription that are not utterances: notes on the other actor, and turns without a recording."""

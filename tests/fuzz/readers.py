@@ -27,7 +27,8 @@ from extractors.features import Features, read_features, read_origin, write_feat
 from extractors.media import MediaError, frames, media_info, read_sound
 from extractors.published.files import read_file as read_published_file
 from extractors.published.reading import read_published
-from extractors.text.folders import fine_tuned
+from extractors.settings import MOST_RANK
+from extractors.text.folders import adapters_of, fine_tuned
 from extractors.text.pooling import is_encoder_decoder, own_pooling
 from extractors.utterance import Utterance
 from extractors.visual.face_encoder import load as load_face_encoder
@@ -159,10 +160,19 @@ Ann;0:01;1:02,5;a.mp4;"0,0,10,10";"Hello; ""you"" "
 Bob;62.5;;b.wav;;Hi
 """
 COMMAS = 'speaker,text,start,end,region\nAnn,"Hello, ""you""",0:01,2.5,"0,0,10,10"\nBob,Hi,62.5,,\n'
+WHISPER_TSV = "start\tend\ttext\n0\t1500\tHello\n1500\t2250\tAnn: you\n"
+LABELS = "0.500000\t1.500000\tAnn: Hello\n1.500000\t2.250000\tBob: you\n"
+WEBEX = """WEBVTT
+
+1 "Ann Lee" (123)
+00:00:01.000 --> 00:00:02.500
+Hello you
+"""
 TRANSCRIPTS = {
-    ".srt": (SRT,), ".vtt": (VTT,), ".txt": (TXT, MEETING, SPOKEN), ".ass": (ASS,), ".ssa": (ASS.replace("+", ""),),
+    ".srt": (SRT,), ".vtt": (VTT, WEBEX), ".txt": (TXT, MEETING, SPOKEN, LABELS),
+    ".ass": (ASS,), ".ssa": (ASS.replace("+", ""),),
     ".ttml": (TTML,), ".dfxp": (TTML,), ".sub": (SUB,), ".json": (WHISPER, CHUNKS), ".csv": (COMMAS, TABLE),
-    ".tsv": (TABLE.replace(";", "\t"),),
+    ".tsv": (TABLE.replace(";", "\t"), WHISPER_TSV),
 }  # fmt: skip
 assert set(TRANSCRIPTS) == set(SUFFIXES)
 
@@ -510,6 +520,11 @@ def read_encoder_card(folder: Path, content: bytes) -> None:
     fine_tuned(folder)
 
 
+def read_adapters(folder: Path, content: bytes) -> None:
+    (folder / "adapters.json").write_bytes(content)
+    assert 1 <= adapters_of(folder).rank <= MOST_RANK
+
+
 def around_encoder(folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     (folder / "config.json").write_text('{"model_type": "roberta"}')
@@ -634,6 +649,7 @@ READERS: dict[str, Reader] = {
     "work cache": Reader(work_cache, read_work_cache, share=0.2),
     "log of a shard": Reader(cache_log, read_cache_log, share=0.2),
     "encoder.json": Reader(texts('{"fine_tuned": true, "encoders": [{}], "folds": {"a": 0}}'), read_encoder_card),
+    "adapters.json": Reader(texts('{"rank": 8, "published": "0a1b"}'), read_adapters),
     "modules.json": Reader(texts(MODULES), partial(read_encoder_file, name="modules.json"), around_encoder),
     "config.json": Reader(texts('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "is_decoder": false}'),
                           partial(read_encoder_file, name="config.json"), around_encoder),

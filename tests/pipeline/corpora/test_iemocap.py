@@ -206,9 +206,10 @@ def test_text_speakers_and_times_of_a_line_are_its_own(tmp_path: Path) -> None:
         f"{name}_F000 [007.5712-010.4750]: Do you [BREATHING] have 2: forms?",
         f"{name}_F001 [011.0000-011.0000]: No.",
         f"{name}_M001 [013.0000-012.0000]: Never.",
+        f"{name}_F002 [014.0000-{'9' * 400}]: A time that no number can hold.",
     ]
     ids = [line.split()[0] for line in spoken]
-    codes = ["ang", "fru", "hap", "sad"]
+    codes = ["ang", "fru", "hap", "sad", "neu"]
     add(tmp_path, name, spoken, [block(one, code) for one, code in zip(ids, codes, strict=True)][::-1])
     raw_corpus = read(tmp_path, ALL, "random20", 0)
     assert [(row.text, row.start, row.end, row.speaker, row.label, row.turn) for row in raw_corpus.rows] == [
@@ -219,7 +220,8 @@ def test_text_speakers_and_times_of_a_line_are_its_own(tmp_path: Path) -> None:
     assert raw_corpus.speakers == ["Ses03M", "Ses03F", "Ses03F"]
     assert [row.speaker_name for row in raw_corpus.rows] == ["M", "F", "F"]
     file = f"Session3/dialog/transcriptions/{name}.txt"
-    assert [note.partition(": ")[0] for note in raw_corpus.notes] == [f"{file}, line 4", file]  # the latter of ..._M001
+    places = [note.partition(": ")[0] for note in raw_corpus.notes]
+    assert places == [f"{file}, line 4", f"{file}, line 5", file]  # the last is of both
     assert read(tmp_path, ["text"], "random20", 0).rows[0].audio == ""
     assert read(tmp_path, ["audio"], "random20", 0).rows[0].video == ""
 
