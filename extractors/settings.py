@@ -1,6 +1,6 @@
 """Settings of the extractors and of the training of their encoders; params.yaml uses the same names."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -119,6 +119,9 @@ class AudioSettings(Settings):
 class VisualSettings(Settings):
     """Settings for extracting visual features."""
 
+    encoder: Annotated[str, Field(min_length=1)] = "denseface"
+    """What makes the vectors: `denseface`, a folder with a transformers encoder, the name of one on the Hugging Face hub,
+    or an extractor of one's own (docs/encoders.md)."""
     fps: Positive = 5.0
     """Frames sampled per second."""
     detector: Literal["mtcnn", "haar"] = "mtcnn"
@@ -135,6 +138,12 @@ class VisualSettings(Settings):
     """Safetensors file with DenseNet-BC weights, or `random` for untrained weights from a fixed seed."""
     pooling: Literal["mean", "mean_std", "max"] = "mean"
     """Pooling of the vectors of an utterance's faces."""
+    crop: Literal["face", "frame"] = "face"
+    """What an encoder other than `denseface` sees: the faces that were found, or whole frames."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of an extractor of one's own; its own class checks them."""
+    allow_seen: bool = False
+    """Whether an encoder may be used that is known to have seen labels of the corpus; its results are then marked."""
 
 
 class FacePhase(Settings):

@@ -164,12 +164,12 @@ SUBJECTS = {
     "faces": Subject(
         lambda _: PARAMS.visual["meld"],
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).faces_identity),
-        {"weights", "pooling"},
+        {"weights", "pooling", "encoder", "crop", "options", "allow_seen"},
     ),
     "visual": Subject(
         lambda _: PARAMS.visual["meld"],
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).identity),
-        set(),
+        {"encoder", "crop", "options", "allow_seen"},
     ),
     "face encoder": Subject(
         lambda _: PARAMS.face,
@@ -241,6 +241,8 @@ def _candidates(name: str, annotation: Any, value: Any, encoders: Encoders) -> l
         return [value + 0.125, value / 2]
     if isinstance(value, str):
         return [f"{value}x"]
+    if isinstance(value, dict):
+        return [{**value, "more": 1}]
     if isinstance(value, list):
         [kind] = get_args(annotation)
         if isinstance(kind, type) and issubclass(kind, Settings):

@@ -8,7 +8,7 @@ from extractors.result import Extractor, ExtractorError
 from extractors.settings import FUNCTIONALS, AudioSettings, TextSettings, VisualSettings
 from extractors.text.extractor import TextExtractor
 from extractors.text.folders import encoder_folder, has_adapters
-from extractors.visual.extractor import VisualExtractor
+from extractors.visual.extractor import NAMES, VisualExtractor
 from foundation.errors import UserError
 from foundation.log import log
 from pipeline.bundle import FACE_ENCODER, TEXT_ENCODERS, Bundle
@@ -109,7 +109,7 @@ def _audio(bundle: Bundle, origin: dict, _: str) -> Extractor:
 
 def _visual(bundle: Bundle, origin: dict, _: str) -> Extractor:
     weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
-    names = VisualSettings.model_fields.keys() - {"weights"}
+    names = VisualSettings.model_fields.keys() - NAMES
     # Older bundles lack these two fields; make_extractor then refuses them with a message about their version.
     known = {"first_look": 0, "detect_every": 1, **origin}
     settings = VisualSettings.model_validate({name: known[name] for name in names} | {"weights": weights})
