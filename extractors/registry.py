@@ -33,12 +33,17 @@ PAGE = "docs/encoders.md"
 
 def is_pretrained(modality: str, name: str) -> bool:
     """Whether `name` is a folder with a transformers encoder, or a name on the hub."""
-    return (modality, name) not in EXTRACTORS and ("/" in name or hub.folder_here(name) is not None)
+    return not is_built_in(modality, name) and ("/" in name or hub.folder_here(name) is not None)
+
+
+def is_built_in(modality: str, name: str) -> bool:
+    """Whether `name` is in EXTRACTORS, and needs no folder."""
+    return (modality, name) in EXTRACTORS
 
 
 def is_known(modality: str, name: str) -> bool:
     """Whether some class makes the vectors of the encoder `name`."""
-    return (modality, name) in EXTRACTORS or (modality in PRETRAINED and is_pretrained(modality, name))
+    return is_built_in(modality, name) or (modality in PRETRAINED and is_pretrained(modality, name))
 
 
 def extractor_class(modality: str, name: str) -> Any:

@@ -52,8 +52,15 @@ class Prediction:
 class Predictor:
     """A bundle with its encoders, loaded once and used for any number of recordings."""
 
-    def __init__(self, folder: Path, seed: int | None = None, text_encoder: str = "") -> None:
-        """Load the bundle; `seed` selects one model instead of the average, `text_encoder` a copy of the encoder.
+    def __init__(
+        self,
+        folder: Path,
+        seed: int | None = None,
+        text_encoder: str = "",
+        audio_encoder: str = "",
+        visual_encoder: str = "",
+    ) -> None:
+        """Load the bundle; `seed` selects one model instead of the average, and the others name copies of encoders.
 
         Raises:
             UserError: the bundle, or an encoder that it needs, is missing or a different one.
@@ -66,7 +73,7 @@ class Predictor:
         self.seeds = seeds
         self.networks = [self.bundle.network(number).to(device()).eval() for number in seeds]
         self.modalities = [name for name in MODALITIES if name in self.bundle.config["dims"]]
-        self.text_encoder = text_encoder
+        self.encoders = {"text": text_encoder, "audio": audio_encoder, "visual": visual_encoder}
         self._extractors: dict[str, Extractor] = {}
 
     def predict(self, recordings: list[Recording]) -> list[list[Prediction]]:
@@ -159,7 +166,7 @@ class Predictor:
 
     def _extractor(self, modality: str) -> Extractor:
         if modality not in self._extractors:
-            self._extractors[modality] = make_extractor(modality, self.bundle, self.text_encoder)
+            self._extractors[modality] = make_extractor(modality, self.bundle, self.encoders[modality])
         return self._extractors[modality]
 
     @torch.inference_mode()
