@@ -14,7 +14,7 @@ from foundation.errors import UserError
 from foundation.log import log
 from pipeline.bundle import DENSEFACE, FACE_ENCODER, TEXT_ENCODERS, Bundle
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "opensmile", "librosa", "av", "opencv", "mtcnn")
+LIBRARIES = ("torch", "transformers", "tokenizers", "opensmile", "librosa", "av", "opencv", "mtcnn", "torchvision")
 """Libraries whose versions may change feature values."""
 VERSIONS = ("version", "faces")
 """Fields of an identity that are versions of this project's code."""

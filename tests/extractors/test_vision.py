@@ -124,6 +124,8 @@ def test_whole_frames_are_encoded_without_a_search_for_faces_and_are_not_kept(
     np.testing.assert_allclose(first.vector, expected.numpy(), rtol=1e-4, atol=1e-6)
     assert "cannot be opened" in broken.reason
     assert corpus.cache.contents() == []
+    [key, *_] = corpus.extractor(networks / family).keys(corpus.rows)
+    assert corpus.extractor(networks / family, crop="frame").thumbnails_of(str(key), 64, corpus.cache).size == 0
 
 
 def test_a_network_of_clips_repeats_frames_of_a_clip_that_has_fewer(networks: Path, corpus: Corpus) -> None:
