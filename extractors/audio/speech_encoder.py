@@ -7,6 +7,7 @@ and the frames of what it is padded with are dropped.
 """
 
 import pickle
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class SpeechEncoder:
         """
         logging.disable_progress_bar()
         logging.set_verbosity_error()
+        # WavLM's attention in transformers has masks of two types, which torch will not take for ever.
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
         said = f"audio's `encoder` in params.yaml is {settings.encoder!r}"
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -22,6 +22,7 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.folders import cache_folder
 from tests.conftest import in_this_process
+from tests.extractors.encoders import CODE
 from tests.extractors.speech import FAMILIES, WIDTH, audio_settings, voice, write_speech
 
 CPU = torch.device("cpu")
@@ -332,3 +333,18 @@ def test_without_a_hub_the_error_says_how_to_get_a_folder(tmp_path: Path, monkey
         make("audio", audio_settings("wavlm"), tmp_path)
     with pytest.raises(UserError, match=r"is {'a': 1}, and the encoder 'opensmile' has none"):
         make("audio", audio_settings("opensmile", options={"a": 1}), tmp_path)
+
+
+def test_code_that_comes_with_an_encoder_is_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    folder = write_speech(tmp_path / "foreign", "wavlm")
+    (folder / "mine.py").write_text(CODE.format(mark=str(mark), kind="wavlm"))
+    for name, more in (("config.json", {"AutoConfig": "mine.Mine", "AutoModel": "mine.MyModel"}),
+                       ("preprocessor_config.json", {"AutoFeatureExtractor": "mine.MyModel"})):  # fmt: skip
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**content, "auto_map": more}))
+    assert encoder(folder).vectors_of([voice(0.5)]).shape == (1, WIDTH)
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "model_type": "mine"}))
+    assert "is no encoder that transformers knows" in refused(folder)
+    assert not mark.exists()
