@@ -22,24 +22,30 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
+import transformers as hf
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
 from extractors.audio.extractor import AudioExtractor, functionals
-from extractors.media import MediaError, frames, read_sound
+from extractors.audio.speech_encoder import SpeechEncoder
+from extractors.media import RATE, MediaError, frames, read_sound
 from extractors.result import Clip
-from extractors.settings import ContextSettings, TextSettings
+from extractors.settings import AudioSettings, ContextSettings, TextSettings
 from extractors.text.encoder import batches
 from extractors.text.extractor import TextExtractor
 from extractors.text.window import windows_of
 from extractors.utterance import Utterance
+from extractors.visual.colour import Pictures, jpeg, pictures_of_clip
+from extractors.visual.colour import prepare as prepare_colour
 from extractors.visual.denseface import DenseFace
 from extractors.visual.extractor import GROUP, VisualExtractor
 from extractors.visual.faces import EDGE, Faces, crop, detector, faces_of_clip, prepare
+from extractors.visual.transformer import TransformerVisualExtractor
 from foundation.spread import spread
 from foundation.workers import AHEAD
 from pipeline.corpora.index_file import read_index
@@ -53,6 +59,27 @@ CLIPS = 72
 WARM = 2 * AHEAD
 """Clips before the clock starts: by then all workers run."""
 ROUNDS = 3
+PICTURES = 8
+"""Pictures of a round of the vision encoder, which takes about half a second for one on a core."""
+SOUNDS = 3
+"""Sounds that each encoder of speech reads; a base encoder takes seconds for them."""
+SHAPES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "wavlm-base": (lambda: hf.WavLMModel(hf.WavLMConfig()), hf.Wav2Vec2FeatureExtractor),
+    "wav2vec2-base (hubert-base)": (lambda: hf.Wav2Vec2Model(hf.Wav2Vec2Config()), hf.Wav2Vec2FeatureExtractor),
+    "data2vec-audio-base": (lambda: hf.Data2VecAudioModel(hf.Data2VecAudioConfig()), hf.Wav2Vec2FeatureExtractor),
+    "wav2vec2-bert, 4 of 24 layers": (
+        lambda: hf.Wav2Vec2BertModel(hf.Wav2Vec2BertConfig(num_hidden_layers=4)),
+        hf.SeamlessM4TFeatureExtractor,
+    ),
+    "whisper-base": (
+        lambda: hf.WhisperModel(hf.WhisperConfig(
+            d_model=512, encoder_layers=6, encoder_attention_heads=8, encoder_ffn_dim=2048, decoder_layers=1,
+            decoder_attention_heads=8, decoder_ffn_dim=64,
+        )),
+        hf.WhisperFeatureExtractor,
+    ),
+}  # fmt: skip
+"""A network of each family and its feature extractor, by the model whose shape it has."""
 GB = 1e9
 FREE_BOX = b"\0\0\0\x08free"
 """An empty box at the end of an mp4 changes the file's content, and nothing that is in it."""
@@ -238,6 +265,42 @@ def audio(project: Project) -> list[str]:
     ]
 
 
+def speech(project: Project) -> list[str]:
+    """Speed of encoders of speech of the base shapes with random weights, a sound at a time on one core."""
+    chosen = sample(project.rows, "audio", SOUNDS)
+    sounds = [read_sound(project.raw / one.audio, one.audio_start, one.audio_end) for one in chosen]
+    seconds = sum(map(len, sounds)) / RATE
+    lines = []
+    for name, (network, features) in SHAPES.items():
+        say(f"{name}: a random one of its shape")
+        folder = project.folder / name
+        network().save_pretrained(folder)
+        features().save_pretrained(folder)
+        settings = AudioSettings(encoder=str(folder))
+        encoder = SpeechEncoder(folder, settings, torch.device("cpu"))
+        pieces = [piece for sound in sounds for piece in encoder.pieces(sound)]
+        encoder.network.set_attn_implementation("eager")  # whose products can be counted
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:  # it knows no inference_mode of such weights
+            for piece in pieces:
+                encoder.states([piece])
+        encoder.network.set_attn_implementation("sdpa")
+        operations = counter.get_total_flops()
+        left, right = torch.randn(512, encoder.width), torch.randn(encoder.width, 4 * encoder.width)
+        products = round(operations / (2 * left.numel() * right.shape[1]))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as the extractor does it
+        ours, limit = [], []
+        for _ in range(ROUNDS):
+            ours.append(seconds_of(lambda encoder=encoder: encoder.vectors_of(sounds)))  # type: ignore[misc]
+            limit.append(seconds_of(lambda a=left, b=right, n=products: [a @ b for _ in range(n)]))  # type: ignore[misc]
+        torch.set_num_threads(threads)
+        once = median(ours)
+        said = f"{seconds / once:.1f} s of sound a second, {operations / once / 1e9:.0f} GFLOP/s"
+        lines.append(line(f"audio encoding, shape of {name}, one core, against the same operations as plain matrix "
+                          "products", said, ours, limit))  # fmt: skip
+    return lines
+
+
 def visual(project: Project) -> list[str]:
     settings = project.params.visual["meld"]
     chosen = [
@@ -298,6 +361,57 @@ def visual(project: Project) -> list[str]:
     ]
 
 
+def vision(project: Project) -> list[str]:
+    """Speed of a vision encoder of CLIP ViT-B/16's shape, and of finding the faces in colour that it is given."""
+    folder = project.folder / "clip"
+    write_clip(folder)
+    settings = project.params.visual["meld"].model_copy(update={"encoder": str(folder)})
+    extractor = TransformerVisualExtractor(settings, project.raw)
+    draw = np.random.default_rng(0)
+    samples = [[jpeg(draw.integers(256, size=(150, 150, 3), dtype=np.uint8))] for _ in range(PICTURES)]
+    extractor.encode(samples[:1])  # which also tries the encoder
+    with FlopCounterMode(display=False) as counter:
+        extractor.encoder.vectors([extractor.encoder.inputs(samples[0])])
+    operations = PICTURES * counter.get_total_flops()
+    left, right = torch.randn(2048, 768), torch.randn(768, 3072)
+    products = round(operations / (2 * left.numel() * right.shape[1]))
+    chosen = [
+        Clip(one.video, project.raw / one.video, one.video_hash, one.start, one.end, one.region)
+        for one in sample(project.rows, "video", WARM + CLIPS)
+    ]
+    found: list[Pictures] = []
+
+    def find() -> float:
+        with workers(1):
+            spreading = spread(pictures_of_clip, chosen, prepare_colour, extractor.how)
+            list(islice(spreading, WARM))
+            found.clear()
+            return seconds_of(lambda: found.extend(one for _, one in spreading if isinstance(one, Pictures)))
+
+    ours, limit, finding = [], [], []
+    for _ in range(ROUNDS):
+        ours.append(seconds_of(lambda: extractor.encode(samples)))
+        limit.append(seconds_of(lambda: [left @ right for _ in range(products)]))
+        finding.append(find())
+    seconds, pictures = median(ours), sum(one.frames for one in found)
+    return [
+        line("vision encoder of CLIP ViT-B/16's shape, against the same operations as plain matrix products",
+             f"{PICTURES / seconds:.1f} pictures a second, {operations / seconds / 1e9:.0f} GFLOP/s", ours, limit),
+        f"| finding a frame's face for it, one worker | {1e3 * median(finding) / pictures:.1f} ms a frame | "
+        f"{median(finding) / pictures / (seconds / PICTURES):.2f} of the encoder's |",
+    ]  # fmt: skip
+
+
+def write_clip(folder: Path) -> None:
+    """A random CLIP with the vision network of openai/clip-vit-base-patch16, and hardly any for text."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    text = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50, "bos_token_id": 1,
+            "eos_token_id": 2, "pad_token_id": 0}  # fmt: skip
+    CLIPModel(CLIPConfig(vision_config={"patch_size": 16}, text_config=text)).save_pretrained(folder)
+    CLIPImageProcessor().save_pretrained(folder)
+
+
 def commands(project: Project) -> list[str]:
     full, lines = 0.0, []
     for modality in MODALITIES:
@@ -340,7 +454,7 @@ def line(what: str, figure: str, ours: list[float], other: list[float]) -> str:
 
 
 PARTS: dict[str, Callable[[Project], list[str]]] = {
-    "text": text, "audio": audio, "visual": visual, "commands": commands,
+    "text": text, "audio": audio, "speech": speech, "visual": visual, "vision": vision, "commands": commands,
 }  # fmt: skip
 
 

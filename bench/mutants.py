@@ -83,8 +83,8 @@ GROUPS = {
     ),
     "baselines": Group(("model/baselines/*.py",), ("tests/model/baselines", "tests/model/test_dropout.py")),
     "extractors": Group(
-        ("extractors/audio/extractor.py", "extractors/audio/reduction.py", "extractors/visual/faces.py",
-         "extractors/decoding/*.py"),
+        ("extractors/audio/extractor.py", "extractors/audio/sound.py", "extractors/audio/reduction.py",
+         "extractors/visual/faces.py", "extractors/decoding/*.py"),
         (
             "tests/extractors/test_audio.py",
             "tests/extractors/test_faces.py",

@@ -56,8 +56,10 @@ class Clip:
 class Extractor(Protocol):
     """Extractor of one modality: makes one vector from each utterance."""
 
-    identity: dict[str, object]
-    """All that determines the values (parameters, checksums of weights, versions); it is hashed for the cache."""
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that determines the values (parameters, checksums of weights, versions); it is hashed for the cache."""
+        ...
 
     @property
     def dim(self) -> int:

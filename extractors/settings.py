@@ -1,6 +1,6 @@
 """Settings of the extractors and of the training of their encoders; params.yaml uses the same names."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -98,20 +98,32 @@ FUNCTIONALS = {"IS10": 1582, "IS13": 6373, "ComParE_2016": 6373, "eGeMAPSv02": 8
 
 
 class AudioSettings(Settings):
-    """Settings for extracting audio features."""
+    """Settings for extracting audio features. An encoder takes of them what is its own, and leaves the others alone."""
 
+    encoder: Annotated[str, Field(min_length=1)] = "opensmile"
+    """What makes the vectors: `opensmile`, a folder with a transformers encoder, the name of one on the Hugging Face
+    hub, or an extractor of one's own (docs/encoders.md)."""
     set: Literal["IS10", "IS13", "ComParE_2016", "eGeMAPSv02"] = "IS10"
     """openSMILE feature set (functionals)."""
     min_seconds: Annotated[float, Field(ge=0.1)] = 0.25
     """Shorter sounds are padded with silence to this length, because openSMILE gives NaN for too few frames."""
+    layers: Literal["last", "last4", "all"] = "last4"
+    """Layers of a transformers encoder: the last one, or the mean of the last four, or of all and the first's input."""
+    pooling: Literal["mean", "mean_std"] = "mean"
+    """Pooling of a transformers encoder's vectors over time: the mean, or mean and standard deviation."""
     reduce: Literal["none", "pca", "svm"] = "none"
     """Reduction, fitted on train: principal components, or the columns with the largest weights in a linear SVM."""
     dim: Count = 300
     """Number of columns after `reduce`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of an extractor of one's own; its own class checks them."""
+    allow_seen: bool = False
+    """Whether an encoder may be used that is known to have seen labels of the corpus; its results are then marked."""
 
     @model_validator(mode="after")
     def _check(self) -> "AudioSettings":
-        if self.reduce != "none" and self.dim > FUNCTIONALS[self.set]:
+        # Of other encoders the width is not known here.
+        if self.encoder == "opensmile" and self.reduce != "none" and self.dim > FUNCTIONALS[self.set]:
             raise KeyedError("dim", self.dim, f"must be at most {FUNCTIONALS[self.set]}, the width of {self.set}")
         return self
 
@@ -119,6 +131,9 @@ class AudioSettings(Settings):
 class VisualSettings(Settings):
     """Settings for extracting visual features."""
 
+    encoder: Annotated[str, Field(min_length=1)] = "denseface"
+    """What makes the vectors: `denseface`, a folder with a transformers encoder, the name of one on the Hugging Face
+    hub, or an extractor of one's own (docs/encoders.md)."""
     fps: Positive = 5.0
     """Frames sampled per second."""
     detector: Literal["mtcnn", "haar"] = "mtcnn"
@@ -135,6 +150,12 @@ class VisualSettings(Settings):
     """Safetensors file with DenseNet-BC weights, or `random` for untrained weights from a fixed seed."""
     pooling: Literal["mean", "mean_std", "max"] = "mean"
     """Pooling of the vectors of an utterance's faces."""
+    crop: Literal["face", "frame"] = "face"
+    """What an encoder other than `denseface` sees: the faces that were found, or whole frames."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of an extractor of one's own; its own class checks them."""
+    allow_seen: bool = False
+    """Whether an encoder may be used that is known to have seen labels of the corpus; its results are then marked."""
 
 
 class FacePhase(Settings):

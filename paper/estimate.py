@@ -13,6 +13,7 @@ fine-tuning of encoders are not included; see docs/paper.md.
 """
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from extractors.hub import folder_here
 from extractors.settings import FUNCTIONALS
+from foundation.files import read_file
 from model.batching import NOBODY, Batch
 from model.registry import make_model
 from paper.params import NO_CORPUS, Report, changed, load_report
@@ -32,6 +35,8 @@ from pipeline.params import MODALITIES, Params, ParamsError, load_params
 
 TEXT, VISUAL = 1024, 342
 """Feature widths of RoBERTa-Large and of the DenseNet."""
+LARGE = 1024
+"""Width that is assumed of an encoder that is not here: that of most large ones."""
 SPEAKERS = {"iemocap": 2, "meld": 9}
 """Largest number of speakers in a dialogue."""
 HELD_OUT = {"iemocap": 0.2, "meld": 0.1}
@@ -70,8 +75,13 @@ class Kernels(TorchDispatchMode):
 
 def form(corpus: str, params: Params) -> dict:
     """Configuration of the model, as `model_config` of pipeline/training/store.py makes it from the features."""
-    audio = params.audio[corpus]
-    widths = {"text": TEXT, "audio": FUNCTIONALS[audio.set] if audio.reduce == "none" else audio.dim, "visual": VISUAL}
+    audio, visual = params.audio[corpus], params.visual[corpus]
+    of_audio = FUNCTIONALS[audio.set] if audio.encoder == "opensmile" else width(audio.encoder, audio.pooling)
+    widths = {
+        "text": TEXT,
+        "audio": of_audio if audio.reduce == "none" else min(audio.dim, of_audio),
+        "visual": width(visual.encoder, visual.pooling),
+    }
     printed = published_statistics(corpus)
     assert printed
     found = {"dims": {name: widths[name] for name in MODALITIES if name in params.model.modalities},
@@ -80,6 +90,16 @@ def form(corpus: str, params: Params) -> dict:
         return found | params.baselines[params.model.name].model_dump()
     weights = {"gamma1": params.train[corpus].gamma1, "gamma2": params.train[corpus].gamma2}
     return found | weights | params.model.model_dump(exclude={"name", "modalities"})
+
+
+def width(encoder: str, pooling: str) -> int:
+    """Width of the vectors of an encoder of sound or pictures; LARGE if it is no folder that says so."""
+    known, folder = VISUAL if encoder == "denseface" else LARGE, folder_here(encoder)
+    if folder:
+        config = json.loads(read_file(folder / "config.json"))
+        config = config.get("vision_config") or config  # of a network of pictures and texts
+        known = next((int(config[key]) for key in ("hidden_size", "d_model") if config.get(key)), known)
+    return known * (2 if pooling == "mean_std" else 1)
 
 
 def random_batch(config: dict, dialogues: int, mean: float, seed: int) -> Batch:

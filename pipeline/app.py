@@ -20,7 +20,8 @@ def arguments() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D")
     parser.add_argument("--port", type=int, default=7860, help="of this machine (default: 7860)")
-    parser.add_argument("--text-encoder", default="", metavar="FOLDER", help="as for pipeline.predict")
+    for modality in ("text", "audio", "visual"):
+        parser.add_argument(f"--{modality}-encoder", default="", metavar="FOLDER", help="as for pipeline.predict")
     parser.add_argument("--recogniser", default="", metavar="NAME", help="as for pipeline.predict")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each report, with its recording, in a folder "
                         "there (default: all is removed when the page ends)")  # fmt: skip
@@ -48,8 +49,8 @@ def main() -> None:
         with page_folder() as folder:  # before gradio is imported, which else writes elsewhere
             from pipeline.prediction.page import serve
 
-            serve(folder, given.model, given.port, given.text_encoder, given.recogniser, given.keep,
-                  given.largest * 10**6)  # fmt: skip
+            encoders = (given.text_encoder, given.audio_encoder, given.visual_encoder)
+            serve(folder, given.model, given.port, encoders, given.recogniser, given.keep, given.largest * 10**6)
 
     command(work)
 

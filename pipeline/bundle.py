@@ -31,13 +31,15 @@ from model.registry import MODELS, make_model
 from model.scaling import Scaler
 from pipeline.sealed import read_description, require_sealed, write_description
 
-FORMAT = 3
+FORMAT = 4
 """Version of the bundle format; raise it with every change after which an older bundle cannot be read."""
 NAME = "bundle"
 TEST_PREDICTIONS = "test_predictions.safetensors"
 """File next to the bundle with the test predictions of every epoch; only `evaluate` reads it."""
 FILE, STATISTICS = "bundle.json", "statistics.safetensors"
 TEXT_ENCODERS, FACE_ENCODER = "encoders/text", "encoders/face.safetensors"
+DENSEFACE = "denseface"
+"""The face encoder of this project, whose weights are in the bundle."""
 SCALER, REDUCTION = "scaler.", "reduction."
 """Beginnings of the names in STATISTICS."""
 
@@ -53,6 +55,8 @@ class _Written(Settings):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     turns: Count
     text_encoder: str
+    audio_encoder: str
+    visual_encoder: str
     fine_tuned: bool
     origins: dict[Literal["text", "audio", "visual"], dict[str, Any]]
     roles: list[str] = Field(default_factory=list)
@@ -76,6 +80,10 @@ class Bundle:
     """Identity of the extractor of each modality: see extractors/features.py."""
     text_encoder: str
     """Name of the text encoder; empty if text is not used."""
+    audio_encoder: str
+    """Name of the audio encoder, as in section audio; empty if audio is not used, or comes from a published file."""
+    visual_encoder: str
+    """The same of section visual."""
     fine_tuned: bool
     """Whether the text encoder was fine-tuned on the corpus and is in the bundle."""
     roles: tuple[str, ...] = ()
@@ -93,7 +101,7 @@ class Bundle:
     @property
     def encodes_faces(self) -> bool:
         """Whether the bundle needs the file of a face encoder; published vectors and untrained encoders need none."""
-        return "visual" in self.origins and "weights" in self.origins["visual"] and not self.untrained_faces
+        return self.visual_encoder == DENSEFACE and not self.untrained_faces
 
     def network(self, seed: int) -> ErcModel:
         """Load the model of `seed` on the CPU.
@@ -166,6 +174,8 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "seeds": bundle.seeds,
         "turns": bundle.turns,
         "text_encoder": bundle.text_encoder,
+        "audio_encoder": bundle.audio_encoder,
+        "visual_encoder": bundle.visual_encoder,
         "fine_tuned": bundle.fine_tuned,
         "origins": bundle.origins,
     }
@@ -253,6 +263,8 @@ def _dims_of(written: _Written) -> dict[str, int]:
         raise ValueError(f"origins are of {', '.join(written.origins)}, and the network has {', '.join(config.dims)}")
     if written.fine_tuned and "text" not in config.dims:
         raise ValueError("has a fine-tuned text encoder, and no text")
+    if written.visual_encoder == DENSEFACE and "weights" not in written.origins.get("visual", {}):
+        raise ValueError(f"names the visual encoder {DENSEFACE}, and not its weights")
     return config.dims
 
 

@@ -28,7 +28,7 @@ from pipeline.corpora.settings import FeaturesSettings
 from pipeline.params import MODALITIES, Params, load_params, read_yaml
 from pipeline.stage import raw_folder, start
 
-OF_A_MACHINE = ("device", "processor")
+OF_A_MACHINE = ("device", "processor", "precision")
 """Identity fields that may differ on other machines that share the cache."""
 IN_USE_SECONDS = 3600.0
 """Files that were changed within this many seconds may belong to a running process."""
@@ -94,11 +94,10 @@ def results(contents: list[CachedMaker], sets: list[Params]) -> list[CacheEntry]
 def identities(corpus: str, params: Params) -> Iterator[dict]:
     """Identities that the extractors of `corpus` have with `params`, without what depends on data and machine."""
     from extractors.audio import reduction
-    from extractors.audio.extractor import AudioExtractor
     from extractors.published.extractor import VectorExtractor
+    from extractors.registry import make
     from extractors.result import ExtractorError
     from extractors.text.extractor import identity_of
-    from extractors.visual.extractor import VisualExtractor
     from pipeline.corpora.media_files import memory_identity
 
     yield memory_identity()
@@ -106,17 +105,17 @@ def identities(corpus: str, params: Params) -> Iterator[dict]:
     if isinstance(index, FeaturesSettings):
         for modality in MODALITIES:
             yield VectorExtractor(modality, raw, index.folders, params.text[corpus].layers).identity
-    audio = params.audio[corpus]
-    yield AudioExtractor(audio, raw).identity
-    if audio.reduce != "none":
-        yield reduction.identity(audio)
+    if params.audio[corpus].reduce != "none":
+        yield reduction.identity(params.audio[corpus])
     yield identity_of(params.text[corpus], Path("data") / corpus / "encoder" / "text")
-    try:
-        visual = VisualExtractor(params.visual[corpus], raw)
-        yield visual.faces_identity
-        yield visual.identity
-    except ExtractorError as error:
-        raise UserError(f"which visual results are of use cannot be told: {error}") from None
+    for modality, settings in (("audio", params.audio[corpus]), ("visual", params.visual[corpus])):
+        try:
+            made = make(modality, settings, raw, fetch=False)
+        except ExtractorError as error:
+            raise UserError(f"which {modality} results are of use cannot be told: {error}") from None
+        if hasattr(made, "faces_identity"):
+            yield made.faces_identity
+        yield made.identity
 
 
 def fits(identity: dict, wanted: dict) -> bool:

@@ -5,8 +5,8 @@ DVC removes the outputs of a stage before it runs the stage again, and the outpu
 It also restores what DVC removed: of corpora that are not processed now, or of all corpora if the parameters are
 refused.
 
-It looks for the raw corpora, text encoders (a folder, or a name on the hub) and face weights, but only if their stage
-has to run: with features made by a colleague, none of them is needed.
+It looks for the raw corpora, encoders (a folder, or a name on the hub) and face weights, but only if their stage has
+to run: with features made by a colleague, none of them is needed.
 """
 
 import os
@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from extractors.settings import AudioSettings, VisualSettings
 from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.folders import root
@@ -80,7 +81,9 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
         given = index.reader == "features" and "text" in index.vectors  # no encoder is needed, if the file has vectors
         if "text" in index.modalities and not made and not given:
             require_text_encoder(text.model)
-        if visual.weights != "random" and not (root() / visual.weights).is_file():
+        require_extractors(corpus, params, locked)
+        denseface = visual.encoder == "denseface"
+        if denseface and visual.weights != "random" and not (root() / visual.weights).is_file():
             raise UserError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "
                             "`git restore extractors/visual/weights` brings back the weights that come with the "
                             "project, and `random` needs none")  # fmt: skip
@@ -103,6 +106,22 @@ def require_text_encoder(model: str) -> None:
     from extractors.text.folders import require_encoder
 
     require_encoder(model)
+
+
+def require_extractors(corpus: str, params: Params, locked: dict[str, dict]) -> None:
+    """Raise UserError if an extractor of sound or pictures that will run is unknown, or its encoder cannot be had."""
+    from extractors.registry import require
+
+    index = params.index[corpus]
+    if index.reader == "features":  # whose vectors come from a file
+        return
+    sections: dict[str, AudioSettings | VisualSettings] = {
+        "audio": params.audio[corpus], "visual": params.visual[corpus]
+    }  # fmt: skip
+    for modality, settings in sections.items():
+        made = is_made(locked, f"extract@{corpus}-{modality}", f"{modality}.{corpus}", settings)
+        if modality in index.modalities and not made:
+            require(modality, settings)
 
 
 def put_back(locked: dict[str, dict], corpora: tuple[str, ...] | list[str]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from extractors.extraction import KIND, as_features, by_key, extract, fill_share, reduced
 from extractors.features import Features, write_features
+from extractors.registry import make
 from extractors.report import write_report
 from extractors.result import Extractor
 from foundation.log import log
@@ -71,13 +72,9 @@ def make_extractor(modality: str, corpus: str, params: Params, published: bool) 
         from extractors.text.extractor import TextExtractor
 
         return TextExtractor(params.text[corpus], raw, Path("data") / corpus / "encoder" / "text")
-    if modality == "audio":
-        from extractors.audio.extractor import AudioExtractor
-
-        return AudioExtractor(params.audio[corpus], raw)
-    from extractors.visual.extractor import VisualExtractor
-
-    return VisualExtractor(params.visual[corpus], raw)
+    settings = params.audio[corpus] if modality == "audio" else params.visual[corpus]
+    made: Extractor = make(modality, settings, raw)
+    return made
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -1,5 +1,7 @@
 """faces@D: draws results/D/faces.png, sampled frames with the detected faces, and the crops that the encoder sees.
 
+For an encoder of whole frames (`crop: frame`) it draws these, and no faces are looked for.
+
 Look at it before you trust the visual features. Errors such as the wrong half of a split screen, a poster that is
 steadier than the speaker, or crops without a chin are visible here, but not in the scores.
 """
@@ -21,7 +23,7 @@ from extractors.features import read_features
 from extractors.media import MediaError, frames, require_content
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance
-from extractors.visual.faces import Box, crop, detector, followed, steadiest
+from extractors.visual.faces import Box, crop, detector, followed, square, steadiest
 from foundation.files import whole
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
@@ -48,6 +50,8 @@ class Sample:
     chosen: list[int | None]
     """Position of the speaker's box in each picture, or None."""
     problem: str = ""
+    searched: bool = True
+    """Whether faces were looked for."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
@@ -61,9 +65,11 @@ def run(args: argparse.Namespace, params: Params) -> None:
     samples = [sample(filmed[place], raw, settings) for place in places]
     sheet = Path("results") / args.corpus / "faces.png"
     sheet.parent.mkdir(parents=True, exist_ok=True)
-    with_face = int(features.present.sum())
-    title = f"{args.corpus}: a face in {with_face} of {len(filmed)} clips" if filmed else f"{args.corpus}: no video"
-    draw(samples, title, features.identity.get("whitening", (128.0, 64.0)), settings.margin, sheet)
+    what = "a face in" if settings.crop == "face" else "frames of"
+    number = int(features.present.sum())
+    title = f"{args.corpus}: {what} {number} of {len(filmed)} clips" if filmed else f"{args.corpus}: no video"
+    normalisation = None if "colour" in features.identity else features.identity.get("whitening", (128.0, 64.0))
+    draw(samples, title, normalisation, settings.margin, sheet)
     log.info("%s: %d utterances drawn; %s", sheet, len(samples), title.partition(": ")[2])
 
 
@@ -74,6 +80,8 @@ def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
         pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), MOST_FRAMES))
     except MediaError as error:
         return Sample(row, [], [], [], str(error))
+    if settings.crop == "frame":
+        return Sample(row, pictures, [[] for _ in pictures], [None for _ in pictures], searched=False)
     detect = detector(settings.detector, settings.min_face, settings.first_look)
     boxes = [found for _, found in followed(pictures, detect, settings.detect_every)]
     with_face = [place for place, found in enumerate(boxes) if found]
@@ -84,8 +92,13 @@ def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     return Sample(row, pictures, boxes, chosen)
 
 
-def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], margin: float, file: Path) -> None:
-    """Draw one row per utterance: frames with all boxes (the speaker's in vermilion), then the normalised crops."""
+def draw(
+    samples: list[Sample], title: str, normalisation: tuple[float, float] | None, margin: float, file: Path
+) -> None:
+    """Draw one row per utterance: frames with all boxes (the speaker's in vermilion), then the crops.
+
+    Crops are grey and normalised, or in colour if there is no `normalisation`.
+    """
     height = max(1, len(samples))
     figure, grid = plt.subplots(
         height, 2 * SHOWN, figsize=(2.1 * 2 * SHOWN, 1.75 * height), squeeze=False, layout="constrained"
@@ -98,7 +111,10 @@ def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], 
     words = dict(zip(labels, drawable(labels), strict=True))
     for line, one, name in zip(grid, samples, names, strict=False):
         found = sum(box is not None for box in one.chosen)
-        what = one.problem or f"{found} of {len(one.pictures)} frames with a face"
+        frames_of = (
+            f"{found} of {len(one.pictures)} frames with a face" if one.searched else f"{len(one.pictures)} frames"
+        )
+        what = one.problem or frames_of
         line[0].set_title(f"{name} ({words[one.row.label] or 'no label'}): {what}", fontsize=8, loc="left")
         places = np.linspace(0, len(one.pictures) - 1, min(SHOWN, len(one.pictures))).round().astype(int)
         for column, place in enumerate(places):
@@ -111,10 +127,12 @@ def draw(samples: list[Sample], title: str, normalisation: tuple[float, float], 
                 )
             box = one.chosen[place]
             if box is not None:
-                face = crop(one.pictures[place], one.boxes[place][box], margin).astype(float)
-                line[SHOWN + column].imshow(
-                    (face - normalisation[0]) / normalisation[1], cmap="gray", vmin=-2.5, vmax=2.5
-                )
+                where = one.pictures[place], one.boxes[place][box], margin
+                if normalisation is None:
+                    line[SHOWN + column].imshow(square(*where))
+                    continue
+                face = (crop(*where).astype(float) - normalisation[0]) / normalisation[1]
+                line[SHOWN + column].imshow(face, cmap="gray", vmin=-2.5, vmax=2.5)
     with whole(file) as half:
         figure.savefig(half, dpi=90, metadata={"Software": None})
     plt.close(figure)

@@ -4,7 +4,7 @@
 
 It needs no corpus: features, texts and faces are made here, as wide as MELD's, and models have the settings that
 params.yaml gives MELD. Each model trains for two epochs in each precision. The table has a row for each of them, and
-for the text and the face encoder and their training:
+for encoders of texts, faces and pictures and their training:
 
     difference   the largest |card - CPU| / (1 + |CPU|) among losses and logits (or vectors), without dropout, whose
                  masks each device draws in its own way; the CPU's numbers are float32. It must be below `allowed`
@@ -35,7 +35,13 @@ from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.torch_setup import prepare_torch
 from model.registry import MODELS
-from pipeline.gpu.encoders import check_face, check_face_training, check_text, check_text_training
+from pipeline.gpu.encoders import (
+    check_face,
+    check_face_training,
+    check_pictures,
+    check_text,
+    check_text_training,
+)
 from pipeline.gpu.models import Models
 from pipeline.gpu.rows import CheckRow, filled
 from pipeline.params import Params, load_params
@@ -70,6 +76,7 @@ def checks(
         partial(check_text_training, settings=text, device=device),
     )
     yield CheckRow("face", "float32", ALLOWED["float32"]), partial(check_face, params=params, device=device)
+    yield CheckRow("pictures: clip", lower, ALLOWED[lower]), partial(check_pictures, device=device)
     yield CheckRow("face: training", "bfloat16", ALLOWED["bfloat16"]), partial(check_face_training, device=device)
 
 

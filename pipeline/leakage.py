@@ -1,7 +1,7 @@
 """leakage@D: probes whether labels of validation or test were seen when the features were made.
 
 Each modality's features are probed blindly (pipeline/scoring/leakage.py says how, and what is assumed). What is known
-beforehand of a text encoder (pipeline/corpora/seen.py) or of a published file is written beside it. The result is
+beforehand of an encoder (pipeline/corpora/seen.py) or of a published file is written beside it. The result is
 results/D/leakage.json, a line for each modality in the log, and a mark on every score that is no fair one.
 """
 
@@ -41,14 +41,17 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 def known(name: str, params: Params) -> dict[str, list[str]]:
     """What is known beforehand of labels of test that were seen in making the features, by modality."""
-    reader, model = params.index[name].reader, params.text[name].model
+    reader = params.index[name].reader
+    encoders = {"text": params.text[name].model, "audio": params.audio[name].encoder,
+                "visual": params.visual[name].encoder}  # fmt: skip
     published: dict = {}
     if reader == "features":
         published = json.loads((Path("results") / name / "corpus.json").read_text("utf-8"))["published"]
     taken = published.get("taken", [])
     found = {modality: [why] for modality, why in published.get("warnings", {}).items() if modality in taken}
-    if "text" not in taken and (why := seen_by(model, reader)):
-        found["text"] = [f"the encoder {model} has seen labels of the corpus: {why}"]
+    for modality, encoder in encoders.items():
+        if modality not in taken and (why := seen_by(encoder, reader)):
+            found[modality] = [f"the encoder {encoder} has seen labels of the corpus: {why}"]
     return found
 
 

@@ -140,11 +140,17 @@ class Params(Settings):
                                      )  # fmt: skip
         for corpus, text in self.text.items():
             self._check_recipe(f"text.{corpus}.recipe", text)
-            if not text.allow_seen and (why := seen_by(text.model, self.index[corpus].reader)):
-                raise KeyedError(f"text.{corpus}.model", text.model, f"has seen labels of the corpus: {why}. Choose "
-                                 f"another encoder, or `-S +text.{corpus}.allow_seen=true`, which marks every result"
-                                 )  # fmt: skip
+            self._require_unseen("text", corpus, "model", text.model, text.allow_seen)
+            audio, visual = self.audio[corpus], self.visual[corpus]
+            self._require_unseen("audio", corpus, "encoder", audio.encoder, audio.allow_seen)
+            self._require_unseen("visual", corpus, "encoder", visual.encoder, visual.allow_seen)
         return self
+
+    def _require_unseen(self, section: str, corpus: str, key: str, encoder: str, allowed: bool) -> None:
+        if not allowed and (why := seen_by(encoder, self.index[corpus].reader)):
+            raise KeyedError(f"{section}.{corpus}.{key}", encoder, f"has seen labels of the corpus: {why}. Choose "
+                             f"another encoder, or `-S +{section}.{corpus}.allow_seen=true`, which marks every result"
+                             )  # fmt: skip
 
     def recipe(self, corpus: str) -> FineTuningRecipe:
         """Recipe for fine-tuning the text encoder of `corpus`."""

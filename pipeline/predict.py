@@ -43,6 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="K", help="the model of one seed (default: the average of all)")
     parser.add_argument("--text-encoder", default="", metavar="FOLDER", help="where the text encoder lies, if not "
                         "where it lay when the model was trained")  # fmt: skip
+    for modality in ("audio", "visual"):
+        parser.add_argument(f"--{modality}-encoder", default="", metavar="FOLDER", help=f"the same of the {modality} "
+                            "encoder, if it is a transformers encoder")  # fmt: skip
     parser.add_argument("--recogniser", default="", metavar="NAME", help="without a transcript: a Whisper model, by "
                         "folder or name on the hub, that writes one")  # fmt: skip
     return parser

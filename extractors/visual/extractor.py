@@ -36,10 +36,12 @@ FACES_VERSION = 5
 """Version of face detection; raise it with every change of faces.py or decoding/ that changes a crop."""
 VERSION = 3
 """Version of this module; raise it with every change that changes a feature value."""
-ENCODING = frozenset({"weights", "pooling"})
+NOT_OURS = frozenset({"encoder", "crop", "options", "allow_seen"})
+"""Settings that choose this extractor, or are of others: its values do not depend on them."""
+ENCODING = frozenset({"weights", "pooling"}) | NOT_OURS
 """Settings that are used after face detection; all others are in the identity of the faces."""
-NAMES = frozenset({"weights"})
-"""Settings that name a file; the identity has the file's checksum instead."""
+NAMES = frozenset({"weights"}) | NOT_OURS
+"""Settings that name a file, of which the identity has the checksum instead, or that change nothing here."""
 NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash", "text_hash"}
 """Fields of an utterance that its visual features do not depend on; all other fields, new ones too, are in the key."""
 UNTRAINED = "random-342"

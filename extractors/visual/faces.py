@@ -4,12 +4,12 @@ This module imports no deep-learning library, because worker processes load it.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -31,6 +31,8 @@ SAME = 0.5
 
 Box = tuple[int, int, int, int]
 """Bounding box: left, top, width, height in pixels."""
+Cut = TypeVar("Cut")
+"""What is kept of a face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,13 @@ def _haar(min_face: int, step: float) -> Detector:
 
 
 def crop(picture: np.ndarray, box: Box, margin: float) -> np.ndarray:
-    """Crop the square around `box`, widened by `margin` of its longer side, as grey uint8 [64, 64].
+    """Crop the `square` around `box` as grey uint8 [64, 64]."""
+    grey = cv2.cvtColor(square(picture, box, margin), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (EDGE, EDGE), interpolation=cv2.INTER_AREA if len(grey) > EDGE else cv2.INTER_LINEAR)
+
+
+def square(picture: np.ndarray, box: Box, margin: float) -> np.ndarray:
+    """Cut the square around `box`, widened by `margin` of its longer side, from an RGB picture: uint8 [side, side, 3].
 
     Outside the picture, its edge pixels are repeated.
     """
@@ -127,8 +135,7 @@ def crop(picture: np.ndarray, box: Box, margin: float) -> np.ndarray:
     x, y = left + (width - side) // 2, top + (height - side) // 2
     rows = np.clip(np.arange(y, y + side), 0, picture.shape[0] - 1)
     columns = np.clip(np.arange(x, x + side), 0, picture.shape[1] - 1)
-    grey = cv2.cvtColor(np.ascontiguousarray(picture[rows][:, columns]), cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (EDGE, EDGE), interpolation=cv2.INTER_AREA if side > EDGE else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(picture[rows][:, columns])
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -209,23 +216,32 @@ def _on_the_way(one: Box, other: Box, share: float) -> Box:
     return left, top, width, height
 
 
-def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float, every: int = 1) -> Faces:
-    """Crop the largest and steadiest face from each picture that has one; see `followed` for `every`.
+def speakers_faces(
+    pictures: Iterable[np.ndarray], detect: Detector, every: int, cut: Callable[[np.ndarray, Box], Cut]
+) -> tuple[list[Cut], int]:
+    """Cut the largest and steadiest face from each picture that has one; see `followed` for `every`.
 
-    Only the crops of a picture are kept in memory, so that a long clip needs little.
+    Only what `cut` makes of a picture and a box is kept in memory, so that a long clip needs little.
+
+    Returns:
+        The faces, and the number of pictures.
     """
     boxes: list[list[Box]] = []
-    crops: list[list[np.ndarray]] = []
+    cuts: list[list[Cut]] = []
     inspected = 0
     for picture, found in followed(pictures, detect, every):
         inspected += 1
         if found:
             boxes.append(found)
-            crops.append([crop(picture, box, margin) for box in found])
-    if not boxes:
-        return Faces(np.zeros((0, EDGE, EDGE), np.uint8), inspected)
-    chosen = steadiest(boxes)
-    return Faces(np.stack([of_picture[place] for of_picture, place in zip(crops, chosen, strict=True)]), inspected)
+            cuts.append([cut(picture, box) for box in found])
+    chosen = steadiest(boxes) if boxes else []
+    return [of_picture[place] for of_picture, place in zip(cuts, chosen, strict=True)], inspected
+
+
+def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float, every: int = 1) -> Faces:
+    """Grey crops of the speaker's face; see `speakers_faces`."""
+    crops, inspected = speakers_faces(pictures, detect, every, partial(crop, margin=margin))
+    return Faces(np.stack(crops) if crops else np.zeros((0, EDGE, EDGE), np.uint8), inspected)
 
 
 def grey_levels(counts: np.ndarray) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """Encoders that are known to have seen labels of a corpus, by their names, and where that is known from.
 
-Features of such an encoder tell the labels of test. They are refused unless `text.D.allow_seen` is true, and their
-results are then marked. Encoders that nobody knows about are for the probe: pipeline/scoring/leakage.py.
+Features of such an encoder tell the labels of test. They are refused unless `allow_seen` is true in the section of its
+modality, and their results are then marked. Encoders that nobody knows about are for the probe:
+pipeline/scoring/leakage.py.
 """
 
 import re
@@ -34,6 +35,21 @@ KNOWN = (
         re.compile(r"emotion-english-", re.IGNORECASE),
         ("meld", "features"),
         "MELD is among its training data",
+    ),
+    SeenLabels(
+        re.compile(r"superb-er\b", re.IGNORECASE),
+        ("iemocap", "features"),
+        "it was fine-tuned for SUPERB's emotion recognition, which is four emotions of IEMOCAP",
+    ),
+    SeenLabels(
+        re.compile(r"emotion-recognition-wav2vec2-IEMOCAP", re.IGNORECASE),
+        ("iemocap", "features"),
+        "it was fine-tuned on IEMOCAP",
+    ),
+    SeenLabels(
+        re.compile(r"emotion-diarization-wavlm", re.IGNORECASE),
+        ("iemocap", "features"),
+        "IEMOCAP is among its training data",
     ),
 )
 """What is known. The reader `features` reads files of these corpora, so an encoder of its sentences counts as well."""

@@ -1,4 +1,4 @@
-"""Encoders in `gpu_check`: vectors of texts and faces on the card and on the CPU, and how the encoders are trained."""
+"""Encoders in `gpu_check`: vectors of texts and pictures on the card and on the CPU, and how encoders are trained."""
 
 import json
 from collections.abc import Callable
@@ -99,6 +99,35 @@ def check_face(row: CheckRow, params: Params, device: torch.device) -> None:
     found, expected = encode(), vectors(CPU)()
     row.difference, row.repeats = difference(found, expected), same(found, encode())
     Meter(row, device).whole(encode)
+
+
+def check_pictures(row: CheckRow, device: torch.device) -> None:
+    """A small random CLIP, as `visual.D.encoder` may name one."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    from extractors.visual.colour import jpeg
+    from extractors.visual.vision_encoder import VisionEncoder
+
+    sizes = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 256}
+    text = {**sizes, "vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    draw = np.random.default_rng(0)
+    pictures = [jpeg(draw.integers(256, size=(150, 150, 3), dtype=np.uint8)) for _ in range(16)]
+    with TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        CLIPModel(CLIPConfig(vision_config=sizes, text_config=text)).save_pretrained(folder)
+        CLIPImageProcessor().save_pretrained(folder)
+        encoder, on_cpu = (VisionEncoder(Path(folder), "clip", on) for on in (device, CPU))
+        inputs = [encoder.inputs([picture]) for picture in pictures]
+        expected = torch.cat([on_cpu.vectors([one]) for one in inputs])
+        many = min(encoder.batch, len(inputs))
+
+        def encode() -> Tensor:
+            passes = [inputs[begin : begin + many] for begin in range(0, len(inputs), many)]
+            return torch.cat([encoder.vectors(one) for one in passes]).cpu()
+
+        found = encode()
+        row.difference, row.repeats = difference(found, expected), same(found, encode())
+        Meter(row, device).whole(encode)
 
 
 def check_face_training(row: CheckRow, device: torch.device) -> None:

@@ -223,12 +223,19 @@ def server(reports: Reports, port: int, largest: int) -> App:
 
 
 def serve(
-    folder: Path, model: Path, port: int, text_encoder: str, recogniser: str, keep: Path | None, largest: int
+    folder: Path,
+    model: Path,
+    port: int,
+    encoders: tuple[str, str, str],
+    recogniser: str,
+    keep: Path | None,
+    largest: int,
 ) -> None:
     """Serve the page until it is interrupted.
 
     Args:
         folder: the page's own (page_folder.py).
+        encoders: folders of the encoders of text, audio and visual, or empty, as for Predictor.
         keep: where results stay; None: they go with `folder`.
         largest: bytes of the largest upload.
 
@@ -242,7 +249,7 @@ def serve(
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port}: cannot be opened ({error}); is a page open already? Give another port"
                             ) from None  # fmt: skip
-        reports = Reports(Predictor(model, text_encoder=text_encoder), recogniser, folder, keep and keep.resolve())
+        reports = Reports(Predictor(model, None, *encoders), recogniser, folder, keep and keep.resolve())
         log.info("open http://%s:%d in a browser; Ctrl-C ends it, and removes uploads%s", HOST, port,
                  f"; results are kept in {keep}" if keep else " and results")  # fmt: skip
         # No proxy stands before the page, and it has no websockets.

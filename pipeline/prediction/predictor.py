@@ -14,7 +14,8 @@ from extractors.extraction import KIND, as_features, by_key, extract
 from extractors.result import Extractor, Result
 from extractors.utterance import Utterance
 from extractors.visual.extractor import VisualExtractor
-from extractors.visual.faces import Faces
+from extractors.visual.faces import EDGE, Faces
+from extractors.visual.transformer import TransformerVisualExtractor
 from foundation.device import device
 from foundation.errors import UserError
 from foundation.folders import cache_folder
@@ -46,7 +47,7 @@ class Prediction:
     """Probability of the predicted emotion if a modality is masked in the whole conversation, by modality; None where
     the utterance does not have it."""
     crops: np.ndarray | None = None
-    """Some of the used faces, uint8 [faces, 64, 64]."""
+    """Some of the used faces, uint8 [faces, 64, 64], or [faces, 64, 64, 3] of an encoder that sees colours."""
     faces: int = 0
     """Number of all used faces."""
 
@@ -54,8 +55,15 @@ class Prediction:
 class Predictor:
     """A bundle with its encoders, loaded once and used for any number of recordings."""
 
-    def __init__(self, folder: Path, seed: int | None = None, text_encoder: str = "") -> None:
-        """Load the bundle; `seed` selects one model instead of the average, `text_encoder` a copy of the encoder.
+    def __init__(
+        self,
+        folder: Path,
+        seed: int | None = None,
+        text_encoder: str = "",
+        audio_encoder: str = "",
+        visual_encoder: str = "",
+    ) -> None:
+        """Load the bundle; `seed` selects one model instead of the average, and the others name copies of encoders.
 
         Raises:
             UserError: the bundle, or an encoder that it needs, is missing or a different one.
@@ -68,7 +76,7 @@ class Predictor:
         self.seeds = seeds
         self.networks = [self.bundle.network(number).to(device()).eval() for number in seeds]
         self.modalities = [name for name in MODALITIES if name in self.bundle.config["dims"]]
-        self.text_encoder = text_encoder
+        self.encoders = {"text": text_encoder, "audio": audio_encoder, "visual": visual_encoder}
         self._extractors: dict[str, Extractor] = {}
 
     def predict(self, recordings: list[Recording]) -> list[list[Prediction]]:
@@ -138,7 +146,7 @@ class Predictor:
             if modality == "audio" and self.bundle.reduction:
                 reduced = reduction.Reduction(self.bundle.reduction)(values)
                 values = np.where(there[:, None], reduced, np.float32(0))
-            if isinstance(extractor, VisualExtractor):
+            if isinstance(extractor, VisualExtractor | TransformerVisualExtractor):
                 _show_faces(extractor, keys, results, found)
         for prediction, key, row in zip(found, keys, rows, strict=True):
             if key is None:
@@ -168,7 +176,7 @@ class Predictor:
 
     def _extractor(self, modality: str) -> Extractor:
         if modality not in self._extractors:
-            self._extractors[modality] = make_extractor(modality, self.bundle, self.text_encoder)
+            self._extractors[modality] = make_extractor(modality, self.bundle, self.encoders[modality])
         return self._extractors[modality]
 
     @torch.inference_mode()
@@ -215,13 +223,19 @@ def replace_dialogue(corpus: Corpus, positions: Tensor) -> Corpus:
 
 
 def _show_faces(
-    extractor: VisualExtractor, keys: list[str | None], results: dict[str, Result], found: list[Prediction]
+    extractor: VisualExtractor | TransformerVisualExtractor,
+    keys: list[str | None],
+    results: dict[str, Result],
+    found: list[Prediction],
 ) -> None:
-    """Store in `found` some of the faces from which the features were made."""
+    """Store in `found` some of the faces from which the features were made; whole frames are not shown."""
     cache = WorkCache(cache_folder())
     for prediction, key in zip(found, keys, strict=True):
         if key and results[key].vector is not None:
-            crops = Faces.from_bytes(cache.get(extractor.faces, [key])[key]).crops
+            if isinstance(extractor, TransformerVisualExtractor):
+                crops = extractor.thumbnails_of(key, EDGE, cache)
+            else:
+                crops = Faces.from_bytes(cache.get(extractor.faces, [key])[key]).crops
             places = np.linspace(0, len(crops) - 1, min(THUMBNAILS, len(crops))).round().astype(int)
             prediction.crops, prediction.faces = crops[places], len(crops)
     cache.close()

@@ -54,7 +54,7 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
 
     Args:
         content: content of predictions.json.
-        crops: some of the used faces of each utterance, uint8 [faces, 64, 64].
+        crops: some of the used faces of each utterance, uint8 [faces, 64, 64] or, in RGB, [faces, 64, 64, 3].
     """
     player, places = make_player(recording, file)
     voices = drawn([voice_of(row) for row in recording.rows])
@@ -127,7 +127,9 @@ def _strip(faces: np.ndarray | None) -> str:
     """Faces side by side as a PNG data URL, or an empty string."""
     if faces is None or not len(faces):
         return ""
-    return _data(cv2.imencode(".png", np.hstack(list(faces)))[1].tobytes(), "image/png")
+    strip = np.hstack(list(faces))
+    shown = cv2.cvtColor(strip, cv2.COLOR_RGB2BGR) if strip.ndim == 3 else strip
+    return _data(cv2.imencode(".png", shown)[1].tobytes(), "image/png")
 
 
 def _data(content: bytes, kind: str) -> str:

@@ -4,6 +4,7 @@ import warnings
 import wave
 from dataclasses import replace
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pandas as pd
 import pytest
 from librosa.feature import rms
 
+from extractors import clips
 from extractors.audio import extractor as audio
-from extractors.audio.extractor import FRAME, HOP, SILENCE, AudioExtractor, functionals, is_silent
+from extractors.audio import reduction
+from extractors.audio import sound as hearing
+from extractors.audio.extractor import AudioExtractor, functionals
+from extractors.audio.sound import FRAME, HOP, SILENCE, is_silent
 from extractors.cache import WorkCache
 from extractors.media import RATE, ContentError
 from extractors.result import Result
@@ -123,7 +128,7 @@ def test_silence_is_what_librosa_finds_in_overlapping_frames() -> None:
 def test_no_frame_is_left_out_where_a_long_sound_is_looked_at_in_blocks(
     loudness: float, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audio, "BLOCK", 3)
+    monkeypatch.setattr(hearing, "BLOCK", 3)
     hops = 11
     for place in range(hops - FRAME // HOP + 1):  # one frame alone holds all of the burst
         sound = np.zeros(hops * HOP, np.float32)
@@ -148,7 +153,7 @@ ROW = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="tes
 @pytest.fixture
 def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Gives the results of some rows, whose files lie in `tmp_path`."""
-    monkeypatch.setattr(audio, "spread", in_this_process)
+    monkeypatch.setattr(clips, "spread", in_this_process)
 
     def extract(rows: list[Utterance], settings: AudioSettings = SETTINGS) -> list[Result]:
         extractor = AudioExtractor(settings, tmp_path)
@@ -227,7 +232,7 @@ def test_what_cannot_be_heard_is_missing_with_its_reason(heard, tmp_path: Path) 
 
 
 def test_a_clip_that_is_lost_says_why_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "spread", lambda _, clips, *__: [(clip, TaskLost("died")) for clip in clips])
+    monkeypatch.setattr(clips, "spread", lambda _, clips, *__: [(clip, TaskLost("died")) for clip in clips])
     extractor, row = AudioExtractor(SETTINGS, Path()), replace(ROW, audio="a.wav", audio_hash="h")
     assert extractor.prepare({"k": row}, WorkCache(tmp_path))
     [found] = extractor.extract({"k": row}, set())
@@ -235,7 +240,7 @@ def test_a_clip_that_is_lost_says_why_and_is_tried_again(tmp_path: Path, monkeyp
 
 
 def test_what_is_known_is_not_heard_again_and_each_utterance_is_heard_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "spread", lambda _, clips, *__: [(clip, Result(None, "silent")) for clip in clips])
+    monkeypatch.setattr(clips, "spread", lambda _, clips, *__: [(clip, Result(None, "silent")) for clip in clips])
     extractor = AudioExtractor(SETTINGS, Path())
     rows = {name: replace(ROW, audio=name) for name in "abc"}
     assert [list(part) for part in extractor.extract(rows, {"b"})] == [["a"], ["c"]]
@@ -251,8 +256,8 @@ def test_the_library_of_the_reduction_is_loaded_meanwhile_where_it_will_be_neede
     reduce: str, split: str, known: set[str], loaded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(audio.reduction, "load_library", lambda: asked.append("sklearn"))
-    monkeypatch.setattr(audio, "spread", lambda *_: [])
+    monkeypatch.setattr(reduction, "load_library", lambda: asked.append("sklearn"))
+    monkeypatch.setattr(clips, "spread", lambda *_: [])
     extractor = AudioExtractor(SETTINGS.model_copy(update={"reduce": reduce}), Path())
     rows = {"a": replace(ROW, audio="a", split=split), "b": replace(ROW, audio="b", split="test")}
     assert list(extractor.extract(rows, known)) == []
@@ -265,18 +270,18 @@ def test_whatever_a_clip_raises_costs_this_clip_alone(  # type: ignore[no-untype
     write_wave(tmp_path / "good.wav", tone(0.5))
     write_wave(tmp_path / "odd.wav", tone(0.6))
     rows = indexed([replace(ROW, audio=name) for name in ("odd.wav", "good.wav")], tmp_path)
-    read = audio.read_sound
+    read = hearing.read_sound
 
     def fails(path: Path, *interval: float | None) -> np.ndarray:
         if path.name == "odd.wav":
             raise IndexError("list index\nout of range")
         return read(path, *interval)
 
-    monkeypatch.setattr(audio, "read_sound", fails)
+    monkeypatch.setattr(hearing, "read_sound", fails)
     odd, good = heard(rows)
     assert (odd.vector, odd.reason, odd.lasting) == (None, "failed (IndexError: list index out of range)", False)
     assert good.vector is not None
-    monkeypatch.setattr(audio, "read_sound", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(hearing, "read_sound", lambda *_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):  # not the clip's fault: the worker processes see to it
         heard(rows)
 
@@ -301,3 +306,11 @@ def test_silence_begins_at_60_decibels_below_full_scale() -> None:
     full = np.sqrt(2) * tone(1.0) / 0.3  # a root mean square of 1
     assert not is_silent(full * 10 ** (-58 / 20))
     assert is_silent(full * 10 ** (-62 / 20))
+
+
+def test_the_identity_is_what_it_was_before_there_were_other_encoders() -> None:
+    # Otherwise every cached vector, and every feature file of a colleague, would be made again.
+    versions = {name: version(name) for name in ("opensmile", "av", "librosa")}
+    assert AudioExtractor(SETTINGS.model_copy(update={"layers": "all", "dim": 7}), Path()).identity == {
+        "set": "eGeMAPSv02", "min_seconds": 0.25, "modality": "audio", "version": 3, **versions,
+    }  # fmt: skip

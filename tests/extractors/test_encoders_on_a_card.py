@@ -1,18 +1,22 @@
-"""Text and face encoders on a pretended GPU: extraction and a training step mix no devices, and wait once."""
+"""Text, face and vision encoders on a pretended GPU: extraction and a training step mix no devices, and wait once."""
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from extractors.settings import FineTuningRecipe
 from extractors.text.encoder import Encoder
 from extractors.training import face_training, text_training
+from extractors.visual.colour import jpeg
 from extractors.visual.denseface import DenseFace
 from extractors.visual.face_encoder import FaceEncoder
+from extractors.visual.vision_encoder import VisionEncoder
 from tests.extractors.encoders import LINES, RECIPE, alone, text_settings
+from tests.extractors.vision_encoders import FAMILIES, write_vision
 from tests.pretended import CARD, OnCard, Pretended
 
 CPU = torch.device("cpu")
@@ -94,6 +98,24 @@ def test_faces_have_the_cpus_vectors() -> None:
             assert isinstance(there, OnCard)
             assert waits == []
         assert torch.allclose(there.cpu(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pictures_have_the_cpus_vectors_and_a_pass_waits_for_nothing(tmp_path: Path, family: str) -> None:
+    folder = write_vision(tmp_path / family, family)
+    expected, found = (VisionEncoder(folder, family, CPU) for _ in range(2))
+    draw = np.random.default_rng(0)
+    clips = [[draw.integers(256, size=(40, 40, 3), dtype=np.uint8) for _ in range(found.frames or 1)] for _ in "abc"]
+    inputs = [expected.inputs([jpeg(picture) for picture in pictures]) for pictures in clips]
+    alone = torch.cat([expected.vectors([one]) for one in inputs])
+    with Pretended() as card:
+        found.network, found.device, found.batch = card.moved(found.network), CARD, 4  # one place is filled
+        with torch.no_grad(), card.waits() as waits:
+            there = VisionEncoder.vectors.__wrapped__(found, inputs)  # type: ignore[attr-defined]
+            assert isinstance(there, OnCard)
+            # transformers asks Siglip2 for the pictures' shapes, and takes VideoMAE's positions to the card each time.
+            assert waits == [] or family in ("siglip2", "videomae")
+        assert torch.allclose(there.cpu(), alone, rtol=1e-4, atol=1e-6)
 
 
 def test_an_epoch_of_face_training_gives_the_cpus_loss_and_waits_for_nothing_but_its_scores(

@@ -191,7 +191,7 @@ def test_a_change_of_reduction_extracts_nothing_and_stands_in_the_file(
     for number, clip in enumerate(sorted(folder.rglob("*.mp4"))):  # no two the same
         write_clip(clip, 0.3 + 0.05 * number)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("extractors.audio.extractor.spread", in_this_process)
+    monkeypatch.setattr("extractors.clips.spread", in_this_process)
     content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
     content["index"]["meld"]["raw"] = str(folder)
     file = tmp_path / "data/meld/features/audio.safetensors"

@@ -24,6 +24,8 @@ def write_small_bundle(folder: Path) -> Path:
         turns=5,
         origins={"text": {"modality": "text", "version": 1, "pooling": "mean", "encoders": ["0" * 64]}},
         text_encoder="minilm",
+        audio_encoder="opensmile",
+        visual_encoder="denseface",
         fine_tuned=False,
         scalers={"text": Scaler(torch.zeros(4), torch.ones(4))},
         reduction={},

@@ -61,6 +61,7 @@ def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: C
     scalers = {modality: Scaler(torch.zeros(width), torch.ones(width)) for modality, width in DIMS.items()}
     bundle = Bundle(corpus="demo", labels=("a", "b", "c", "d"), model=name, config=config, seeds=[5], turns=4,
                     origins={modality: {} for modality in DIMS}, synthetic=True, text_encoder="",
+                    audio_encoder="", visual_encoder="",
                     fine_tuned=False, scalers=scalers, reduction={}, folder=tmp_path / "bundle")  # fmt: skip
     write_bundle(bundle, {5: model.state_dict()}, tmp_path, "")
     save_file({"seed5": torch.zeros(1, 7, dtype=torch.int8)}, tmp_path / TEST_PREDICTIONS)

@@ -186,16 +186,16 @@ def test_weights_and_statistics_are_refused_by_name(
     refused(reseal(copied), rf"{file}.safetensors: .*{words}")
 
 
-@pytest.mark.parametrize("written", ["[]", "{", '{"format": 3, "labels": NaN}', "[" * 100_000, "\0", "1" * 5000])
+@pytest.mark.parametrize("written", ["[]", "{", '{"format": 4, "labels": NaN}', "[" * 100_000, "\0", "1" * 5000])
 def test_what_is_no_description_is_refused(copied: Path, written: str) -> None:
     (copied / "bundle.json").write_text(written)
     refused(copied, r"bundle.json: cannot be read as the description of a model")
 
 
 def test_a_bundle_of_an_older_format_is_named(copied: Path) -> None:
-    change(copied, lambda card: [card.pop("files"), card.pop("checksum"), card.update(format=2)])
+    change(copied, lambda card: [card.pop("files"), card.pop("checksum"), card.update(format=3)])
     refused(
-        copied, r"is a bundle of format 2, and this version of the project reads format 3: use the version that wrote"
+        copied, r"is a bundle of format 3, and this version of the project reads format 4: use the version that wrote"
     )
 
 
@@ -203,7 +203,7 @@ def test_a_bundle_of_an_older_format_is_named(copied: Path) -> None:
 def test_labels_of_another_number_are_refused_in_any_format(trained: Path, copied: Path) -> None:
     shutil.copyfile(HOSTILE / "bundle_labels3.json", copied / "bundle.json")
     refused(copied, "is a bundle of format 1")
-    change(copied, lambda card: card.update(format=3))
+    change(copied, lambda card: card.update(format=4))
     refused(copied, "was changed after it was written")
     shutil.copyfile(trained / "models/demo/bundle/bundle.json", copied / "bundle.json")
     labels = json.loads((HOSTILE / "bundle_labels3.json").read_text())["labels"]

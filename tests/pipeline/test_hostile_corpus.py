@@ -120,7 +120,7 @@ def test_a_clip_that_raises_anything_is_missing_and_named(
             assert not isinstance(answer, Exception)
             yield item, answer
 
-    monkeypatch.setattr("extractors.audio.extractor.spread", here)
+    monkeypatch.setattr("extractors.clips.spread", here)
     with caplog.at_level("WARNING"):
         extract.run(extract.arguments().parse_args(["meld", "audio"]), params)
     missing = json.loads(Path("data/meld/features/audio.report.json").read_text())["missing"]

@@ -283,7 +283,7 @@ def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 3"),
+        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 4"),
         ({"origins__text__encoders": ["0" * 64]}, "is another one than the model was trained with"),
         ({"origins__text__version": 0}, "its text features are of version 0"),
         ({"text_encoder": "some/encoder"}, "needs the text encoder 'some/encoder', which is not here"),

@@ -1,5 +1,6 @@
 """report.html in a real browser: what it shows, at which widths, and what a click does."""
 
+import base64
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
+import cv2
 import numpy as np
 import pytest
 
@@ -56,6 +58,17 @@ def write_for(recording: Recording, folder: Path, labels: list[str] = LABELS, sy
     crops = [np.full((3, 64, 64), 90, np.uint8), *[None] * (len(recording.rows) - 1)]
     write_report(content_of(recording, labels, synthetic), crops, recording, folder / "report.html")
     return folder / "report.html"
+
+
+def test_faces_in_colour_are_shown_in_their_colours(tmp_path: Path) -> None:
+    recording = recording_of(tmp_path, TABLE)
+    red = np.full((2, 64, 64, 3), (250, 10, 20), np.uint8)
+    crops = [red, *[None] * (len(recording.rows) - 1)]
+    write_report(content_of(recording, LABELS, False), crops, recording, tmp_path / "report.html")
+    [content] = re.findall(r'src="data:image/png;base64,([^"]+)"', (tmp_path / "report.html").read_text("utf-8"))
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (64, 128, 3)
+    assert (shown == (20, 10, 250)).all()  # OpenCV reads blue first
 
 
 def recording_of(folder: Path, table: str, media: Path | None = None) -> Recording:
