@@ -312,5 +312,5 @@ def test_the_identity_is_what_it_was_before_there_were_other_encoders() -> None:
     # Otherwise every cached vector, and every feature file of a colleague, would be made again.
     versions = {name: version(name) for name in ("opensmile", "av", "librosa")}
     assert AudioExtractor(SETTINGS.model_copy(update={"layers": "all", "dim": 7}), Path()).identity == {
-        "set": "eGeMAPSv02", "min_seconds": 0.25, "modality": "audio", "version": 3, **versions,
+        "set": "eGeMAPSv02", "min_seconds": 0.25, "modality": "audio", "version": 4, **versions,
     }  # fmt: skip

@@ -324,7 +324,7 @@ def test_the_identity_has_the_weights_layers_and_pooling_and_no_folder(
 
 
 def test_without_a_hub_the_error_says_how_to_get_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"audio's `encoder` in params.yaml is 'no-such/encoder'.*hf download"):
         make("audio", audio_settings("no-such/encoder"), tmp_path)
     unknown = make("audio", audio_settings("no-such/encoder"), tmp_path, fetch=False).identity

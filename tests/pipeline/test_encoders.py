@@ -67,7 +67,7 @@ def test_a_prediction_is_that_of_evaluate(project: Path, tmp_path: Path, monkeyp
 def test_the_encoder_may_lie_elsewhere_and_must_be_the_same(
     project: Path, bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     carried = read_bundle(bundle())
     with pytest.raises(UserError, match=r"needs the audio encoder 'encoders/wavlm'.*`--audio-encoder FOLDER` names"):
         make_extractor("audio", carried)
@@ -156,7 +156,7 @@ def params_with(folder: Path, section: str, corpus: str, **changes: object) -> P
 def test_check_names_an_encoder_that_is_not_there_before_anything_is_removed(
     section: str, changes: dict, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     params_with(tmp_path, section, "demo", **changes)
     (tmp_path / "extractors").symlink_to(PROJECT / "extractors")
