@@ -40,7 +40,7 @@ FAMILIES: dict[str, Callable[[], tuple[PreTrainedModel, object]]] = {
     ),
     "convnext": lambda: (
         of.ConvNextModel(of.ConvNextConfig(hidden_sizes=[8, 16, 16, 24], depths=[1, 1, 1, 1])),
-        of.ConvNextImageProcessor(size=SHORT),
+        of.ConvNextImageProcessor(size={"shortest_edge": 64}),
     ),
     "videomae": lambda: (
         of.VideoMAEForVideoClassification(of.VideoMAEConfig(**VISION, num_frames=FRAMES)),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foundation.errors import UserError
-from pipeline import faces
+from pipeline import cache, faces
 from pipeline.bundle import read_bundle
 from pipeline.corpora.index_file import read_index
 from pipeline.params import load_params
@@ -24,7 +24,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("family", "crop", "dim"), [("clip", "face", 24), ("videomae", "frame", 32)])
 def test_a_prediction_is_that_of_evaluate_and_shows_the_faces_that_it_saw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, crop: str, dim: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    family: str,
+    crop: str,
+    dim: int,
 ) -> None:
     raw, project, encoder = tmp_path / "raw", tmp_path / "project", f"encoders/{family}"
     write_demo(raw)
@@ -45,6 +50,11 @@ def test_a_prediction_is_that_of_evaluate_and_shows_the_faces_that_it_saw(
             assert one.crops.shape == (min(one.faces, 6), 64, 64, 3)
             assert np.ptp(one.crops.mean(axis=(0, 1, 2))) > 5  # which is not grey
     assert crop == "frame" or any(one.faces for one in found)
+    monkeypatch.setenv("CMATH_CACHE", str(project / "cache"))
+    cache.run(cache.arguments().parse_args([]), load_params())
+    used = [line.split() for line in capsys.readouterr().out.splitlines() if "visual" in line or "faces" in line]
+    assert {line[2] for line in used} == {"demo"}
+    assert len(used) == (2 if crop == "face" else 1)
     faces.run(parser("").parse_args(["demo"]), load_params())
     assert Path("results/demo/faces.png").stat().st_size > 1000
     write_vision(project / encoder, family, seed=1)
