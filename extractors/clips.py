@@ -87,8 +87,16 @@ class ClipExtractor(ABC):
         return {**known, **{_short(name): version(name) for name in self.packages}}
 
     def code_version(self) -> int | str:
-        """Version of the values for the work cache: the code itself without its comments, which nobody can forget."""
-        return code_digest([Path(inspect.getfile(type(self)))])
+        """Version of the values for the work cache: the code itself without its comments, which nobody can forget.
+
+        Raises:
+            ExtractorError: the class lies outside of this project's extractors, whose code alone is known here.
+        """
+        file = Path(inspect.getfile(type(self)))
+        if not file.is_relative_to(Path(__file__).parent):
+            raise ExtractorError(f"{file}: an extractor of your own must lie in extractors/audio or extractors/visual: "
+                                 "docs/encoders.md")  # fmt: skip
+        return code_digest([file])
 
     def prepare(self, rows: Mapping[str, Utterance], cache: Cache, share: set[str] | None = None) -> bool:
         return True  # each utterance is extracted independently
