@@ -5,7 +5,7 @@ The vector of a picture is what the network was trained to compare pictures by, 
 (ConvNeXt). Poolers of ViT and BEiT are often untrained, and are never used. A network of clips (VideoMAE, TimeSformer,
 ViViT) reads as many frames as its configuration says and gives one vector for all.
 
-MERBench (arXiv:2401.03429) does the same for CLIP, but takes the sum of DINOv2's and data2vec's tokens, which is the
+MERBench does the same for CLIP, but takes the sum of DINOv2's and data2vec's tokens, which is the
 mean times their number: after standardisation the two are one. It reads 64 frames with DINOv2, and here it is `fps`.
 """
 

@@ -301,3 +301,15 @@ def test_a_fine_tuned_causal_network_keeps_its_last_token(kind: str, tiny_robert
     before, after = (TextExtractor(text_settings(place), Path()).encoder for place in (folder, tmp_path / "fit"))
     assert after.pooling == "last"
     assert 0 < (before.encode(LINES) - after.encode(LINES)).abs().max() < 1  # trained, not made anew
+
+
+def test_a_configuration_that_transformers_does_not_believe_is_refused_in_a_line(
+    tiny_roberta: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_roberta, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": "wide"}))
+    with pytest.raises(ExtractorError, match=r"copy: is no encoder that transformers can load .*hidden_size") as error:
+        TextExtractor(text_settings(folder), Path()).encoder  # noqa: B018
+    assert "\n" not in str(error.value)
