@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
@@ -67,8 +68,8 @@ class Encoder:
                 **options,
             )
             self.dim = int(config.hidden_size)
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, StrictDataclassError,
-                pickle.UnpicklingError) as error:  # fmt: skip
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError,
+                StrictDataclassError, pickle.UnpicklingError) as error:  # fmt: skip
             raise ExtractorError(f"{folder}: is no encoder that transformers can load ({first_line(error)}); "
                                  f"text's `model` in params.yaml is {settings.model!r}") from None  # fmt: skip
         if settings.layers == "last4" and config.num_hidden_layers < 4:

@@ -313,3 +313,14 @@ def test_a_configuration_that_transformers_does_not_believe_is_refused_in_a_line
     with pytest.raises(ExtractorError, match=r"copy: is no encoder that transformers can load .*hidden_size") as error:
         TextExtractor(text_settings(folder), Path()).encoder  # noqa: B018
     assert "\n" not in str(error.value)
+
+
+def test_weights_that_were_cut_off_are_refused_in_a_line(tiny_roberta: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_roberta, folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    for length in (0, 5, 100, len(weights) // 2, len(weights) - 1):
+        (folder / "model.safetensors").write_bytes(weights[:length])
+        with pytest.raises(ExtractorError, match="copy: is no encoder that transformers can load") as error:
+            TextExtractor(text_settings(folder), Path()).encoder  # noqa: B018
+        assert "\n" not in str(error.value)

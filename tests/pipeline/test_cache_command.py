@@ -148,7 +148,7 @@ def test_encoders_checkpoints_and_logs_go_unless_they_are_current_or_in_use(
     recipe, order = tuned.recipe("meld"), labels("meld", [row.label for row in rows])
     train, validation, _ = fine_tuning.parts_of(rows)
     folds = fine_tuning.folds_of(train, 2, recipe.seed)
-    lesson = fine_tuning.training_data(train, validation, order, folds, 1)
+    lesson = fine_tuning.training_data(train, validation, order, folds, 1, settings.context)
     published = encoder_folder(str(tiny_roberta))
     name = fingerprint(text_training.identity(published, settings, recipe, *lesson, len(order), device()))
     current, old = aged(make(f"trainings/{name}")), aged(make("trainings/old"))

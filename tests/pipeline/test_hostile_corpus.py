@@ -106,7 +106,7 @@ def test_a_clip_that_raises_anything_is_missing_and_named(
     index.run(Namespace(corpus="meld"), params)
 
     def here(work: Callable, items: list, prepare: Callable, *arguments: object):
-        from extractors.audio import extractor
+        from extractors.audio import sound
 
         def read_sound(path: Path, *interval: object) -> np.ndarray:
             if path.name == "dia0_utt1.mp4":
@@ -114,7 +114,7 @@ def test_a_clip_that_raises_anything_is_missing_and_named(
             return np.ones(8000, np.float32) / 3
 
         prepare(*arguments)
-        monkeypatch.setattr(extractor, "read_sound", read_sound)
+        monkeypatch.setattr(sound, "read_sound", read_sound)
         for item in items:
             answer = work(item)
             assert not isinstance(answer, Exception)
