@@ -97,8 +97,10 @@ def width(encoder: str, pooling: str) -> int:
     known, folder = VISUAL if encoder == "denseface" else LARGE, folder_here(encoder)
     if folder:
         config = json.loads(read_file(folder / "config.json"))
-        config = config.get("vision_config") or config  # of a network of pictures and texts
-        known = next((int(config[key]) for key in ("hidden_size", "d_model") if config.get(key)), known)
+        of_pictures = config.get("vision_config") or config
+        # A network of pictures and texts projects both to one width, if it says so.
+        widths = (config.get("projection_dim"), of_pictures.get("hidden_size"), of_pictures.get("d_model"))
+        known = next((int(one) for one in widths if one), known)
     return known * (2 if pooling == "mean_std" else 1)
 
 
