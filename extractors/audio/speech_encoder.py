@@ -6,7 +6,6 @@ edge that is not the sound's own. Whisper's encoder reads 30 seconds, no more an
 and the frames of what it is padded with are dropped.
 """
 
-import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -17,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, logging
+from transformers import AutoConfig, AutoFeatureExtractor
 
 from extractors.hub import first_line
 from extractors.media import RATE
+from extractors.pretrained import BROKEN, load_network, precision_of, quiet
 from extractors.result import ExtractorError
 from extractors.settings import AudioSettings
-from foundation.precision import chosen_precision, lowered, tf32
+from foundation.precision import lowered, tf32
 
 WAVES = frozenset({
     "wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "sew", "sew-d",
@@ -71,14 +70,13 @@ class SpeechEncoder:
             ExtractorError: the folder has no encoder, one of a kind that is not supported, or one that does not fit
                 `settings`.
         """
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
+        quiet()
         # WavLM's attention in transformers has masks of two types, which torch will not take for ever.
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask", UserWarning)
         said = f"audio's `encoder` in params.yaml is {settings.encoder!r}"
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except BROKEN as error:
             raise ExtractorError(f"{folder}: is no encoder that transformers knows ({first_line(error)}); {said}"
                                  ) from None  # fmt: skip
         self.kind = str(config.model_type)
@@ -90,22 +88,11 @@ class SpeechEncoder:
             config.add_adapter = False  # it shortens the sequence for a decoder
         try:
             self.prepare = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
-            network, report = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=any(folder.glob("model*.safetensors")),
-                weights_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except (
-            OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError, SafetensorError,
-            pickle.UnpicklingError,
-        ) as error:  # fmt: skip
+            network, missing = load_network(folder, config)
+        except BROKEN as error:
             raise ExtractorError(f"{folder}: is no encoder that transformers can load ({first_line(error)}); {said}"
                                  ) from None  # fmt: skip
-        lacking = sorted(name for name in report["missing_keys"] if not name.endswith(NOT_LOADED))
+        lacking = [name for name in missing if not name.endswith(NOT_LOADED)]
         if lacking:
             raise ExtractorError(f"{folder}: its file of weights lacks {lacking[0]}, and {len(lacking) - 1} others; "
                                  f"copy the encoder anew. {said}")  # fmt: skip
@@ -258,8 +245,3 @@ class SpeechEncoder:
             layers[-1] = last  # after the last normalisation, where the encoder has one, as the field takes it
         chosen = layers[-4:] if self.layers == "last4" else layers
         return torch.stack([layer.float() for layer in chosen]).mean(0)
-
-
-def precision_of(device: torch.device) -> str:
-    """Precision of matrix products on `device`: half of float32 where it can."""
-    return chosen_precision("auto", device, older="float16")

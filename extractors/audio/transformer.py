@@ -68,7 +68,7 @@ class TransformerExtractor(SoundExtractor):
         if self.folder:
             known["encoder"] = hub.checksum(self.folder)
         if device_type() == "cuda":
-            from extractors.audio.speech_encoder import precision_of
+            from extractors.pretrained import precision_of
 
             known["precision"] = precision_of(device())
         return known

@@ -1,19 +1,18 @@
 """A transformers encoder with its tokenizer, which turns texts into vectors, in batches of similar length."""
 
-import pickle
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, logging
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 
+from extractors import pretrained
 from extractors.hub import first_line
+from extractors.pretrained import BROKEN, load_network, quiet
 from extractors.result import ExtractorError
 from extractors.settings import FineTuningRecipe, TextSettings
 from extractors.text.adapters import add_adapters, with_adapters
@@ -46,8 +45,7 @@ class Encoder:
         Raises:
             ExtractorError: the folder has no encoder, or one that does not fit `settings`.
         """
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()  # its report on unused heads looks like an error
+        quiet()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -58,18 +56,9 @@ class Encoder:
                 config.use_cache = False  # what a causal network keeps for the next token is not needed
             options = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
             weights = folder_of_weights(folder, settings.model)
-            self.network = AutoModel.from_pretrained(
-                weights,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=any(weights.glob("model*.safetensors")),
-                weights_only=True,
-                trust_remote_code=False,
-                **options,
-            )
+            self.network, _ = load_network(weights, config, **options)
             self.dim = int(config.hidden_size)
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError,
-                StrictDataclassError, pickle.UnpicklingError) as error:  # fmt: skip
+        except BROKEN as error:
             raise ExtractorError(f"{folder}: is no encoder that transformers can load ({first_line(error)}); "
                                  f"text's `model` in params.yaml is {settings.model!r}") from None  # fmt: skip
         if settings.layers == "last4" and config.num_hidden_layers < 4:
@@ -99,7 +88,7 @@ class Encoder:
             self.layout = Layout(self.tokenizer, segments, self.max_tokens, settings.context)
         try:
             causal = self._is_causal()
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except BROKEN as error:
             raise ExtractorError(f"{folder}: is no encoder of texts, for it cannot encode three tokens "
                                  f"({first_line(error)}); text's `model` in params.yaml is {settings.model!r}"
                                  ) from None  # fmt: skip
@@ -198,7 +187,7 @@ def precision_of(device: torch.device, recipe: FineTuningRecipe | None = None) -
         return "bfloat16"  # on a CPU too, where it is asked for: some have matrix units for it
     if recipe:
         return chosen_precision(recipe.precision, device, older="float32")  # float16 would need its losses scaled
-    return chosen_precision("auto", device, older="float16")
+    return pretrained.precision_of(device)
 
 
 def _max_tokens(config: PretrainedConfig, settings: TextSettings) -> int:

@@ -98,7 +98,7 @@ class TransformerVisualExtractor:
             "device": device_type(),
         }
         if device_type() == "cuda":
-            from extractors.visual.vision_encoder import precision_of
+            from extractors.pretrained import precision_of
 
             self.identity["precision"] = precision_of(device())
 

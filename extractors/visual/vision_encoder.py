@@ -5,32 +5,28 @@ The vector of a picture is what the network was trained to compare pictures by, 
 (ConvNeXt). Poolers of ViT and BEiT are often untrained, and are never used. A network of clips (VideoMAE, TimeSformer,
 ViViT) reads as many frames as its configuration says and gives one vector for all.
 
-MERBench does the same for CLIP, but takes the sum of DINOv2's and data2vec's tokens, which is the
-mean times their number: after standardisation the two are one. It reads 64 frames with DINOv2, and here it is `fps`.
+MERBench does the same for CLIP, but takes the sum of DINOv2's and data2vec's tokens, which is the mean times their
+number: after standardisation the two are one. It reads 64 frames with DINOv2, and here it is `fps`.
 """
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, logging
+from transformers import AutoConfig, AutoImageProcessor
 
 from extractors.hub import first_line
+from extractors.pretrained import BROKEN, load_network, precision_of, quiet
 from extractors.result import ExtractorError
 from extractors.visual.colour import picture_of
-from foundation.precision import chosen_precision, lowered
+from foundation.precision import lowered
 
 PICTURES, CLIPS = 64, 8
 """Pictures, or clips, per pass of the network on CUDA, whatever the card: the last bits depend on it. A CPU's pass has
 one."""
 UNUSED = ("pooler", "text_model", "text_projection", "logit", "mask_token")
 """Parts of a network that no vector needs."""
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ImportError,
-          StrictDataclassError, pickle.UnpicklingError)  # fmt: skip
-"""What transformers raises for a folder that it cannot use."""
 
 
 class VisionEncoder:
@@ -45,26 +41,17 @@ class VisionEncoder:
         Raises:
             ExtractorError: the folder has no vision encoder, or not all that belongs to it.
         """
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()  # its report on unused heads looks like an error
+        quiet()
         self.folder, self.name, self.device = folder, name, device
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            self.network, report = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=any(folder.glob("model*.safetensors")),
-                weights_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+            self.network, missing = load_network(folder, config)
         except BROKEN as error:
             raise self._unfit(f"is no encoder that transformers can load ({first_line(error)})") from None
         self.compares = hasattr(self.network, "get_image_features")
         if not self.compares and self.network.main_input_name != "pixel_values":
             raise self._unfit(f"is a network ({config.model_type}) that reads no pictures")
-        if lacking := sorted(key for key in report["missing_keys"] if not any(part in key for part in UNUSED)):
+        if lacking := [key for key in missing if not any(part in key for part in UNUSED)]:
             raise self._unfit(f"lacks {len(lacking)} of the network's weights ({lacking[0]}, …)")
         try:
             self.processor = AutoImageProcessor.from_pretrained(folder, backend="torchvision", trust_remote_code=False)
@@ -128,8 +115,3 @@ class VisionEncoder:
                 return vectors.float()
             states: Tensor = self.network(**parts).last_hidden_state.float()
         return states.mean((2, 3)) if states.dim() == 4 else states.mean(1)
-
-
-def precision_of(device: torch.device) -> str:
-    """Precision of matrix products on `device`: half of float32 where it can."""
-    return chosen_precision("auto", device, older="float16")
