@@ -37,11 +37,6 @@ KNOWN = (
         "MELD is among its training data",
     ),
     SeenLabels(
-        re.compile(r"superb-er\b", re.IGNORECASE),
-        ("iemocap", "features"),
-        "it was fine-tuned for SUPERB's emotion recognition, which is four emotions of IEMOCAP",
-    ),
-    SeenLabels(
         re.compile(r"emotion-recognition-wav2vec2-IEMOCAP", re.IGNORECASE),
         ("iemocap", "features"),
         "it was fine-tuned on IEMOCAP",
