@@ -138,6 +138,10 @@ class Params(Settings):
                     raise KeyedError(f"{key}.{corpus}", None, f"is missing: index has the corpus {corpus}. Copy the "
                                      f"entry of another corpus, or write `{corpus}: {{}}`, which takes all defaults"
                                      )  # fmt: skip
+        for corpus, visual in self.visual.items():
+            if visual.encoder == "denseface" and visual.crop != "face":
+                raise KeyedError(f"visual.{corpus}.crop", visual.crop, "must be face for denseface, which sees "
+                                 "nothing else; encoders that see whole frames: docs/encoders.md")  # fmt: skip
         for corpus, text in self.text.items():
             self._check_recipe(f"text.{corpus}.recipe", text)
             self._require_unseen("text", corpus, "model", text.model, text.allow_seen)

@@ -72,6 +72,7 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("baselines.cmath", {"dim": 300}, "baselines.cmath.dim = 300: there is no such key"),
         ("baselines.mm_dfn.speaker_weights.smell", 1.0, "baselines.mm_dfn.speaker_weights.smell = 1.0: there is no"),
         ("audio.meld.dim", 6374, "audio.meld.dim = 6374: must be at most 6373, the width of IS13"),
+        ("visual.meld.crop", "frame", "visual.meld.crop = 'frame': must be face for denseface, which sees nothing"),
         ("audio.meld.set", "IS09", "audio.meld.set = 'IS09': must be 'IS10', 'IS13', 'ComParE_2016' or"),
         ("text.meld.crossfit", 5, "text.meld.crossfit = 5: must be 1 unless finetune is true"),
         ("recipes.minilm.rate", 1.0, "recipes.minilm.rate = 1.0: there is no such key"),
