@@ -30,14 +30,38 @@ class Bad(Colours):
         return pictures
 
 
+class Undefined(Colours):
+    def vector(self, pictures: np.ndarray) -> np.ndarray:
+        return np.array([1.0, np.nan])
+
+
+class Uneven(Colours):
+    """As many values as pictures."""
+
+    def vector(self, pictures: np.ndarray) -> np.ndarray:
+        return np.ones(len(pictures))
+
+
+class Weighted(Colours):
+    """Depends on a file."""
+
+    def files(self) -> list[Path]:
+        return [self.raw / "weights.bin"]
+
+
 SETTINGS = VisualSettings(encoder="colours", fps=5.0, detector="haar", crop="frame")
 
 
 def results(
-    kind: type[PictureExtractor], settings: VisualSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[PictureExtractor],
+    settings: VisualSettings,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other: bool = False,
 ) -> list[Result]:
+    """Results of a clip of 0.6 s, and of one of a second, which has pictures if `other`."""
     write_clip(folder / "a.mp4", 0.6)
-    write_clip(folder / "b.mp4", 0.6, picture=False)
+    write_clip(folder / "b.mp4", 1.0, picture=other)
     monkeypatch.setattr("extractors.clips.spread", in_this_process)
     rows = [
         Utterance(utterance_id=name, dialogue_id="d", turn=0, speaker=0, split="test", text="", label="joy", video=name,
@@ -77,6 +101,28 @@ def test_faces_come_in_grey_and_a_clip_without_one_is_missing(tmp_path: Path, mo
 def test_what_is_no_vector_stops_with_the_name_of_the_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExtractorError, match=r"Bad.vector returns uint8 \[3, 80, 96, 3\], where a vector of numbers"):
         results(Bad, SETTINGS, tmp_path, monkeypatch)
+
+
+def test_a_vector_that_is_not_finite_is_missing_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, _ = results(Undefined, SETTINGS, tmp_path, monkeypatch)
+    assert (film.vector, film.lasting) == (None, False)
+    assert "the vector has values that are not finite" in film.reason
+
+
+def test_vectors_of_two_widths_stop_with_both_widths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExtractorError, match=r"Uneven: makes a vector of 5 values of b.mp4, and of 3 of others"):
+        results(Uneven, SETTINGS, tmp_path, monkeypatch, other=True)
+
+
+def test_what_is_in_a_file_of_weights_is_part_of_the_identity(tmp_path: Path) -> None:
+    names = []
+    for content in (b"one", b"two"):
+        (tmp_path / "weights.bin").write_bytes(content)
+        names.append(Weighted(SETTINGS, tmp_path).identity["files"])
+    assert names == [[sha256(b"one").hexdigest()], [sha256(b"two").hexdigest()]]
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ExtractorError, match=r"weights.bin: cannot be read"):
+        Weighted(SETTINGS, tmp_path).identity  # noqa: B018
 
 
 def test_settings_of_faces_and_frames_are_in_the_identity_and_denseface_s_are_not() -> None:
