@@ -9,6 +9,7 @@ import pytest
 
 from extractors.features import read_features
 from extractors.registry import make
+from extractors.result import ExtractorError
 from foundation.errors import UserError
 from pipeline import cache, check
 from pipeline.bundle import read_bundle
@@ -111,6 +112,21 @@ def test_what_a_bundle_says_of_an_encoder_must_fit_it(project: Path, bundle: Cal
         make_extractor("audio", read_bundle(bundle(audio_encoder="opensmile")), given)
     with pytest.raises(UserError, match=r"needs the audio encoder 'mine': .*docs/encoders.md"):
         make_extractor("audio", read_bundle(bundle(audio_encoder="mine")))
+    for options in ({"weights": "../mine"}, {"files": ["a", {"b": "/etc/mine"}]}, {"weights": "C:\\mine"}):
+        with pytest.raises(UserError, match="a place outside of the bundle, which is not looked for"):
+            make_extractor("audio", read_bundle(with_audio(options=options)), given)
+
+
+@pytest.mark.slow
+def test_an_encoder_that_cannot_be_loaded_is_said_before_work_begins(
+    project: Path, bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ExtractorError("needs a newer transformers")
+
+    monkeypatch.setattr("extractors.audio.speech_encoder.SpeechEncoder", refused)
+    with pytest.raises(UserError, match=r"the model needs the audio encoder .*wavlm': needs a newer transformers"):
+        make_extractor("audio", read_bundle(bundle()), str(project / ENCODER))
 
 
 @pytest.mark.slow
