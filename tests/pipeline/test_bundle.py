@@ -146,6 +146,10 @@ def test_a_text_encoders_table_of_files_names_those_beside_it_alone(copied: Path
         (lambda card: card["origins"].pop("text"), "origins are of audio, visual, and the network has text"),
         (lambda card: card["origins"].update(smell={}), "origins.smell.*: Input should be 'text', 'audio' or 'visual'"),
         (lambda card: card.pop("fine_tuned"), "fine_tuned: Field required"),
+        (
+            lambda card: card["origins"]["visual"].pop("weights"),
+            "names the visual encoder denseface, and not its weights",
+        ),
         (lambda card: card.update(more=1), "more: Extra inputs are not permitted"),
         (lambda card: card["config"].update(dropout=float("nan")), "NaN is no number"),
     ],
