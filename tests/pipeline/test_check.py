@@ -156,6 +156,24 @@ def test_who_has_the_index_and_the_features_needs_neither_corpus_nor_encoder(
         check.refuse_what_is_not_there(load_params(), locked)
 
 
+@pytest.mark.parametrize("section", ["audio", "visual"])
+def test_an_encoder_of_sound_or_pictures_is_needed_only_where_its_features_are_to_be_made(
+    section: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    write(project, **{f"{section}__demo__encoder": "no-such/encoder"})
+    params = load_params()
+    with pytest.raises(UserError, match=f"{section}'s `encoder` in params.yaml is 'no-such/encoder'"):
+        check.refuse_what_is_not_there(params, {})
+    made = {f"{section}.demo": getattr(params, section)["demo"].model_dump()}
+    check.refuse_what_is_not_there(params, {f"extract@demo-{section}": {"params": {"params.yaml": made}}})
+    # Vectors of a published file are made by nobody.
+    write(
+        project, datasets=["meld_sdt"], index__meld_sdt__raw=str(project), **{f"{section}__meld_sdt__encoder": "no/one"}
+    )
+    check.refuse_what_is_not_there(load_params(), {})
+
+
 def test_the_time_of_the_parameters_is_moved_by_a_second_and_nothing_else(project: Path) -> None:
     file = project / "params.yaml"
     os.utime(file, ns=(5_000_000_007, 9_000_000_013))
