@@ -70,12 +70,14 @@ def test_views_and_allocations_are_no_kernels() -> None:
 def test_features_are_as_wide_as_their_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, config in (("wavlm", '{"hidden_size": 768}'), ("whisper", '{"d_model": 1280}'),
-                         ("clip", '{"hidden_size": 9, "vision_config": {"hidden_size": 1024}}')):  # fmt: skip
+                         ("clip", '{"projection_dim": 768, "hidden_size": 9, "vision_config": {"hidden_size": 1024}}'),
+                         ("siglip", '{"hidden_size": 9, "vision_config": {"hidden_size": 1152}}')):  # fmt: skip
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(config)
     assert estimate.width("wavlm", "mean") == 768
     assert estimate.width("whisper", "mean_std") == 2560
-    assert estimate.width("clip", "mean") == 1024
+    assert estimate.width("clip", "mean") == 768
+    assert estimate.width("siglip", "mean") == 1152
     assert estimate.width("denseface", "mean_std") == 684
     assert estimate.width("somebody/large", "mean") == 1024  # which is not here
     project = Path(estimate.__file__).parents[1]
@@ -83,6 +85,7 @@ def test_features_are_as_wide_as_their_encoders(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "paper/published.yaml").write_bytes((project / "paper/published.yaml").read_bytes())
     params = load_params(project / "params.yaml")
     audio = params.audio["meld"].model_copy(update={"encoder": "wavlm", "reduce": "none"})
-    for settings, expected in ((params.audio["meld"], 300), (audio, 768)):
+    narrow = audio.model_copy(update={"reduce": "pca", "dim": 1000})
+    for settings, expected in ((params.audio["meld"], 300), (audio, 768), (narrow, 768)):
         changed = params.model_copy(update={"audio": {**params.audio, "meld": settings}})
         assert estimate.form("meld", changed)["dims"]["audio"] == expected
