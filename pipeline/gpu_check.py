@@ -39,6 +39,7 @@ from pipeline.gpu.encoders import (
     check_face,
     check_face_training,
     check_pictures,
+    check_sounds,
     check_text,
     check_text_training,
 )
@@ -76,6 +77,7 @@ def checks(
         partial(check_text_training, settings=text, device=device),
     )
     yield CheckRow("face", "float32", ALLOWED["float32"]), partial(check_face, params=params, device=device)
+    yield CheckRow("sound: wavlm", lower, ALLOWED[lower]), partial(check_sounds, device=device)
     yield CheckRow("pictures: clip", lower, ALLOWED[lower]), partial(check_pictures, device=device)
     yield CheckRow("face: training", "bfloat16", ALLOWED["bfloat16"]), partial(check_face_training, device=device)
 
