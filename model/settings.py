@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from foundation.settings import Count, Dropout, KeyedError, NotNegative, Positive, Settings, refuse_repetition
 
+Decision = Literal["likeliest", "balanced"]
+"""How a class is chosen from the probabilities: pipeline/calibration.py."""
+
 
 class CmathSettings(Settings):
     """Settings of CMATH's network and loss; this includes every choice that the paper leaves open."""
@@ -63,6 +66,8 @@ class TrainingSettings(Settings):
     """Precision of matrix products on CUDA; a CPU always uses float32. `auto`: bfloat16 on cards of capability 8.0 or
     newer, float32 on older ones."""
     class_weights: bool = False
+    decision: Decision = "likeliest"
+    """How a trained model's class is chosen from its probabilities; it changes no training."""
     gamma1: NotNegative = 0.1
     """Weight of low-level distillation, Eq. 24."""
     gamma2: NotNegative = 1.2

@@ -91,7 +91,9 @@ def scores_of(corpus: str, params: Params) -> dict[str, Any]:
             raise UserError(f"{model} on {corpus}, seed {seed}: the loss is not finite; lower "
                             f"train.{corpus}.learning_rate")  # fmt: skip
     data = trainings.corpus(params)
-    said = [said_of_test(*trainings.model(params, seed), seed, data) for seed in seeds]
+    models = {seed: trainings.model(params, seed) for seed in seeds}
+    calibration = trainings.calibration(params, {seed: network for seed, (network, _) in models.items()})
+    said = [said_of_test(*model, seed, data, calibration) for seed, model in models.items()]
     tested = [trainings.rows[place] for place in positions(data, "test").tolist()]
     found = metrics(said, tested, [row.label for row in trainings.rows if row.split == "train"], trainings.labels)
     names = ("weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "oracle_weighted_f1_std", "seeds")

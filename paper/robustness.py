@@ -34,7 +34,6 @@ from paper.pool import run_course
 from paper.search import Job, point_in, reported_jobs
 from paper.trainings import Trainings
 from pipeline.params import Params
-from pipeline.scoring.metrics import said_of_test
 from pipeline.scoring.pictures import draw_tsne
 from pipeline.stage import parser, start
 
@@ -113,7 +112,7 @@ def map_classes(trainings: Trainings, job: Job, file: Path) -> float | None:
     """Draw the t-SNE of a seed's test representations; return the classes' silhouette, or None for a single class."""
     corpus = trainings.corpus(job.params)
     label = corpus.label[positions(corpus, "test")].numpy()
-    representations = said_of_test(*trainings.model(job.params, job.seed), job.seed, corpus).representations
+    representations = predict(trainings.model(job.params, job.seed)[0], corpus, "test", device())[1].numpy()
     draw_tsne(representations, label, trainings.labels, file, f"{NAMES[job.params.model.name]}:")
     if not 1 < len(np.unique(label)) < len(label):
         return None

@@ -1,9 +1,9 @@
 """A row of a table: the trainings of one model in one setting, one per seed, and their results on test.
 
 Its folder has history.csv, predictions.csv and metrics.json as the main pipeline writes them. metrics.json also has the
-chosen learning rate, dropout and batch, the weight decay, the number of parameters, `seen` where labels were seen in
-making the features (pipeline/scoring/marks.py), and `seconds`, the mean time of a training, which is the only value
-that differs between machines.
+scores of the `ensemble`, its `calibration`, the chosen learning rate, dropout and batch, the weight decay, the number
+of parameters, `seen` where labels were seen in making the features (pipeline/scoring/marks.py), and `seconds`, the mean
+time of a training, which is the only value that differs between machines.
 """
 
 import csv
@@ -20,8 +20,16 @@ from model.training import positions
 from paper.features import FOLDER
 from paper.search import Job, dropout_of
 from paper.trainings import Trainings
+from pipeline.calibration import Answer
 from pipeline.scoring.marks import marks
-from pipeline.scoring.metrics import Seed, metrics, said_of_test, text_encoder_scores, validation_scores
+from pipeline.scoring.metrics import (
+    Seed,
+    ensemble_scores,
+    metrics,
+    said_of_test,
+    text_encoder_scores,
+    validation_scores,
+)
 from pipeline.scoring.tables import write_predictions
 from pipeline.training.history import write_history
 from pipeline.training.store import Trained
@@ -46,10 +54,15 @@ def write_row(
     folder.mkdir(parents=True, exist_ok=True)
     write_history([row for fit in fits for row in fit.history], folder / "history.csv")
     corpus = trainings.corpus(params)
-    seeds = [said_of_test(*trainings.model(job.params, job.seed), job.seed, corpus) for job in jobs]
+    models = {job.seed: trainings.model(job.params, job.seed) for job in jobs}
+    calibration = trainings.calibration(params, {seed: network for seed, (network, _) in models.items()})
+    seeds = [said_of_test(*models[seed], seed, corpus, calibration) for seed in models]
     tested = [trainings.rows[place] for place in positions(corpus, "test").tolist()]
     train_labels = [row.label for row in trainings.rows if row.split == "train"]
     scores = metrics(seeds, tested, train_labels, trainings.labels)
+    ensemble = calibration.of_all([seed.answer.raw for seed in seeds])
+    scores["ensemble"] = ensemble_scores(ensemble, tested, trainings.labels, calibration)
+    scores["calibration"] = calibration.model_dump(include={"temperature", "of_seeds", "decision", "tau"})
     times = [fit.seconds * len(fit.history) for fit in fits if fit.seconds is not None]
     scores |= {
         "validation": validation_scores(folder / "history.csv"),
@@ -92,5 +105,6 @@ def write_encoder_row(trainings: Trainings, folder: Path) -> None:
         scores["seen"] = seen
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
-    only = Seed(0, probabilities, np.empty((len(tested), 0)), probabilities.argmax(1)[None])
+    answer = Answer(probabilities, probabilities, probabilities.argmax(1))  # neither calibrated nor adjusted
+    only = Seed(0, answer, np.empty((len(tested), 0)), answer.label[None])
     write_predictions([only], tested, order, folder / "predictions.csv")

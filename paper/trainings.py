@@ -10,6 +10,7 @@ from model.identity import digest
 from model.interface import ErcModel
 from model.registry import make_model
 from paper.features import other_text
+from pipeline.calibration import Calibration, fitted
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
 from pipeline.params import Params
@@ -82,6 +83,10 @@ class Trainings:
         """Get a finished training from the store, or train now; a failed training counts as finished."""
         return store.trained(self.folder(params), self.name, self.corpus(params), params.model.name,
                              self.config(params), params.train[self.name], seed, weights=weights)  # fmt: skip
+
+    def calibration(self, params: Params, networks: dict[int, ErcModel]) -> Calibration:
+        """Calibration of finished trainings, by seed, on validation: as the main pipeline's stage `train` makes it."""
+        return fitted(networks, self.corpus(params), len(self.labels), params.train[self.name].decision)
 
     def model(self, params: Params, seed: int) -> tuple[ErcModel, np.ndarray]:
         """Load the model of a finished training with saved weights, and its test predictions of every epoch."""

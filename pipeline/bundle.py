@@ -1,7 +1,8 @@
 """The bundle models/D/bundle/: everything that prediction needs of a trained model, without any training data.
 
-`bundle.json` has the model's configuration, the labels, and for each modality how its features are made: parameters,
-normalisation, checksums of the encoders. The other files are the weights of each seed, `statistics.safetensors`
+`bundle.json` has the model's configuration, the labels, the calibration of its probabilities
+(pipeline/calibration.py), and for each modality how its features are made: parameters, normalisation, checksums of the
+encoders. The other files are the weights of each seed, `statistics.safetensors`
 (standardisation, and the audio reduction), and the encoders that are not in a package: the fine-tuned text encoders and
 the face encoder. Encoders that are used as published are recorded by name and checksum only.
 
@@ -29,9 +30,10 @@ from foundation.settings import Count, Settings
 from model.interface import DataSpec, ErcModel
 from model.registry import MODELS, make_model
 from model.scaling import Scaler
+from pipeline.calibration import Calibration
 from pipeline.sealed import read_description, require_sealed, write_description
 
-FORMAT = 4
+FORMAT = 5
 """Version of the bundle format; raise it with every change after which an older bundle cannot be read."""
 NAME = "bundle"
 TEST_PREDICTIONS = "test_predictions.safetensors"
@@ -54,6 +56,7 @@ class _Written(Settings):
     config: dict[str, Any]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     turns: Count
+    calibration: Calibration
     text_encoder: str
     audio_encoder: str
     visual_encoder: str
@@ -76,6 +79,8 @@ class Bundle:
     seeds: list[int]
     turns: int
     """Number of turns in the longest conversation of the corpus."""
+    calibration: Calibration
+    """What becomes of the networks' softmax."""
     origins: dict[str, dict[str, Any]]
     """Identity of the extractor of each modality: see extractors/features.py."""
     text_encoder: str
@@ -173,6 +178,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "config": bundle.config,  # must not be sorted: the weights depend on the order of the modalities
         "seeds": bundle.seeds,
         "turns": bundle.turns,
+        "calibration": bundle.calibration.model_dump(),
         "text_encoder": bundle.text_encoder,
         "audio_encoder": bundle.audio_encoder,
         "visual_encoder": bundle.visual_encoder,
@@ -216,6 +222,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         written = _Written.model_validate(content)
         dims = _dims_of(written)
+        _require_whole(written.calibration, written.seeds, len(written.labels))
         for index in sorted((place / TEXT_ENCODERS).glob("*/*.index.json")):
             _require_own_names(index)
     except ValidationError as error:
@@ -230,9 +237,9 @@ def read_bundle(folder: Path) -> Bundle:
             raise ValueError(f"{min(statistics)} is of no modality of the model")
     except ValueError as error:
         raise UserError(f"{place / STATISTICS}: {error}; copy the folder anew") from None
-    fields = written.model_dump(exclude={"labels", "roles"})
-    labels, roles = tuple(written.labels), tuple(written.roles)
-    return Bundle(**fields, labels=labels, roles=roles, scalers=scalers, reduction=reduction, folder=place)
+    fields = written.model_dump(exclude={"labels", "roles", "calibration"})
+    return Bundle(**fields, labels=tuple(written.labels), roles=tuple(written.roles), calibration=written.calibration,
+                  scalers=scalers, reduction=reduction, folder=place)  # fmt: skip
 
 
 def _first(error: ValidationError) -> str:
@@ -266,6 +273,15 @@ def _dims_of(written: _Written) -> dict[str, int]:
     if written.visual_encoder == DENSEFACE and "weights" not in written.origins.get("visual", {}):
         raise ValueError(f"names the visual encoder {DENSEFACE}, and not its weights")
     return config.dims
+
+
+def _require_whole(calibration: Calibration, seeds: list[int], classes: int) -> None:
+    """Raise ValueError unless every seed has a temperature, and every class a share of train."""
+    if calibration.of_seeds.keys() != set(map(str, seeds)):
+        raise ValueError(f"calibration.of_seeds is of {', '.join(calibration.of_seeds) or 'no seed'}, and the model "
+                         f"has the seeds {', '.join(map(str, seeds))}")  # fmt: skip
+    if len(calibration.priors) != classes:
+        raise ValueError(f"calibration.priors has {len(calibration.priors)} shares, and there are {classes} labels")
 
 
 def _require_own_names(index: Path) -> None:

@@ -1,8 +1,9 @@
 """train@D: trains one model per seed, and writes the bundle models/D/bundle/ and results/D/history.csv.
 
-Standardisation and class weights are computed on the training split only; the epoch of each seed is chosen on
-validation. An interrupted run resumes near the epoch where it stopped; finished trainings are taken from the work
-cache. history.csv is rewritten after each epoch, so that `dvc plots show` can draw a running training.
+Standardisation and class weights are computed on the training split only. The epoch of each seed is chosen on
+validation; so is the calibration of the probabilities (pipeline/calibration.py). An interrupted run resumes near the
+epoch where it stopped; finished trainings are taken from the work cache. history.csv is rewritten after each epoch, so
+that `dvc plots show` can draw a running training.
 """
 
 import argparse
@@ -20,8 +21,10 @@ from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
 from model.identity import digest
+from model.registry import make_model
 from model.scaling import Scaler
 from pipeline.bundle import NAME, TEST_PREDICTIONS, Bundle, reduction_of, write_bundle
+from pipeline.calibration import Calibration, fitted
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import ROLES, labels
 from pipeline.params import Params
@@ -51,8 +54,16 @@ def run(args: argparse.Namespace, params: Params) -> None:
                             f"seed {seed} is not finite in the first epoch; try a lower one")  # fmt: skip
         log.info("seed %d: %d epochs, of which epoch %d is the best on validation (weighted F1 %.2f)",
                  seed, len(done.history), done.best_epoch, done.score)  # fmt: skip
-    bundle = make_bundle(corpus_name, params, corpus, scalers, config, order)
     kept = {seed: kept_weights(folder, seed) for seed in settings.seeds}
+    networks = {seed: make_model(model, config).to(device()) for seed in kept}
+    for seed, (of_seed, _) in kept.items():
+        networks[seed].load_state_dict(of_seed)
+    calibration = fitted(networks, corpus, len(order), settings.decision)
+    log.info("temperature on validation: %g for the ensemble; of the seeds %s", calibration.temperature,
+             ", ".join(f"{seed}: {value:g}" for seed, value in calibration.of_seeds.items()))  # fmt: skip
+    if settings.decision == "balanced":
+        log.info("decision balanced: tau %g has the best macro F1 on validation", calibration.tau)
+    bundle = make_bundle(corpus_name, params, corpus, scalers, config, calibration, order)
     encoders, face_weights = Path("data") / corpus_name / "encoder" / "text", params.visual[corpus_name].weights
     with whole_folder(bundle.folder) as half:
         weights = {seed: of_seed for seed, (of_seed, _) in kept.items()}
@@ -68,6 +79,7 @@ def make_bundle(
     corpus: Corpus,
     scalers: dict[str, Scaler],
     config: dict[str, Any],
+    calibration: Calibration,
     order: tuple[str, ...],
 ) -> Bundle:
     """Collect everything except the weights that prediction must know about this training."""
@@ -84,6 +96,7 @@ def make_bundle(
         config=config,
         seeds=list(params.train[name].seeds),
         turns=max(len(dialogue) for part in corpus.dialogues.values() for dialogue in part),
+        calibration=calibration,
         origins={modality: origin.identity for modality, origin in origins.items()},
         text_encoder=params.text[name].model if spoken else "",
         audio_encoder=params.audio[name].encoder if "audio" in made else "",

@@ -204,7 +204,9 @@ SUBJECTS = {
         lambda settings, _: fingerprint(train_face.identity(settings, small_fer2013())),
         {"datasets", "data"},
     ),
-    "training": Subject(lambda _: PARAMS.train["meld"], lambda settings, _: training(with_train(settings)), {"seeds"}),
+    "training": Subject(
+        lambda _: PARAMS.train["meld"], lambda settings, _: training(with_train(settings)), {"seeds", "decision"}
+    ),
     "model": Subject(
         lambda _: PARAMS.model,
         lambda settings, _: training(PARAMS.model_copy(update={"model": settings})),

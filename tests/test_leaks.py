@@ -1,7 +1,7 @@
 """What is fitted is fitted on train: other labels and features of validation and test leave its bytes as they are.
 
-Test changes nothing at all. Validation changes one thing, which epoch is taken: the weights of each epoch stay the
-same, so that with a single epoch nothing changes.
+Test changes nothing at all. Validation changes two things: which epoch is taken, and how probabilities are calibrated.
+The weights of each epoch stay the same.
 """
 
 import json
@@ -202,7 +202,12 @@ def test_a_model_its_epoch_and_its_history_know_nothing_of_test(model: str, tmp_
 def test_validation_chooses_a_models_epoch_and_nothing_else(model: str, tmp_path: Path) -> None:
     files, history, _ = trained_files(tmp_path / "a", model, 1, ())
     other_files, other_history, _ = trained_files(tmp_path / "b", model, 1, ("validation", "test"))
+    card, other_card = (json.loads(found.pop("bundle.json")) for found in (files, other_files))
+    assert card.pop("checksum") != other_card.pop("checksum")
+    assert card.pop("calibration") != other_card.pop("calibration")
+    assert other_card == card
     assert other_files == files
     assert other_history != history
     of_train, _, _ = trained_files(tmp_path / "c", model, 1, ("train",))
-    assert of_train != files
+    assert of_train.keys() - {"bundle.json"} == files.keys()
+    assert any(of_train[name] != content for name, content in files.items() if name.startswith("seed"))

@@ -21,8 +21,8 @@ from foundation.errors import UserError
 from foundation.folders import cache_folder
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
-from model.training import predict
 from pipeline.bundle import read_bundle
+from pipeline.calibration import Answer, softmax_of
 from pipeline.params import MODALITIES
 from pipeline.prediction.extractors import make_extractor
 from pipeline.prediction.recordings import Recording
@@ -40,7 +40,9 @@ class Prediction:
     """Start and end in seconds, of the part that was looked at; without a recording, those of the transcript."""
     end: float | None = None
     probabilities: np.ndarray
-    """Class probabilities [C], mean over the seeds."""
+    """Calibrated class probabilities [C], of one seed or of the ensemble."""
+    label: int = 0
+    """Number of the predicted class; with the decision `balanced` it need not be the likeliest."""
     missing: dict[str, str]
     """Reason for each missing modality."""
     without: dict[str, float | None] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class Predictor:
         if seeds[0] not in self.bundle.seeds:
             raise UserError(f"--seed {seed}: {folder} has the seeds {', '.join(map(str, self.bundle.seeds))}")
         self.seeds = seeds
+        self.together = seed is None
+        """Whether the seeds count as one model, the ensemble."""
         self.networks = [self.bundle.network(number).to(device()).eval() for number in seeds]
         self.modalities = [name for name in MODALITIES if name in self.bundle.config["dims"]]
         self.encoders = {"text": text_encoder, "audio": audio_encoder, "visual": visual_encoder}
@@ -183,30 +187,27 @@ class Predictor:
     def _predict_part(self, corpus: Corpus, found: list[Prediction]) -> None:
         """Predict the only dialogue of `corpus`, whole and with each modality masked, and store the results."""
         (where,) = corpus.dialogues["test"]
-        shares = self._probabilities(corpus)
-        best = shares.argmax(1)
+        said = self._answer(corpus)
         without = {
-            name: self._probabilities(masked(corpus, name))[np.arange(len(best)), best]
+            name: self._answer(masked(corpus, name)).calibrated[np.arange(len(found)), said.label]
             for name in self.modalities
             if corpus.present[name][where].any()
         }
         for turn, prediction in enumerate(found):
-            prediction.probabilities = shares[turn]
+            prediction.probabilities, prediction.label = said.calibrated[turn], int(said.label[turn])
             prediction.without = {
                 name: None if name in prediction.missing else float(without[name][turn]) for name in self.modalities
             }
 
-    def _probabilities(self, corpus: Corpus) -> np.ndarray:
-        """Class probabilities [T, C] of the only dialogue of `corpus`, mean over the seeds."""
-        of_seeds = [
-            predict(network, corpus, "test", device())[0].double().softmax(1).numpy() for network in self.networks
-        ]
+    def _answer(self, corpus: Corpus) -> Answer:
+        """What the ensemble, or the one seed that was asked for, says of the only dialogue of `corpus`."""
+        of_seeds = [softmax_of(network, corpus, "test") for network in self.networks]
         for seed, shares in zip(self.seeds, of_seeds, strict=True):
             if not np.isfinite(shares).all():
                 raise UserError(f"{self.bundle.folder}/seed{seed}.safetensors: the model {self.bundle.model!r} gives "
                                 "probabilities that are no numbers; train anew with `dvc repro`")  # fmt: skip
-        mean: np.ndarray = np.mean(of_seeds, axis=0)
-        return mean
+        calibration = self.bundle.calibration
+        return calibration.of_all(of_seeds) if self.together else calibration.of_seed(self.seeds[0], of_seeds[0])
 
 
 def masked(corpus: Corpus, modality: str) -> Corpus:

@@ -66,7 +66,7 @@ def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str
         "start": prediction.start,
         "end": prediction.end,
         "text": row.text,
-        "prediction": labels[int(prediction.probabilities.argmax())],
+        "prediction": labels[prediction.label],
         "probabilities": dict(zip(labels, shares, strict=True)),
         "present": {name: name not in prediction.missing for name in modalities},
         "missing": prediction.missing,
@@ -97,8 +97,8 @@ def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> I
         start = None if prediction.start is None else round(prediction.start, 2)
         clock = "" if start is None else f"{int(start // 60):d}:{start % 60:05.2f}"
         heard = "".join(name[0] if name not in prediction.missing else "-" for name in MODALITIES)
-        best = int(prediction.probabilities.argmax())
-        yield (f"{clock:>9}  {prediction.speaker[:16]:<{names}}  {labels[best]:<{width}}  "
-               f"{prediction.probabilities[best]:5.2f}  {heard:<5}  {prediction.row.text[:60]}")  # fmt: skip
+        share = prediction.probabilities[prediction.label]
+        yield (f"{clock:>9}  {prediction.speaker[:16]:<{names}}  {labels[prediction.label]:<{width}}  {share:5.2f}  "
+               f"{heard:<5}  {prediction.row.text[:60]}")  # fmt: skip
     for note in recording.notes:
         yield f"note: {note}"

@@ -1,7 +1,7 @@
 """Scores on the test split: all numbers of scores.json and metrics.json."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from foundation.csv_file import read_csv
 from foundation.device import device
 from foundation.errors import UserError
 from foundation.f1 import accuracy, class_f1, confusion, weighted_f1
-from model.batching import Corpus
+from model.batching import NO_LABEL, Corpus
 from model.interface import ErcModel
-from model.training import predict
+from model.training import positions, predict
+from pipeline.calibration import Answer, Calibration, kept_above, macro_f1, softmax_of
 from pipeline.scoring.scores import calibration_error, resampled_f1
 
 
@@ -24,28 +25,33 @@ class Seed:
     """Predictions of one seed's model on the test split, utterances in the order of `positions`."""
 
     seed: int
-    probabilities: np.ndarray
-    """Class probabilities [utterances, C]."""
+    answer: Answer
+    """Class probabilities and predicted classes."""
     representations: np.ndarray
     """Fused representations H'_x [utterances, d]."""
     predictions: np.ndarray
     """Predictions of the model of every epoch, int [epochs, utterances]."""
 
 
-def compared(scores: dict) -> dict[str, float]:
+def compared(scores: dict) -> dict[str, object]:
     """Select the few `scores` for comparing experiments; DVC shows each of them as a column or a line."""
-    of_test = ("weighted_f1", "weighted_f1_std", "accuracy", "accuracy_std")
+    of_test = ("weighted_f1", "weighted_f1_std", "macro_f1", "macro_f1_std", "accuracy", "accuracy_std",
+               "calibration_error", "calibration_error_calibrated")  # fmt: skip
+    of_ensemble = ("weighted_f1", "macro_f1", "accuracy", "calibration_error", "calibration_error_calibrated")
     return {
         **{name: scores[name] for name in of_test},
+        "ensemble": {name: scores["ensemble"][name] for name in of_ensemble},
         "validation_weighted_f1": scores["validation"]["weighted_f1"],
+        "validation_macro_f1": scores["validation"]["ensemble"]["macro_f1"],
         **({"seen_labels": 1} if scores.get("seen") else {}),
     }
 
 
-def said_of_test(model: ErcModel, predictions: np.ndarray, seed: int, corpus: Corpus) -> Seed:
+def said_of_test(model: ErcModel, predictions: np.ndarray, seed: int, corpus: Corpus, calibration: Calibration) -> Seed:
     """Predict test with a trained `model`; `predictions` is as in `Seed`."""
     logits, representations = predict(model, corpus, "test", device())
-    return Seed(seed, logits.double().softmax(1).numpy(), representations.numpy(), predictions)
+    answer = calibration.of_seed(seed, logits.double().softmax(1).numpy())
+    return Seed(seed, answer, representations.numpy(), predictions)
 
 
 def labelled(seeds: list[Seed], rows: list[Utterance]) -> tuple[list[Seed], list[Utterance]]:
@@ -54,8 +60,7 @@ def labelled(seeds: list[Seed], rows: list[Utterance]) -> tuple[list[Seed], list
     if len(places) == len(rows):
         return seeds, rows
     kept = [
-        Seed(one.seed, one.probabilities[places], one.representations[places], one.predictions[:, places])
-        for one in seeds
+        Seed(one.seed, one.answer.at(places), one.representations[places], one.predictions[:, places]) for one in seeds
     ]
     return kept, [rows[place] for place in places]
 
@@ -71,11 +76,12 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     """
     seeds, rows = labelled(seeds, rows)
     label = np.array([names.index(row.label) for row in rows])
-    predictions = [seed.probabilities.argmax(1) for seed in seeds]
+    predictions = [seed.answer.label for seed in seeds]
     counts = [confusion(label, predicted, len(names)) for predicted in predictions]
     by_seed = {
         "accuracy": [accuracy(part) for part in counts],
         "weighted_f1": [weighted_f1(part) for part in counts],
+        "macro_f1": [macro_f1(part) for part in counts],
         "oracle_weighted_f1": [
             max(weighted_f1(confusion(label, epoch, len(names))) for epoch in seed.predictions) for seed in seeds
         ],
@@ -88,12 +94,57 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     f1 = [class_f1(part) for part in counts]
     found["f1"] = {name: _rounded(value) for name, value in zip(names, np.mean(f1, axis=0), strict=True)}
     found["f1_std"] = {name: _rounded(_deviation(values)) for name, values in zip(names, np.transpose(f1), strict=True)}
-    found["calibration_error"] = _rounded(np.mean([calibration_error(label, seed.probabilities) for seed in seeds]))
+    errors = [_calibration_errors(label, seed.answer) for seed in seeds]
+    found |= {name: _rounded(np.mean([one[name] for one in errors])) for name in errors[0]}
     constant = np.full_like(label, names.index(Counter(filter(None, train)).most_common(1)[0][0]))
     always = confusion(label, constant, len(names))
-    found["majority"] = {"accuracy": _rounded(accuracy(always)), "weighted_f1": _rounded(weighted_f1(always))}
+    found["majority"] = _scores(always)
     found["seeds"], found["utterances"] = len(seeds), len(label)
     return found
+
+
+def ensemble_scores(said: Answer, rows: list[Utterance], names: tuple[str, ...], calibration: Calibration) -> dict:
+    """Scores of the ensemble of the seeds on test, which counts as one model; percent, except for `threshold`.
+
+    `coverage` is the table of that name of validation, for test: at each of its thresholds, how many utterances are
+    kept, and how many of these are wrong. A row is left out where nothing is kept. Utterances without a label enter no
+    score.
+    """
+    places = [place for place, row in enumerate(rows) if row.label]
+    said, label = said.at(places), np.array([names.index(rows[place].label) for place in places])
+    counts = confusion(label, said.label, len(names))
+    f1 = {name: _rounded(value) for name, value in zip(names, class_f1(counts), strict=True)}
+    left = [kept_above(row.threshold, said.confidence, said.label != label) for row in calibration.coverage]
+    coverage = [
+        {"threshold": row.threshold, "coverage": _rounded(100 * row.coverage), "risk": _rounded(100 * row.risk)}
+        for row in filter(None, left)
+    ]
+    return {**_scores(counts), "f1": f1, **_calibration_errors(label, said), "coverage": coverage}
+
+
+def ensemble_on_validation(
+    networks: Mapping[int, ErcModel], corpus: Corpus, calibration: Calibration
+) -> dict[str, float]:
+    """Scores of the ensemble on validation, where its calibration was fitted; they may be used for choosing."""
+    label = corpus.label[positions(corpus, "validation")].numpy()
+    known, classes = label != NO_LABEL, len(calibration.priors)
+    said = calibration.of_all([softmax_of(network, corpus, "validation")[known] for network in networks.values()])
+    return _scores(confusion(label[known], said.label, classes))
+
+
+def _scores(counts: np.ndarray) -> dict[str, float]:
+    """Accuracy, weighted and macro F1 of confusion counts."""
+    scores = {"accuracy": accuracy(counts), "weighted_f1": weighted_f1(counts), "macro_f1": macro_f1(counts)}
+    return {name: _rounded(value) for name, value in scores.items()}
+
+
+def _calibration_errors(label: np.ndarray, said: Answer) -> dict[str, float]:
+    """Calibration error before and after calibration, of the same predicted classes."""
+    right = said.label == label
+    return {
+        "calibration_error": _rounded(calibration_error(said.raw_confidence, right)),
+        "calibration_error_calibrated": _rounded(calibration_error(said.confidence, right)),
+    }
 
 
 def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...]) -> dict:
@@ -135,7 +186,7 @@ def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names:
     found = {}
     for group in sorted(set(groups)):
         part = member == group
-        counts = [confusion(label[part], seed.probabilities.argmax(1)[part], len(names)) for seed in seeds]
+        counts = [confusion(label[part], seed.answer.label[part], len(names)) for seed in seeds]
         mean = _rounded(np.mean([weighted_f1(of_seed) for of_seed in counts]))
         found[group] = {"weighted_f1": mean, "utterances": int(part.sum())}
     return found

@@ -10,12 +10,30 @@ BINS = 15
 """Number of bins of the calibration error; the usual value."""
 
 
-def calibration_error(label: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error, percent: mean difference of confidence and accuracy over bins of confidence."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error, percent: mean difference of confidence and accuracy over bins of confidence.
+
+    Args:
+        confidence: probability of the predicted class [utterances].
+        right: whether that class is the label, bool [utterances].
+    """
+    bins = _bins(confidence)
     gaps = [abs(confidence[bins == part].sum() - right[bins == part].sum()) for part in range(BINS)]
-    return 100 * float(sum(gaps) / len(label))
+    return 100 * float(sum(gaps) / len(right))
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
+    """Mean confidence and accuracy, both in percent, and number of utterances of each bin that has any."""
+    bins = _bins(confidence)
+    return [
+        (100 * float(confidence[bins == part].mean()), 100 * float(right[bins == part].mean()), int(sum(bins == part)))
+        for part in np.unique(bins)
+    ]
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    """Bin of each confidence, int [utterances]."""
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
 def resampled_f1(label: np.ndarray, predictions: list[np.ndarray], classes: int) -> np.ndarray:

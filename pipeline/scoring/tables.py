@@ -1,6 +1,7 @@
 """CSV tables of predictions, class scores and confusions."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +9,33 @@ import numpy as np
 from extractors.utterance import Utterance
 from foundation.f1 import confusion
 from foundation.files import open_whole
+from pipeline.calibration import Answer
 from pipeline.scoring.metrics import Seed, _rounded
 
 
 def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str, ...], file: Path) -> None:
-    """Write one row per test utterance and seed: label, prediction, and the probability of each class."""
+    """Write one row per test utterance and seed: label, prediction, and each class' calibrated probability."""
     with open_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["utterance_id", "seed", "label", "prediction", *names])
         for seed in seeds:
-            for row, probabilities in zip(rows, seed.probabilities, strict=True):
-                predicted = names[int(probabilities.argmax())]
-                shares = (f"{share:.6f}" for share in probabilities)
-                writer.writerow([row.utterance_id, seed.seed, row.label, predicted, *shares])
+            for row, cells in zip(rows, _cells(seed.answer, names), strict=True):
+                writer.writerow([row.utterance_id, seed.seed, row.label, *cells])
+
+
+def write_ensemble(said: Answer, rows: list[Utterance], names: tuple[str, ...], file: Path) -> None:
+    """Write the same of the ensemble of all seeds, one row per test utterance."""
+    with open_whole(file) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["utterance_id", "label", "prediction", *names])
+        for row, cells in zip(rows, _cells(said, names), strict=True):
+            writer.writerow([row.utterance_id, row.label, *cells])
+
+
+def _cells(said: Answer, names: tuple[str, ...]) -> Iterator[list[str]]:
+    """Prediction and calibrated probabilities of each utterance."""
+    for predicted, probabilities in zip(said.label, said.calibrated, strict=True):
+        yield [names[int(predicted)], *(f"{share:.6f}" for share in probabilities)]
 
 
 def write_class_scores(scores: dict, names: tuple[str, ...], file: Path) -> None:

@@ -41,8 +41,9 @@ CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "20"))
 PREDICTIONS = "test_predictions"
 NOT_OF_MODEL = frozenset({"name", "modalities"})
 """Fields of `model` that are not in the configuration: the identity has the name, and the corpus the modalities."""
-NOT_OF_TRAINING = frozenset({"seeds", "gamma1", "gamma2"})
-"""Fields of `train` that are not in the identity: each seed has its own file, and CMATH's configuration the gammas."""
+NOT_OF_TRAINING = frozenset({"seeds", "gamma1", "gamma2", "decision"})
+"""Fields of `train` that are not in the identity: each seed has its own file, CMATH's configuration has the gammas, and
+the decision is made when a model is trained."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from model.registry import make_model
 from model.scaling import Scaler
 from pipeline.bundle import Bundle, write_bundle
 from tests.model.networks import SMALL
+from tests.pipeline.calibrated import uncalibrated
 
 
 def write_small_bundle(folder: Path) -> Path:
@@ -22,6 +23,7 @@ def write_small_bundle(folder: Path) -> Path:
         config=config,
         seeds=[0],
         turns=5,
+        calibration=uncalibrated([0], 3),
         origins={"text": {"modality": "text", "version": 1, "pooling": "mean", "encoders": ["0" * 64]}},
         text_encoder="minilm",
         audio_encoder="",

@@ -19,6 +19,7 @@ from pipeline.params import Baselines, ModelName, load_params
 from pipeline.training.store import model_config
 from tests.model.dialogues import DIMS, random_corpus
 from tests.model.networks import SMALL, network
+from tests.pipeline.calibrated import uncalibrated
 
 PROJECT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -60,10 +61,10 @@ def test_a_model_file_gives_back_the_model_that_was_written(name: str, corpus: C
     config = {"dims": DIMS, "speakers": 3, "classes": 4, "dropout": 0.1} | own
     scalers = {modality: Scaler(torch.zeros(width), torch.ones(width)) for modality, width in DIMS.items()}
     bundle = Bundle(corpus="demo", labels=("a", "b", "c", "d"), model=name, config=config, seeds=[5], turns=4,
-                    origins={modality: {} for modality in DIMS}, synthetic=True, text_encoder="",
-                    audio_encoder="", visual_encoder="",
+                    calibration=uncalibrated([5], 4), origins={modality: {} for modality in DIMS}, synthetic=True,
+                    text_encoder="", audio_encoder="", visual_encoder="",
                     fine_tuned=False, scalers=scalers, reduction={}, folder=tmp_path / "bundle")  # fmt: skip
     write_bundle(bundle, {5: model.state_dict()}, tmp_path, "")
     save_file({"seed5": torch.zeros(1, 7, dtype=torch.int8)}, tmp_path / TEST_PREDICTIONS)
     expected = predict(model, corpus, "test", CPU)[0].double().softmax(1).numpy()
-    assert (predict_seed(read_bundle(tmp_path), 5, corpus).probabilities == expected).all()
+    assert (predict_seed(read_bundle(tmp_path), 5, corpus).answer.raw == expected).all()

@@ -99,6 +99,8 @@ def test_a_rows_scores_are_those_of_its_predictions_and_history(here: Path) -> N
 def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: Path) -> None:
     trainings = Trainings("meld", load_params())
     said = {(line["utterance_id"], line["seed"]): line for line in table(ROW / "predictions.csv")}
+    temperatures = json.loads((ROW / "metrics.json").read_text())["calibration"]["of_seeds"]
+    assert len(set(temperatures.values())) == 2
     for job in robustness.jobs_of("meld", "ctnet", load_params(), load_report()):
         network = trainings.model(job.params, job.seed)[0].eval()
         corpus = trainings.corpus(job.params)
@@ -106,7 +108,8 @@ def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: P
             turns = sorted((row.turn, at) for at, row in enumerate(trainings.rows) if row.dialogue_id == dialogue)
             batch = collate(corpus.to(device()), [torch.tensor([at for _, at in turns])])
             with torch.inference_mode():
-                shares = network(batch).logits[0].softmax(1).cpu()
+                logits = network(batch).logits[0].cpu()
+            shares = (logits / temperatures[str(job.seed)]).softmax(1)
             for (_, at), expected in zip(turns, shares.tolist(), strict=True):
                 line = said[trainings.rows[at].utterance_id, str(job.seed)]
                 assert [float(line[name]) for name in MELD] == pytest.approx(expected, abs=2e-5)

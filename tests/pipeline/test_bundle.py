@@ -152,6 +152,18 @@ def test_a_text_encoders_table_of_files_names_those_beside_it_alone(copied: Path
         ),
         (lambda card: card.update(more=1), "more: Extra inputs are not permitted"),
         (lambda card: card["config"].update(dropout=float("nan")), "NaN is no number"),
+        (lambda card: card.pop("calibration"), "calibration: Field required"),
+        (lambda card: card["calibration"].update(temperature=0.0), "calibration.temperature: .* greater than 0"),
+        (lambda card: card["calibration"].update(temperature=1e999), "Infinity is no number"),
+        (lambda card: card["calibration"].update(temperature=float("nan")), "NaN is no number"),
+        (lambda card: card["calibration"]["of_seeds"].update({"1": -1.0}), "calibration.of_seeds.1: .* greater than 0"),
+        (lambda card: card["calibration"]["of_seeds"].pop("1"), "of_seeds is of 0, and the model has the seeds 0, 1"),
+        (lambda card: card["calibration"]["of_seeds"].update({"2": 1.0}), "of_seeds is of 0, 1, 2, and the model has"),
+        (lambda card: card["calibration"].update(decision="often"), "decision: Input should be 'likeliest' or 'balan"),
+        (lambda card: card["calibration"].update(tau=0.5), "calibration: .*has an adjustment, and the decision likel"),
+        (lambda card: card["calibration"]["priors"].pop(), "calibration.priors has 6 shares, and there are 7 labels"),
+        (lambda card: card["calibration"]["coverage"].reverse(), "thresholds do not fall from row to row"),
+        (lambda card: card["calibration"]["coverage"][0].update(risk=1.5), "coverage.0.risk: .* less than or equal"),
     ],
 )
 def test_a_sealed_description_that_contradicts_itself_is_refused(
@@ -190,16 +202,16 @@ def test_weights_and_statistics_are_refused_by_name(
     refused(reseal(copied), rf"{file}.safetensors: .*{words}")
 
 
-@pytest.mark.parametrize("written", ["[]", "{", '{"format": 4, "labels": NaN}', "[" * 100_000, "\0", "1" * 5000])
+@pytest.mark.parametrize("written", ["[]", "{", '{"format": 5, "labels": NaN}', "[" * 100_000, "\0", "1" * 5000])
 def test_what_is_no_description_is_refused(copied: Path, written: str) -> None:
     (copied / "bundle.json").write_text(written)
     refused(copied, r"bundle.json: cannot be read as the description of a model")
 
 
 def test_a_bundle_of_an_older_format_is_named(copied: Path) -> None:
-    change(copied, lambda card: [card.pop("files"), card.pop("checksum"), card.update(format=3)])
+    change(copied, lambda card: [card.pop("files"), card.pop("checksum"), card.update(format=4)])
     refused(
-        copied, r"is a bundle of format 3, and this version of the project reads format 4: use the version that wrote"
+        copied, r"is a bundle of format 4, and this version of the project reads format 5: use the version that wrote"
     )
 
 
@@ -207,7 +219,7 @@ def test_a_bundle_of_an_older_format_is_named(copied: Path) -> None:
 def test_labels_of_another_number_are_refused_in_any_format(trained: Path, copied: Path) -> None:
     shutil.copyfile(HOSTILE / "bundle_labels3.json", copied / "bundle.json")
     refused(copied, "is a bundle of format 1")
-    change(copied, lambda card: card.update(format=4))
+    change(copied, lambda card: card.update(format=5))
     refused(copied, "was changed after it was written")
     shutil.copyfile(trained / "models/demo/bundle/bundle.json", copied / "bundle.json")
     labels = json.loads((HOSTILE / "bundle_labels3.json").read_text())["labels"]

@@ -21,6 +21,7 @@ from extractors.utterance import Utterance
 from model.batching import Corpus
 from pipeline import evaluate, finetune_text, train
 from pipeline.bundle import TEST_PREDICTIONS, read_bundle
+from pipeline.calibration import Answer
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import load_params
@@ -34,7 +35,7 @@ from pipeline.scoring.metrics import (
     text_encoder_scores,
     validation_scores,
 )
-from pipeline.scoring.tables import write_confusion, write_predictions
+from pipeline.scoring.tables import write_confusion, write_ensemble, write_predictions
 from pipeline.training.loading import load_corpus
 from tests.model.dialogues import collate
 from tests.pipeline.statements import draws, quantile, weighted_f1
@@ -74,7 +75,8 @@ def seeds() -> list[Seed]:
         probabilities = np.full((6, 4), (1 - SURE[seed]) / 3)
         probabilities[np.arange(6), numbers(said)] = SURE[seed]
         predictions = np.array([numbers(word) for word in EPOCHS[seed]])
-        found.append(Seed(seed, probabilities, np.zeros((6, 1)), predictions))
+        answer = Answer(probabilities, probabilities, np.array(numbers(said)))
+        found.append(Seed(seed, answer, np.zeros((6, 1)), predictions))
     return found
 
 
@@ -82,12 +84,16 @@ def test_metrics_are_those_reckoned_by_hand(seeds: list[Seed]) -> None:
     found = metrics(seeds, TESTED, list("CBBD"), NAMES)
     assert (found["accuracy"], found["accuracy_std"]) == (66.67, 28.87)
     assert (found["weighted_f1"], found["weighted_f1_std"]) == (65.95, 30.48)
+    # By class, of seed 3: 80, 100, 100, and 0 for D, which it says; of 5: 85.71, 100 and 0; of 4: 50, 0, 40 and 0.
+    macro = [(80 + 100 + 100) / 4, (600 / 7 + 100) / 3, 90 / 4]
+    assert (found["macro_f1"], found["macro_f1_std"]) == (round(mean(macro), 2), round(stdev(macro), 2))
     assert (found["oracle_weighted_f1"], found["oracle_weighted_f1_std"]) == (70.0, 33.83)  # of 100, 76.67 and 33.33
     assert found["f1"] == {"A": 71.9, "B": 66.67, "C": 46.67, "D": 0.0}
     assert found["f1_std"] == {"A": 19.18, "B": 57.74, "C": 50.33, "D": 0.0}
     # Gaps of 0.8333 - 0.7, 0.9 - 0.8333 and 0.5 - 0.3333, each in a single bin.
     assert found["calibration_error"] == pytest.approx((13.333 + 6.667 + 16.667) / 3, abs=0.01)
-    assert found["majority"] == {"accuracy": 33.33, "weighted_f1": 16.67}  # always B, of train; A: 50 and 33.33
+    # Always B, of train; A: 50 and 33.33. Of A, B and C its macro F1 has 0, 50 and 0.
+    assert found["majority"] == {"accuracy": 33.33, "weighted_f1": 16.67, "macro_f1": 16.67}
     assert (found["seeds"], found["utterances"]) == (3, 6)
 
 
@@ -99,7 +105,12 @@ def test_utterances_without_a_label_enter_no_score(seeds: list[Seed]) -> None:
         return np.concatenate([more, values.take([0], axis)], axis)
 
     wider = [
-        Seed(one.seed, widened(one.probabilities, 0), widened(one.representations, 0), widened(one.predictions, 1))
+        Seed(
+            one.seed,
+            Answer(widened(one.answer.raw, 0), widened(one.answer.calibrated, 0), widened(one.answer.label, 0)),
+            widened(one.representations, 0),
+            widened(one.predictions, 1),
+        )
         for one in seeds
     ]
     rows = [*TESTED[:2], row(90, ""), *TESTED[2:], row(91, "")]
@@ -194,8 +205,20 @@ def table(file: Path) -> list[dict[str, str]]:
 
 def test_predictions_have_a_line_an_utterance_and_seed(tmp_path: Path) -> None:
     shares = np.array([[0.1234567, 0.8765433, 0.0], [0.5, 0.2, 0.3], [0.0, 0.0, 1.0]])
-    of_seeds = [Seed(7, shares, shares, shares), Seed(2, shares[::-1], shares, shares)]
-    write_predictions(of_seeds, [row(4, "A"), row(1, "C"), row(9, "C")], ("A", "B", "C"), tmp_path / "predictions.csv")
+    raw, said = np.full((3, 3), 1 / 3), [np.array([1, 0, 2]), np.array([2, 0, 1])]
+    of_seeds = [
+        Seed(7, Answer(raw, shares, said[0]), shares, shares),
+        Seed(2, Answer(raw, shares[::-1], said[1]), shares, shares),
+    ]
+    rows = [row(4, "A"), row(1, "C"), row(9, "C")]
+    write_predictions(of_seeds, rows, ("A", "B", "C"), tmp_path / "predictions.csv")
+    write_ensemble(Answer(raw, shares, np.array([1, 2, 2])), rows, ("A", "B", "C"), tmp_path / "ensemble.csv")
+    assert (tmp_path / "ensemble.csv").read_text().splitlines() == [
+        "utterance_id,label,prediction,A,B,C",
+        "u4,A,B,0.123457,0.876543,0.000000",
+        "u1,C,C,0.500000,0.200000,0.300000",  # of the decision balanced
+        "u9,C,C,0.000000,0.000000,1.000000",
+    ]
     assert (tmp_path / "predictions.csv").read_text().splitlines() == [
         "utterance_id,seed,label,prediction,A,B,C",
         "u4,7,A,B,0.123457,0.876543,0.000000",
@@ -222,6 +245,35 @@ def test_confusion_has_the_annotated_class_first_and_shares_of_it(tmp_path: Path
 MODALITIES = ("text", "audio")
 
 
+def run_stages(folder: Path, decision: str = "likeliest") -> None:
+    """Train and evaluate on the features in `folder`."""
+    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    content["model"] |= {"name": "ctnet", "modalities": list(MODALITIES)}
+    content["baselines"]["ctnet"] |= {"dim": 16, "hidden": 8}
+    content["train"]["meld"] |= {"epochs": 6, "patience": 6, "seeds": [1, 0], "learning_rate": 0.01, "ema_decay": 0.0,
+                                 "decision": decision}  # fmt: skip
+    with (folder / "params.yaml").open("w") as stream:
+        YAML(typ="safe").dump(content, stream)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CMATH_CACHE", str(folder / "cache"))
+        patch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
+        stage, params = Namespace(corpus="meld"), load_params()
+        finetune_text.run(stage, params)
+        train.run(stage, params)
+        evaluate.run(stage, params)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which train and evaluate have run, on features that tell the labels more or less."""
+    folder = tmp_path_factory.mktemp("learned")
+    rows = [replace(one, audio="a.wav") for one in write_features_of_meld(folder)]
+    write_index(rows, folder / "data/meld/index.csv")
+    run_stages(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which train and evaluate have run. The index begins with test, turns stand in it the wrong way round,
@@ -242,20 +294,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         present[[2, 3, 11]] = modality != "audio"
         values = np.where(present[:, None], made.values[order], np.float32(0))
         write_features(replace(made, values=values, present=present), file)
-    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
-    content["model"] |= {"name": "ctnet", "modalities": list(MODALITIES)}
-    content["baselines"]["ctnet"] |= {"dim": 16, "hidden": 8}
-    content["train"]["meld"] |= {"epochs": 6, "patience": 6, "seeds": [1, 0], "learning_rate": 0.01, "ema_decay": 0.0}
-    with (folder / "params.yaml").open("w") as stream:
-        YAML(typ="safe").dump(content, stream)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("CMATH_CACHE", str(folder / "cache"))
-        patch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
-        stage, params = Namespace(corpus="meld"), load_params()
-        finetune_text.run(stage, params)
-        train.run(stage, params)
-        evaluate.run(stage, params)
+    run_stages(folder)
     return folder
 
 
@@ -316,9 +355,13 @@ def test_the_scores_of_a_run_are_those_of_its_own_files(project: Path) -> None:
     ]
     assert scores["validation"]["weighted_f1"] == pytest.approx(mean(chosen), abs=0.006)
     assert json.loads((results / "metrics.json").read_text()) == {
-        **{key: scores[key] for key in ("weighted_f1", "weighted_f1_std", "accuracy", "accuracy_std")},
+        **{key: scores[key] for key in ("weighted_f1", "weighted_f1_std", "macro_f1", "macro_f1_std", "accuracy",
+                                        "accuracy_std", "calibration_error", "calibration_error_calibrated")},
+        "ensemble": {key: scores["ensemble"][key] for key in (
+            "weighted_f1", "macro_f1", "accuracy", "calibration_error", "calibration_error_calibrated")},
         "validation_weighted_f1": scores["validation"]["weighted_f1"],
-    }
+        "validation_macro_f1": scores["validation"]["ensemble"]["macro_f1"],
+    }  # fmt: skip
 
     without = {name for place, name in enumerate(rows) if place in (2, 3, 11)}
     assert scores["present"] == {"text": 100.0, "audio": pytest.approx(100 * 105 / 108, abs=0.006)}
@@ -336,6 +379,88 @@ def test_the_scores_of_a_run_are_those_of_its_own_files(project: Path) -> None:
     assert [float(line["f1_std"]) for line in classes] == list(scores["f1_std"].values())
 
 
+def raw_of(rows: list[Utterance], split: str) -> tuple[list[str], list[str], np.ndarray]:
+    """Names and labels of the utterances of a split, and the softmax [seeds, utterances, C] of seeds 1 and 0."""
+    corpus, _ = load_corpus("meld", rows, MELD, list(MODALITIES))
+    places = torch.cat(corpus.dialogues[split]).tolist()
+    shares = []
+    for seed in (1, 0):
+        network = read_bundle(Path("models/meld")).network(seed).eval()
+        with torch.inference_mode():
+            logits = [network(collate(corpus, [dialogue])).logits[0].double() for dialogue in corpus.dialogues[split]]
+        shares.append(torch.cat(logits).softmax(1).numpy())
+    return [rows[at].utterance_id for at in places], [rows[at].label for at in places], np.array(shares)
+
+
+def error_of(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: fifteen bins, percent."""
+    bins = [int(min(one * 15, 14)) for one in confidence]
+    gaps = [sum(confidence[at] - right[at] for at, mine in enumerate(bins) if mine == one) for one in range(15)]
+    return 100 * sum(map(abs, gaps)) / len(right)
+
+
+def test_the_ensemble_is_the_tempered_mean_of_the_seeds_and_counts_as_one_model(
+    learned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(learned)
+    rows = read_index(Path("data/meld/index.csv"))
+    card = json.loads(Path("models/meld/bundle/bundle.json").read_text())["calibration"]
+    scores = json.loads(Path("results/meld/scores.json").read_text())
+    assert scores["calibration"] == {name: card[name] for name in ("temperature", "of_seeds", "decision", "tau")}
+    counts = Counter(one.label for one in rows if one.split == "train")
+    assert card["priors"] == pytest.approx([counts[name] / counts.total() for name in MELD], abs=1e-6)
+
+    def tempered(shares: np.ndarray, temperature: float) -> np.ndarray:
+        raised = shares ** (1 / temperature)
+        return raised / raised.sum(axis=-1, keepdims=True)
+
+    # Each temperature is the likeliest of validation.
+    _, truth, shares = raw_of(rows, "validation")
+    label = np.array([MELD.index(name) for name in truth])
+    found = {
+        card["temperature"]: shares.mean(axis=0),
+        card["of_seeds"]["1"]: shares[0],
+        card["of_seeds"]["0"]: shares[1],
+    }
+    assert len(found) == 3
+    for best, of_one in found.items():
+        loss = [-np.log(tempered(of_one, best * factor)[np.arange(36), label]).mean() for factor in (0.98, 1, 1.02)]
+        assert loss[1] < min(loss[0], loss[2])
+    said = tempered(shares.mean(axis=0), card["temperature"])
+    predicted = [MELD[best] for best in said.argmax(axis=1)]
+    macro = 100 * f1_score(truth, predicted, average="macro", zero_division=0)
+    assert scores["validation"]["ensemble"]["macro_f1"] == pytest.approx(macro, abs=0.006)
+    wrong = said.argmax(axis=1) != label
+    for row in card["coverage"]:
+        kept = said.max(axis=1) >= row["threshold"]
+        assert (row["coverage"], row["risk"]) == pytest.approx((kept.mean(), wrong[kept].mean()), abs=1e-6)
+    assert card["coverage"][-1]["threshold"] == 0
+
+    names, truth, shares = raw_of(rows, "test")
+    said, label = tempered(shares.mean(axis=0), card["temperature"]), np.array([MELD.index(name) for name in truth])
+    predicted, right = [MELD[best] for best in said.argmax(axis=1)], said.argmax(axis=1) == label
+    lines = table(Path("results/meld/ensemble.csv"))
+    assert [(line["utterance_id"], line["label"], line["prediction"]) for line in lines] == list(
+        zip(names, truth, predicted, strict=True)
+    )
+    np.testing.assert_allclose([[float(line[name]) for name in MELD] for line in lines], said, atol=2e-5)
+    ensemble = scores["ensemble"]
+    for key, average in (("weighted_f1", "weighted"), ("macro_f1", "macro")):
+        expected = 100 * f1_score(truth, predicted, average=average, zero_division=0)
+        assert ensemble[key] == pytest.approx(expected, abs=0.006)
+    assert ensemble["accuracy"] == pytest.approx(100 * right.mean(), abs=0.006)
+    assert ensemble["calibration_error"] == pytest.approx(error_of(shares.mean(axis=0).max(axis=1), right), abs=0.02)
+    assert ensemble["calibration_error_calibrated"] == pytest.approx(error_of(said.max(axis=1), right), abs=0.02)
+    for row in ensemble["coverage"]:
+        kept = said.max(axis=1) >= row["threshold"]
+        expected = 100 * kept.mean(), 100 * (~right)[kept].mean()
+        assert (row["coverage"], row["risk"]) == pytest.approx(expected, abs=0.006)
+    errors = [[error_of(of_one.max(axis=1), of_one.argmax(axis=1) == label) for of_one in part] for part in (
+        shares, [tempered(shares[0], card["of_seeds"]["1"]), tempered(shares[1], card["of_seeds"]["0"])])]  # fmt: skip
+    keys = ("calibration_error", "calibration_error_calibrated")
+    assert [scores[key] for key in keys] == pytest.approx([mean(part) for part in errors], abs=0.02)
+
+
 def test_each_probability_is_the_models_of_that_seed_for_that_utterance(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,12 +468,14 @@ def test_each_probability_is_the_models_of_that_seed_for_that_utterance(
     rows = read_index(Path("data/meld/index.csv"))
     corpus, _ = load_corpus("meld", rows, MELD, list(MODALITIES))
     said = {(line["utterance_id"], line["seed"]): line for line in table(Path("results/meld/predictions.csv"))}
+    card = json.loads(Path("models/meld/bundle/bundle.json").read_text())["calibration"]
     for seed in (0, 1):
         network = read_bundle(Path("models/meld")).network(seed).eval()
         for dialogue in sorted({one.dialogue_id for one in rows if one.split == "test"}):
             turns = sorted((one.turn, place) for place, one in enumerate(rows) if one.dialogue_id == dialogue)
             with torch.inference_mode():
-                shares = network(collate(corpus, [torch.tensor([place for _, place in turns])])).logits[0].softmax(1)
+                logits = network(collate(corpus, [torch.tensor([place for _, place in turns])])).logits[0]
+            shares = (logits / card["of_seeds"][str(seed)]).softmax(1)
             for (_, place), expected in zip(turns, shares.tolist(), strict=True):
                 line = said[rows[place].utterance_id, str(seed)]
                 assert [float(line[name]) for name in MELD] == pytest.approx(expected, abs=2e-5)

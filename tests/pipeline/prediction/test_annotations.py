@@ -29,7 +29,7 @@ def write(folder: Path, lines: list[TranscriptLine], seconds: float = 4.0, files
     folder.mkdir(exist_ok=True)
     row = Utterance(utterance_id="a", dialogue_id="a", turn=0, speaker=0, split="test", text="", label="")
     found = [
-        Prediction(row=row, speaker=line.speaker, missing={},
+        Prediction(row=row, speaker=line.speaker, missing={}, label=int(line.speaker == "Bob"),
                    probabilities=np.array([0.2, 0.8] if line.speaker == "Bob" else [0.9, 0.1]))
         for line in lines
     ]  # fmt: skip

@@ -62,10 +62,12 @@ def clip_table(rows: list[Utterance], raw: Path, file: Path, names: Sequence[str
 def compare_with_evaluate(
     project: Path, corpus: str, raw: Path, folder: Path, names: Sequence[str] = ("Ann", "Bob", "Cy", "Di")
 ) -> None:
-    """Predict each test dialogue from its raw clips, with an empty work cache, against predictions.csv."""
+    """Predict each test dialogue from its raw clips, with an empty work cache, against the files of evaluate."""
     rows = [row for row in read_index(project / "data" / corpus / "index.csv") if row.split == "test"]
     with (project / "results" / corpus / "predictions.csv").open() as stream:
         expected = {(line["utterance_id"], int(line["seed"])): line for line in csv.DictReader(stream)}
+    with (project / "results" / corpus / "ensemble.csv").open() as stream:
+        whole = {line["utterance_id"]: line for line in csv.DictReader(stream)}
     by_seed = {seed: Predictor(project / "models" / corpus, seed) for seed in (0, 1)}
     average = Predictor(project / "models" / corpus)
     for dialogue in dict.fromkeys(row.dialogue_id for row in rows):
@@ -81,7 +83,9 @@ def compare_with_evaluate(
             (found,) = predictor.predict([recording])
             np.testing.assert_allclose([one.probabilities for one in found], shares[seed], atol=1e-4)
         (found,) = average.predict([recording])
-        np.testing.assert_allclose([one.probabilities for one in found], (shares[0] + shares[1]) / 2, atol=1e-4)
+        together = np.array([[float(whole[row.utterance_id][label]) for label in labels] for row in part])
+        np.testing.assert_allclose([one.probabilities for one in found], together, atol=1e-4)
+        assert [labels[one.label] for one in found] == [whole[row.utterance_id]["prediction"] for row in part]
         assert not np.allclose(shares[0], shares[1], atol=1e-3)
 
 
@@ -283,12 +287,16 @@ def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 4"),
+        ({"format": 99}, "is a bundle of format 99, and this version of the project reads format 5"),
         ({"origins__text__encoders": ["0" * 64]}, "is another one than the model was trained with"),
         ({"origins__text__version": 0}, "its text features are of version 0"),
         ({"text_encoder": "some/encoder"}, "needs the text encoder 'some/encoder', which is not here"),
         ({"config__dim": 40}, "does not fit this version of the model 'cmath'"),
-        ({"seeds": [0, 1, 2]}, "seed2.safetensors: no such file: the bundle is not whole"),
+        ({"seeds": [0, 1, 2]}, "calibration.of_seeds is of 0, 1, and the model has the seeds 0, 1, 2"),
+        (
+            {"seeds": [0, 1, 2], "calibration__of_seeds": {"0": 1.0, "1": 1.0, "2": 1.0}},
+            "seed2.safetensors: no such file: the bundle is not whole",
+        ),
     ],
 )
 def test_another_bundle_is_refused_in_words(

@@ -19,7 +19,7 @@ from pipeline import compare as comparing
 from pipeline.scoring import comparison
 from pipeline.scoring.comparison import Predictions, compare, in_words, load
 from pipeline.scoring.lengths import length_groups
-from pipeline.scoring.scores import calibration_error, resampled_f1
+from pipeline.scoring.scores import calibration_error, reliability, resampled_f1
 from tests.pipeline import statements
 from tests.pipeline.statements import draws, quantile
 
@@ -52,9 +52,8 @@ def test_rows_of_the_confusion_are_annotated_and_columns_predicted() -> None:
 
 
 def calibration(*said: tuple[float, bool]) -> float:
-    """Of utterances of two classes, by confidence and whether they were right."""
-    probabilities = np.array([[confidence, 1 - confidence] for confidence, _ in said])
-    return calibration_error(np.array([0 if right else 1 for _, right in said]), probabilities)
+    """Of utterances, by confidence and whether they were right."""
+    return calibration_error(*map(np.array, zip(*said, strict=True)))
 
 
 def test_calibration_is_the_gap_between_confidence_and_accuracy() -> None:
@@ -69,6 +68,14 @@ def test_calibration_has_fifteen_bins_of_equal_width() -> None:
     # 12/15 = 0.8 and 13/15 = 0.8667: the first two are in one bin, where their gaps cancel, the others in two.
     assert calibration((0.81, True), (0.85, False)) == pytest.approx(100 * abs(0.81 + 0.85 - 1) / 2)
     assert calibration((0.86, True), (0.87, False)) == pytest.approx(100 * (0.14 + 0.87) / 2)
+
+
+def test_reliability_has_a_point_for_each_bin_that_has_any() -> None:
+    # 0.81 and 0.85 lie in the bin from 0.8 to 0.8667, and 0.61 in that from 0.6 to 0.6667.
+    found = reliability(np.array([0.81, 0.61, 0.85, 1.0]), np.array([True, False, False, True]))
+    assert [tuple(map(float, point)) for point in found] == [
+        (pytest.approx(61), 0, 1), (pytest.approx(83), 50, 2), (100, 100, 1)
+    ]  # fmt: skip
 
 
 def test_resampling_surrounds_the_score_and_is_the_same_every_time() -> None:
