@@ -22,6 +22,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7860, help="of this machine (default: 7860)")
     for modality in ("text", "audio", "visual"):
         parser.add_argument(f"--{modality}-encoder", default="", metavar="FOLDER", help="as for pipeline.predict")
+    parser.add_argument("--risk", type=float, metavar="SHARE", help="as for pipeline.predict")
     parser.add_argument("--recogniser", default="", metavar="NAME", help="as for pipeline.predict")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each report, with its recording, in a folder "
                         "there (default: all is removed when the page ends)")  # fmt: skip
@@ -50,7 +51,8 @@ def main() -> None:
             from pipeline.prediction.page import serve
 
             encoders = (given.text_encoder, given.audio_encoder, given.visual_encoder)
-            serve(folder, given.model, given.port, encoders, given.recogniser, given.keep, given.largest * 10**6)
+            serve(folder, given.model, given.port, encoders, given.risk, given.recogniser, given.keep,
+                  given.largest * 10**6)  # fmt: skip
 
     command(work)
 

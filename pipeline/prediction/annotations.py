@@ -94,7 +94,7 @@ def annotations(recording: Recording, found: Sequence[Prediction], labels: Seque
     for (start, line, prediction), end in zip(known, ends([one[0] for one in known], given), strict=True):
         if end is None:
             end = recording.seconds if recording.seconds > start else start + UNKNOWN
-        said = (prediction.speaker, labels[prediction.label], line.text)
+        said = (prediction.speaker, prediction.said(labels), line.text)
         # In one line each: an empty line would end a subtitle, and what follows would be read as another.
         speaker, label, text = (" ".join(NOT_IN_XML.sub("", written).split()) for written in said)
         begin = round(1000 * start)

@@ -227,6 +227,7 @@ def serve(
     model: Path,
     port: int,
     encoders: tuple[str, str, str],
+    risk: float | None,
     recogniser: str,
     keep: Path | None,
     largest: int,
@@ -235,7 +236,7 @@ def serve(
 
     Args:
         folder: the page's own (page_folder.py).
-        encoders: folders of the encoders of text, audio and visual, or empty, as for Predictor.
+        encoders: folders of the encoders of text, audio and visual, or empty, as for Predictor; so is `risk`.
         keep: where results stay; None: they go with `folder`.
         largest: bytes of the largest upload.
 
@@ -249,7 +250,7 @@ def serve(
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port}: cannot be opened ({error}); is a page open already? Give another port"
                             ) from None  # fmt: skip
-        reports = Reports(Predictor(model, None, *encoders), recogniser, folder, keep and keep.resolve())
+        reports = Reports(Predictor(model, None, *encoders, risk), recogniser, folder, keep and keep.resolve())
         log.info("open http://%s:%d in a browser; Ctrl-C ends it, and removes uploads%s", HOST, port,
                  f"; results are kept in {keep}" if keep else " and results")  # fmt: skip
         # No proxy stands before the page, and it has no websockets.

@@ -1,5 +1,6 @@
 """Prediction with the extractors and models of a bundle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +44,8 @@ class Prediction:
     """Calibrated class probabilities [C], of one seed or of the ensemble."""
     label: int = 0
     """Number of the predicted class; with the decision `balanced` it need not be the likeliest."""
+    sure: bool = True
+    """Whether it is as sure as the stated risk asks for."""
     missing: dict[str, str]
     """Reason for each missing modality."""
     without: dict[str, float | None] = field(default_factory=dict)
@@ -52,6 +55,10 @@ class Prediction:
     """Some of the used faces, uint8 [faces, 64, 64], or [faces, 64, 64, 3] of an encoder that sees colours."""
     faces: int = 0
     """Number of all used faces."""
+
+    def said(self, labels: Sequence[str]) -> str:
+        """The predicted label, in the words that are shown."""
+        return labels[self.label] if self.sure else f"not sure ({labels[self.label]}?)"
 
 
 class Predictor:
@@ -64,11 +71,18 @@ class Predictor:
         text_encoder: str = "",
         audio_encoder: str = "",
         visual_encoder: str = "",
+        risk: float | None = None,
     ) -> None:
-        """Load the bundle; `seed` selects one model instead of the average, and the others name copies of encoders.
+        """Load the bundle.
+
+        Args:
+            seed: one model instead of the ensemble.
+            text_encoder: a copy of that encoder; so are the next two.
+            risk: share of wrong classes, among those said for sure, that is accepted; None: all are said for sure.
 
         Raises:
-            UserError: the bundle, or an encoder that it needs, is missing or a different one.
+            UserError: the bundle, or an encoder that it needs, is missing or a different one; `risk` is no share, or
+                is asked of a single seed.
         """
         prepare_torch(threads=1)
         self.bundle = read_bundle(folder)
@@ -78,6 +92,13 @@ class Predictor:
         self.seeds = seeds
         self.together = seed is None
         """Whether the seeds count as one model, the ensemble."""
+        if risk is not None and not 0 <= risk <= 1:
+            raise UserError(f"--risk {risk:g}: must be a share of wrong answers from 0 to 1, such as 0.2")
+        if risk is not None and seeds != self.bundle.seeds:
+            raise UserError(f"--risk {risk:g}: was measured of all seeds together; leave out --seed {seed}")
+        self.risk = risk
+        self.kept = None if risk is None else self.bundle.calibration.at_risk(risk)
+        """What validation says of the smallest threshold of this risk."""
         self.networks = [self.bundle.network(number).to(device()).eval() for number in seeds]
         self.modalities = [name for name in MODALITIES if name in self.bundle.config["dims"]]
         self.encoders = {"text": text_encoder, "audio": audio_encoder, "visual": visual_encoder}
@@ -112,6 +133,8 @@ class Predictor:
         corpus = Corpus(features, present, speaker, torch.zeros(len(rows), dtype=torch.int64), {})
         begin = 0
         for recording in recordings:
+            if self.risk is not None:
+                recording.notes.append(self._on_risk(self.risk))
             spoken = 1 + max(row.speaker for row in recording.rows)
             if spoken > known:
                 recording.notes.append(f"{spoken} people speak, and the model knows conversations of at most {known}: "
@@ -195,9 +218,28 @@ class Predictor:
         }
         for turn, prediction in enumerate(found):
             prediction.probabilities, prediction.label = said.calibrated[turn], int(said.label[turn])
+            if self.risk is not None:
+                prediction.sure = self.kept is not None and bool(said.confidence[turn] >= self.kept.threshold)
             prediction.without = {
                 name: None if name in prediction.missing else float(without[name][turn]) for name in self.modalities
             }
+
+    def _on_risk(self, risk: float) -> str:
+        """What a reader must know of the answers that are not sure."""
+        rows, stated = self.bundle.calibration.coverage, f"at a risk of {100 * risk:g} %"
+        if not rows:
+            return f"{stated}, all is marked as not sure: the model has no risk that was measured on validation"
+        if self.kept is None:
+            least = min(rows, key=lambda row: row.risk)
+            return (f"{stated}, all is marked as not sure: on validation the lowest risk is {100 * least.risk:.1f} %, "
+                    f"if {100 * least.coverage:.0f} % of the utterances are kept")  # fmt: skip
+        if not self.kept.threshold:
+            return (
+                f"{stated}, nothing is marked as not sure: on validation {100 * self.kept.risk:.1f} % of all are wrong"
+            )
+        return (f"{stated}, what has less than {100 * self.kept.threshold:.1f} % is marked as not sure: on validation "
+                f"{100 * self.kept.coverage:.0f} % of the utterances have more, and {100 * self.kept.risk:.1f} % of "
+                "these are wrong")  # fmt: skip
 
     def _answer(self, corpus: Corpus) -> Answer:
         """What the ensemble, or the one seed that was asked for, says of the only dialogue of `corpus`."""

@@ -35,6 +35,8 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
         },
         "labels": bundle.labels,
         "warning": warning(bundle),
+        "risk": predictor.risk,
+        "threshold": None if predictor.kept is None else predictor.kept.threshold,
         "notes": recording.notes,
         "speakers": by_speaker(utterances, bundle.labels),
         "utterances": utterances,
@@ -67,6 +69,7 @@ def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str
         "end": prediction.end,
         "text": row.text,
         "prediction": labels[prediction.label],
+        "sure": prediction.sure,
         "probabilities": dict(zip(labels, shares, strict=True)),
         "present": {name: name not in prediction.missing for name in modalities},
         "missing": prediction.missing,
@@ -78,6 +81,7 @@ def as_entry(prediction: Prediction, labels: Sequence[str], modalities: list[str
 def _flat(entry: dict) -> dict:
     """Convert an entry of predictions.json to a row of predictions.csv."""
     first = {name: entry[name] for name in ("utterance_id", "speaker", "start", "end", "text", "prediction")}
+    first["sure"] = int(entry["sure"])
     present = {f"has_{name}": int(there) for name, there in entry["present"].items()}
     without = {f"without_{name}": "" if share is None else f"{share:.6f}" for name, share in entry["without"].items()}
     missing = {"missing": "; ".join(f"{name}: {reason}" for name, reason in entry["missing"].items())}
@@ -90,15 +94,16 @@ def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> I
     labels = bundle.labels
     if bundle.synthetic:
         yield f"SYNTHETIC: {warning(bundle)}"
-    width = max(len(label) for label in labels)
+    said = [prediction.said(labels) for prediction in found]
+    width = max(len(words) for words in [*labels, *said])
     names = max(7, *(len(prediction.speaker[:16]) for prediction in found))
     yield f"{'time':>9}  {'speaker':<{names}}  {'emotion':<{width}}  share  heard  text"
-    for prediction in found:
+    for prediction, words in zip(found, said, strict=True):
         start = None if prediction.start is None else round(prediction.start, 2)
         clock = "" if start is None else f"{int(start // 60):d}:{start % 60:05.2f}"
         heard = "".join(name[0] if name not in prediction.missing else "-" for name in MODALITIES)
         share = prediction.probabilities[prediction.label]
-        yield (f"{clock:>9}  {prediction.speaker[:16]:<{names}}  {labels[prediction.label]:<{width}}  {share:5.2f}  "
+        yield (f"{clock:>9}  {prediction.speaker[:16]:<{names}}  {words:<{width}}  {share:5.2f}  "
                f"{heard:<5}  {prediction.row.text[:60]}")  # fmt: skip
     for note in recording.notes:
         yield f"note: {note}"

@@ -138,7 +138,8 @@ def unforeseen(file: Path, error: Exception) -> UserError:
 def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
     _require_other_folder(args)
-    predictor = Predictor(args.model, args.seed, args.text_encoder, args.audio_encoder, args.visual_encoder)
+    predictor = Predictor(args.model, args.seed, args.text_encoder, args.audio_encoder, args.visual_encoder,
+                          args.risk)  # fmt: skip
     seconds, failed = 0.0, []
     many = args.recording is not None and args.recording.is_dir()
     for group in grouped(read_all(args)):

@@ -7,15 +7,15 @@ WIDTH, HEIGHT = 1000, 40
 
 
 def by_speaker(utterances: Sequence[dict], labels: Sequence[str]) -> list[dict]:
-    """Count the predicted emotions of each speaker, in the order of their first utterances.
+    """Count the emotions that are said for sure of each speaker, in the order of their first utterances.
 
     Names that differ in case only are one speaker, spelt as the first time.
 
     Args:
         utterances: entries of predictions.json.
 
-    Returns for each speaker: `speaker`, `utterances` (their number), `predicted` (utterances by emotion) and `mean`
-    (mean probability by emotion).
+    Returns for each speaker: `speaker`, `utterances` (their number), `predicted` (utterances by emotion), `not_sure`
+    (the other utterances) and `mean` (mean probability by emotion).
     """
     found = []
     for speaker in dict.fromkeys(entry["speaker"].casefold() for entry in utterances):
@@ -23,7 +23,10 @@ def by_speaker(utterances: Sequence[dict], labels: Sequence[str]) -> list[dict]:
         found.append({
             "speaker": own[0]["speaker"],
             "utterances": len(own),
-            "predicted": {label: sum(entry["prediction"] == label for entry in own) for label in labels},
+            "predicted": {
+                label: sum(entry["sure"] and entry["prediction"] == label for entry in own) for label in labels
+            },
+            "not_sure": sum(not entry["sure"] for entry in own),
             "mean": {
                 label: round(sum(entry["probabilities"][label] for entry in own) / len(own), 6) for label in labels
             },

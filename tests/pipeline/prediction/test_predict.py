@@ -21,6 +21,7 @@ from pipeline.params import load_params
 from pipeline.predict import arguments
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import read_recording
+from pipeline.prediction.results import as_entry
 from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
 from pipeline.stage import command
@@ -157,7 +158,10 @@ def test_a_bundle_alone_predicts_text_anywhere(
     with Path("predictions/chat/predictions.csv").open() as stream:
         lines = list(csv.DictReader(stream))
     assert [line["prediction"] for line in lines] == [one["prediction"] for one in content["utterances"]]
-    assert list(lines[0])[6:13] == content["labels"]
+    assert [line["sure"] for line in lines] == ["1"] * 3  # no risk is stated
+    assert (content["risk"], content["threshold"]) == (None, None)
+    assert "not sure" not in said + Path("predictions/chat/report.html").read_text().partition("<script>")[0]
+    assert list(lines[0])[7:14] == content["labels"]
     assert [line["without_audio"] for line in lines] == ["", "", ""]
     assert [float(line["without_text"]) for line in lines] == [one["without"]["text"] for one in content["utterances"]]
     first = Path("predictions/chat/report.html").read_bytes()
@@ -282,6 +286,90 @@ def carried(trained: Path, tmp_path: Path) -> Callable[..., Path]:
         return reseal(folder)
 
     return make
+
+
+def test_what_is_less_sure_than_the_risk_asks_for_is_said_to_be_not_sure(
+    carried: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of three utterances the middle one in confidence is the threshold, at 80 % of validation and a risk of 0.25."""
+    (tmp_path / "chat.srt").write_text(
+        "".join(
+            f"{turn}\n00:00:0{turn},0 --> 00:00:0{turn},9\n{line}\n\n" for turn, line in enumerate(CHAT.split("\n")[:3])
+        )
+    )
+
+    def results(model: Path, *given: object) -> tuple[list[dict[str, str]], dict, str, str, str]:
+        capsys.readouterr()
+        out = tmp_path / "out"
+        predict("--transcript", tmp_path / "chat.srt", "--model", model, "--out", out, "--also", "srt", *given)
+        with (out / "predictions.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        content = json.loads((out / "predictions.json").read_text())
+        page = (out / "report.html").read_text().partition("<script>")[0]
+        return rows, content, capsys.readouterr().out, page, (out / "predictions.srt").read_text()
+
+    rows, *_ = results(carried())
+    shares = [float(row[row["prediction"]]) for row in rows]
+    middle = sorted(shares)[1]
+    table = [
+        {"threshold": 0.99, "coverage": 0.1, "risk": 0.125},
+        {"threshold": middle - 1e-6, "coverage": 0.8, "risk": 0.25},
+        {"threshold": 0.0, "coverage": 1.0, "risk": 0.4},
+    ]
+    model = carried(calibration__coverage=table)
+    rows, content, said, page, subtitles = results(model, "--risk", 0.3)
+    least = shares.index(min(shares))
+    doubtful = f"not sure ({rows[least]['prediction']}?)"
+    assert [row["sure"] for row in rows] == ["0" if turn == least else "1" for turn in range(3)]
+    assert [one["sure"] for one in content["utterances"]] == [turn != least for turn in range(3)]
+    assert (content["risk"], content["threshold"]) == (0.3, pytest.approx(middle, abs=1e-5))
+    note = (f"at a risk of 30 %, what has less than {100 * middle:.1f} % is marked as not sure: on validation 80 % of "
+            "the utterances have more, and 25.0 % of these are wrong")  # fmt: skip
+    assert note in content["notes"]
+    assert f"note: {note}" in said
+    assert note in page
+    assert [doubtful in line for line in said.split("\n") if "t--" in line] == [turn == least for turn in range(3)]
+    assert page.count(doubtful) == 4  # the time line's word, title and label, and the table
+    assert [f"[{doubtful}]" in block for block in subtitles.split("\n\n")[1:4]] == [turn == least for turn in range(3)]
+    assert sum(sum(one["predicted"].values()) for one in content["speakers"]) == 2
+    assert sum(one["not_sure"] for one in content["speakers"]) == 1
+
+    rows, content, *_ = results(model, "--risk", 0.4)
+    assert [row["sure"] for row in rows] == ["1"] * 3
+    assert "at a risk of 40 %, nothing is marked as not sure: on validation 40.0 % of all are wrong" in content["notes"]
+    rows, content, *_ = results(model, "--risk", 0.1)
+    assert [row["sure"] for row in rows] == ["0"] * 3
+    assert ("at a risk of 10 %, all is marked as not sure: on validation the lowest risk is 12.5 %, if 10 % of the "
+            "utterances are kept") in content["notes"]  # fmt: skip
+    assert content["threshold"] is None
+    rows, content, *_ = results(carried(calibration__coverage=[]), "--risk", 1)
+    assert [row["sure"] for row in rows] == ["0"] * 3
+    assert any("no risk that was measured on validation" in note for note in content["notes"])
+    for risk in (-0.1, 1.5, "nan"):
+        with pytest.raises(UserError, match=f"--risk {risk}: must be a share of wrong answers from 0 to 1"):
+            results(model, "--risk", risk)
+    with pytest.raises(UserError, match=r"--risk 0.3: was measured of all seeds together; leave out --seed 1"):
+        results(model, "--risk", 0.3, "--seed", 1)
+
+
+def test_a_balanced_model_says_a_class_that_is_not_the_likeliest(carried: Callable[..., Path], tmp_path: Path) -> None:
+    """A strong adjustment towards one class: it is said, with its own probability; the probabilities stay."""
+    (tmp_path / "chat.txt").write_text(CHAT)
+    recording = read_recording("chat", None, read_transcript(tmp_path / "chat.txt"), tmp_path)
+    (before,) = Predictor(carried()).predict([recording])
+    priors = [0.165] * 6 + [0.01]
+    model = carried(calibration__decision="balanced", calibration__tau=9.0, calibration__priors=priors)
+    predictor = Predictor(model)
+    (after,) = predictor.predict([recording])
+    assert [one.label for one in after] == [6, 6, 6] != [one.label for one in before]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+    entries = [as_entry(one, predictor.bundle.labels, ["text"]) for one in after]
+    assert [entry["prediction"] for entry in entries] == ["anger"] * 3
+    # The effect of a modality is on the class that is said.
+    (other,) = Predictor(model).predict([replace(recording, rows=[replace(row, text="") for row in recording.rows])])
+    for one, masked in zip(after, other, strict=True):
+        assert one.without["text"] == pytest.approx(masked.probabilities[6], abs=1e-6)
 
 
 @pytest.mark.parametrize(
