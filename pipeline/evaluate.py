@@ -40,6 +40,7 @@ from pipeline.scoring.metrics import (
     ensemble_on_validation,
     ensemble_scores,
     labelled,
+    labelled_answer,
     metrics,
     modality_groups,
     said_of_test,
@@ -48,7 +49,14 @@ from pipeline.scoring.metrics import (
     validation_scores,
 )
 from pipeline.scoring.pictures import draw_tsne
-from pipeline.scoring.tables import write_class_scores, write_confusion, write_ensemble, write_predictions
+from pipeline.scoring.tables import (
+    write_class_scores,
+    write_confusion,
+    write_coverage,
+    write_ensemble,
+    write_predictions,
+    write_reliability,
+)
 from pipeline.stage import parser, start
 from pipeline.training.loading import load_corpus
 
@@ -85,6 +93,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     write_predictions(seeds, tested, order, results / "predictions.csv")
     write_ensemble(ensemble, tested, order, results / "ensemble.csv")
     write_class_scores(scores, order, results / "classes.csv")
+    write_reliability(*labelled_answer(ensemble, tested, order), results / "reliability.csv")
+    write_coverage(bundle.calibration, scores["ensemble"]["coverage"], results / "coverage.csv")
     seeds, tested = labelled(seeds, tested)
     label = np.array([order.index(row.label) for row in tested])
     write_confusion(label, [seed.answer.label for seed in seeds], order, results / "confusion.csv")

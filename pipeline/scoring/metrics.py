@@ -65,6 +65,12 @@ def labelled(seeds: list[Seed], rows: list[Utterance]) -> tuple[list[Seed], list
     return kept, [rows[place] for place in places]
 
 
+def labelled_answer(said: Answer, rows: list[Utterance], names: tuple[str, ...]) -> tuple[Answer, np.ndarray]:
+    """What is said of the utterances with a label, and their classes, int [utterances]."""
+    places = [place for place, row in enumerate(rows) if row.label]
+    return said.at(places), np.array([names.index(rows[place].label) for place in places], dtype=int)
+
+
 def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: tuple[str, ...]) -> dict:
     """Compute the scores on test in percent; see the docstring of pipeline/evaluate.py.
 
@@ -110,8 +116,7 @@ def ensemble_scores(said: Answer, rows: list[Utterance], names: tuple[str, ...],
     kept, and how many of these are wrong. A row is left out where nothing is kept. Utterances without a label enter no
     score.
     """
-    places = [place for place, row in enumerate(rows) if row.label]
-    said, label = said.at(places), np.array([names.index(rows[place].label) for place in places])
+    said, label = labelled_answer(said, rows, names)
     counts = confusion(label, said.label, len(names))
     f1 = {name: _rounded(value) for name, value in zip(names, class_f1(counts), strict=True)}
     left = [kept_above(row.threshold, said.confidence, said.label != label) for row in calibration.coverage]

@@ -8,6 +8,8 @@ RESAMPLES = 2000
 """Number of bootstrap resamples; the error of the 95 % bounds is then about a tenth of the interval."""
 BINS = 15
 """Number of bins of the calibration error; the usual value."""
+DRAWN_BINS = 10
+"""Number of bins of a reliability diagram; fewer, because each must have enough utterances to be seen."""
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
@@ -17,23 +19,23 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
         confidence: probability of the predicted class [utterances].
         right: whether that class is the label, bool [utterances].
     """
-    bins = _bins(confidence)
+    bins = _bins(confidence, BINS)
     gaps = [abs(confidence[bins == part].sum() - right[bins == part].sum()) for part in range(BINS)]
     return 100 * float(sum(gaps) / len(right))
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
-    """Mean confidence and accuracy, both in percent, and number of utterances of each bin that has any."""
-    bins = _bins(confidence)
+    """Mean confidence and accuracy, both in percent, and number of utterances of each bin of a picture that has any."""
+    bins = _bins(confidence, DRAWN_BINS)
     return [
         (100 * float(confidence[bins == part].mean()), 100 * float(right[bins == part].mean()), int(sum(bins == part)))
         for part in np.unique(bins)
     ]
 
 
-def _bins(confidence: np.ndarray) -> np.ndarray:
-    """Bin of each confidence, int [utterances]."""
-    return np.minimum((confidence * BINS).astype(int), BINS - 1)
+def _bins(confidence: np.ndarray, number: int) -> np.ndarray:
+    """Bin of each confidence among `number` of equal width, int [utterances]."""
+    return np.minimum((confidence * number).astype(int), number - 1)
 
 
 def resampled_f1(label: np.ndarray, predictions: list[np.ndarray], classes: int) -> np.ndarray:

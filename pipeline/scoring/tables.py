@@ -9,8 +9,9 @@ import numpy as np
 from extractors.utterance import Utterance
 from foundation.f1 import confusion
 from foundation.files import open_whole
-from pipeline.calibration import Answer
+from pipeline.calibration import Answer, Calibration
 from pipeline.scoring.metrics import Seed, _rounded
+from pipeline.scoring.scores import reliability
 
 
 def write_predictions(seeds: list[Seed], rows: list[Utterance], names: tuple[str, ...], file: Path) -> None:
@@ -44,6 +45,35 @@ def write_class_scores(scores: dict, names: tuple[str, ...], file: Path) -> None
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["class", "f1", "f1_std"])
         writer.writerows([name, scores["f1"][name], scores["f1_std"][name]] for name in names)
+
+
+def write_reliability(said: Answer, label: np.ndarray, file: Path) -> None:
+    """Write accuracy by confidence before and after calibration, in percent, for `dvc plots`.
+
+    Args:
+        said: of labelled utterances.
+        label: their classes, int [utterances].
+    """
+    with open_whole(file) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["calibration", "confidence", "accuracy", "utterances"])
+        for name, confidence in (("before", said.raw_confidence), ("after", said.confidence)):
+            for mean, right, count in reliability(confidence, said.label == label):
+                writer.writerow([name, _rounded(mean), _rounded(right), count])
+
+
+def write_coverage(calibration: Calibration, of_test: list[dict], file: Path) -> None:
+    """Write coverage and risk, in percent, by threshold, of validation and of test, for `dvc plots`.
+
+    Args:
+        of_test: `coverage` of `ensemble_scores`.
+    """
+    with open_whole(file) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["split", "threshold", "coverage", "risk"])
+        for row in calibration.coverage:
+            writer.writerow(["validation", row.threshold, _rounded(100 * row.coverage), _rounded(100 * row.risk)])
+        writer.writerows(["test", row["threshold"], row["coverage"], row["risk"]] for row in of_test)
 
 
 def write_confusion(label: np.ndarray, predictions: list[np.ndarray], names: tuple[str, ...], file: Path) -> None:

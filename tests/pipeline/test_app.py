@@ -27,7 +27,8 @@ def address(trained: Path, tmp_path: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.app", "--model", str(trained / "models/demo"), "--port", str(port)]
+    command = [sys.executable, "-m", "pipeline.app", "--model", str(trained / "models/demo"), "--port", str(port),
+               "--risk", "1"]  # fmt: skip
     places = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     server = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": places, "CMATH_WORKERS": "1"})
     found = f"http://127.0.0.1:{port}/"
@@ -62,6 +63,7 @@ def test_a_recording_goes_from_upload_to_its_time_line_and_a_broken_one_to_words
         report.locator("#timeline .lane button").first.wait_for()
         assert report.locator("tbody tr").count() == 2
         assert "Go away!" in report.locator("tbody").inner_text()
+        assert "at a risk of 100 %, nothing is marked as not sure" in report.locator(".notes").inner_text()
         saved = {}
         for number in range(3):
             with page.expect_download() as started:

@@ -13,8 +13,10 @@ from dvc_render import VegaRenderer, render_html
 from dvc_render.vega_templates import TEMPLATES
 from ruamel.yaml import YAML
 
-from pipeline.scoring.tables import write_class_scores, write_confusion
+from pipeline.calibration import Answer, Kept
+from pipeline.scoring.tables import write_class_scores, write_confusion, write_coverage, write_reliability
 from tests.pipeline.browser import opened
+from tests.pipeline.calibrated import uncalibrated
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +33,16 @@ DRAWN = {
 CLASSES = ("neutral", "joy", "anger", "fear")
 """Not in the order of the alphabet: pictures must keep it."""
 LABEL = np.array([0, 0, 0, 0, 1, 1, 2])
+TRUTH = [0, 0, 0, 1, 0, 1, 0, 0]
+RAW = np.array([0.99, 0.99, 0.98, 0.98, 0.85, 0.85, 0.6, 0.6])
+"""Confidence of class 0 before calibration; after it, what is over 0.5 is halved."""
+SAID = Answer(*(np.stack([one, 1 - one], axis=1) for one in (RAW, 0.25 + RAW / 2)), np.zeros(8, int))
+CALIBRATION = uncalibrated([0], 2).model_copy(
+    update={
+        "coverage": [Kept(threshold=0.6, coverage=0.625, risk=0.2), Kept(threshold=0.0, coverage=1.0, risk=0.333333)]
+    }
+)
+BOXES = ("history_csv", "classes_csv", "confusion_csv", "coverage_csv", "reliability_csv")
 PREDICTIONS = [np.array([0, 0, 1, 1, 1, 1, 0]), np.array([0, 0, 0, 1, 1, 0, 0])]
 """Two seeds; anger is never predicted, fear neither annotated nor predicted."""
 
@@ -47,6 +59,9 @@ def write_tables(folder: Path, seeds: int = 2) -> None:
     lines = [
         f"{seed},{epoch},{5 - epoch},{40 + seed + 10 * (epoch == 2)}" for seed in range(seeds) for epoch in (1, 2, 3)
     ]
+    write_reliability(SAID, np.array(TRUTH), folder / "reliability.csv")
+    left = [{"threshold": 0.6, "coverage": 50.0, "risk": 12.5}, {"threshold": 0.0, "coverage": 100.0, "risk": 37.5}]
+    write_coverage(CALIBRATION, left, folder / "coverage.csv")
     (folder / "history.csv").write_text("\n".join(["seed,epoch,loss,validation_weighted_f1", *lines]) + "\n")
 
 
@@ -67,6 +82,24 @@ def test_every_pair_of_classes_has_its_share_of_the_annotated_class(tmp_path: Pa
         assert sum(shares[label, predicted] for predicted in CLASSES) == total
     assert float(found["neutral", "joy"]["utterances"]) == 1.5
     assert sum(float(row["utterances"]) for row in found.values()) == len(LABEL)
+
+
+def test_accuracy_stands_by_confidence_before_and_after(tmp_path: Path) -> None:
+    write_reliability(SAID, np.array(TRUTH), tmp_path / "reliability.csv")
+    found = [tuple(row.values()) for row in read(tmp_path / "reliability.csv")]
+    # Ten bins; after calibration 0.745, 0.74, 0.675 and 0.55.
+    assert found == [
+        ("before", "60.0", "100.0", "2"), ("before", "85.0", "50.0", "2"), ("before", "98.5", "75.0", "4"),
+        ("after", "55.0", "100.0", "2"), ("after", "67.5", "50.0", "2"), ("after", "74.25", "75.0", "4"),
+    ]  # fmt: skip
+
+
+def test_coverage_of_validation_and_of_test_stand_under_one_another(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    assert (tmp_path / "coverage.csv").read_text().splitlines() == [
+        "split,threshold,coverage,risk", "validation,0.6,62.5,20.0", "validation,0.0,100.0,33.33", "test,0.6,50.0,12.5",
+        "test,0.0,100.0,37.5",
+    ]  # fmt: skip
 
 
 def test_the_page_asks_for_nothing_that_is_not_in_git() -> None:
@@ -134,12 +167,14 @@ COVERED = """[...document.querySelectorAll('svg.marks')].flatMap((svg) => {
 def test_one_revision_is_drawn_whole_and_without_network(tmp_path: Path) -> None:
     page = write_page(tmp_path, ("workspace",), seeds=5)
     with opened(page.as_uri()) as (tab, asked):
-        tab.wait_for_function("document.querySelectorAll('svg.marks').length == 3")
+        tab.wait_for_function("document.querySelectorAll('svg.marks').length == 5")
         assert all(address.startswith("file:") for address in asked), asked
         for box, title in (
             ("history_csv", "meld, sdt: training, one line per seed"),
             ("classes_csv", "meld, sdt: F1 per class on test"),
             ("confusion_csv", "meld, sdt: confusion on test"),
+            ("coverage_csv", "meld, sdt: wrong answers if only sure ones are kept"),
+            ("reliability_csv", "meld, sdt: how sure and how often right on test"),
         ):
             assert title in tab.evaluate(TEXTS, box)
         assert tab.evaluate(AXES, "confusion_csv").count(list(CLASSES)) == 2
@@ -150,6 +185,13 @@ def test_one_revision_is_drawn_whole_and_without_network(tmp_path: Path) -> None
         lines = tab.evaluate(LINES)
         assert len(lines) == 10  # of score and loss
         assert len({stroke for stroke, _ in lines}) == len({dashes for _, dashes in lines}) == 5
+        assert ["0", "20", "40", "60", "80", "100"] in tab.evaluate(AXES, "reliability_csv")
+        assert {"calibration", "before", "after", "right answers, %"} <= set(tab.evaluate(TEXTS, "reliability_csv"))
+        assert {"split", "validation", "test", "wrong ones of these, %"} <= set(tab.evaluate(TEXTS, "coverage_csv"))
+        assert tab.locator("#reliability_csv .mark-symbol.role-mark path").count() == 6
+        assert tab.locator("#reliability_csv .mark-line.role-mark path").count() == 2
+        assert tab.locator("#reliability_csv .mark-rule.role-mark line").count() == 1  # as sure as right
+        assert tab.locator("#coverage_csv .mark-symbol.role-mark path").count() == 4
         assert {"training loss", "weighted F1 on validation, %", "seed"} <= set(tab.evaluate(TEXTS, "history_csv"))
         assert tab.evaluate(COVERED) == 0
         assert "workspace" not in tab.evaluate(TEXTS, "confusion_csv")
@@ -158,13 +200,13 @@ def test_one_revision_is_drawn_whole_and_without_network(tmp_path: Path) -> None
 def test_two_revisions_are_kept_apart_and_fit_a_phone(tmp_path: Path) -> None:
     page = write_page(tmp_path, ("HEAD", "workspace"), seeds=2)
     with opened(page.as_uri()) as (tab, asked):
-        tab.wait_for_function("document.querySelectorAll('svg.marks').length == 3")
+        tab.wait_for_function("document.querySelectorAll('svg.marks').length == 5")
         wide = tab.locator("#confusion_csv svg.marks").bounding_box()
         tab.set_viewport_size({"width": 390, "height": 844})
         tab.reload()
-        tab.wait_for_function("document.querySelectorAll('svg.marks').length == 3")
+        tab.wait_for_function("document.querySelectorAll('svg.marks').length == 5")
         assert not [address for address in asked if not address.startswith("file:")]
-        for box in ("history_csv", "classes_csv", "confusion_csv"):
+        for box in BOXES:
             said = tab.evaluate(TEXTS, box)
             assert {"HEAD", "workspace"} <= set(said)
             assert "the model named here is that of HEAD" in "\n".join(said)
@@ -172,7 +214,7 @@ def test_two_revisions_are_kept_apart_and_fit_a_phone(tmp_path: Path) -> None:
         narrow = tab.locator("#confusion_csv svg.marks").bounding_box()
         assert narrow["width"] < wide["width"]
         assert narrow["height"] > 1.5 * wide["height"]
-        for box in ("history_csv", "classes_csv", "confusion_csv"):
+        for box in BOXES:
             assert tab.locator(f"#{box} svg.marks").bounding_box()["width"] <= 374
         assert tab.evaluate(COVERED) == 0
         tab.evaluate("document.querySelector('#confusion_csv svg.marks').style.width = '900px'")

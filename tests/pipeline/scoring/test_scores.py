@@ -71,7 +71,7 @@ def test_calibration_has_fifteen_bins_of_equal_width() -> None:
 
 
 def test_reliability_has_a_point_for_each_bin_that_has_any() -> None:
-    # 0.81 and 0.85 lie in the bin from 0.8 to 0.8667, and 0.61 in that from 0.6 to 0.6667.
+    # Ten bins: 0.81 and 0.85 lie in one, 0.61 in another, and 1 in the last.
     found = reliability(np.array([0.81, 0.61, 0.85, 1.0]), np.array([True, False, False, True]))
     assert [tuple(map(float, point)) for point in found] == [
         (pytest.approx(61), 0, 1), (pytest.approx(83), 50, 2), (100, 100, 1)
