@@ -19,10 +19,13 @@ REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params
 LEGEND = (
     "Epoch, learning rate, dropout and batch of each model are chosen on validation, by the same search for all, with "
     "the same number of points. *oracle*: "
-    "weighted F1, had the epoch been chosen on test. *reimplementation*: made from a publication without public code. "
+    "weighted F1, had the epoch been chosen on test. *calibration error*: before calibration. *reimplementation*: made "
+    "from a publication without public code. "
     "*majority*: the majority-class baseline, always the most frequent class of train."
 )
 
+OF_ENSEMBLE = ("accuracy", "weighted_f1", "macro_f1", "calibration_error", "calibration_error_calibrated")
+"""Scores of the ensemble of the seeds, which counts as one model, in comparison.csv."""
 SIGN = "†"
 """Stands behind the name of whatever has results that are no fair scores."""
 
@@ -75,8 +78,9 @@ def read(corpus: str, models: list[str]) -> Comparison:
 
 def write_csv(one: Comparison, file: Path) -> None:
     """Write the comparison; scores are in percent, and a missing value is empty."""
-    scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1",
-              "oracle_weighted_f1_std", "calibration_error"]  # fmt: skip
+    scores = ["accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "macro_f1", "macro_f1_std",
+              "oracle_weighted_f1", "oracle_weighted_f1_std", "calibration_error",
+              "calibration_error_calibrated"]  # fmt: skip
     form = ["learning_rate", "dropout", "batch", "weight_decay", "edge", "parameters", "seconds"]
     tests = ["difference", "low", "high", "p_seeds", "p_seeds_holm", "p_utterances", "p_utterances_holm"]
     columns = [
@@ -87,6 +91,7 @@ def write_csv(one: Comparison, file: Path) -> None:
         "seen",
         "seeds",
         *scores,
+        *(f"ensemble_{name}" for name in OF_ENSEMBLE),
         "validation_weighted_f1",
         *form,
     ]
@@ -102,6 +107,7 @@ def write_csv(one: Comparison, file: Path) -> None:
                 "reimplementation": "reimplementation" if run["reimplementation"] else "",
                 "edge": " ".join(run["edge"]),
                 "seen": "; ".join(run.get("seen", [])),
+                **{f"ensemble_{name}": run["ensemble"][name] for name in OF_ENSEMBLE},
                 "validation_weighted_f1": run["validation"]["weighted_f1"],
                 **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
                 **_by_class(run, "f1"), **_by_class(run, "f1_std"),
@@ -130,6 +136,7 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
         "model",
         "accuracy",
         "weighted F1",
+        "macro F1",
         *one.classes,
         "oracle",
         "calibration error",
@@ -140,19 +147,19 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
     for model, run in one.runs.items():
         rows.append([
             marked(NAMES[model], run) + (" (reimplementation)" if run["reimplementation"] else ""),
-            *(spread(run, key) for key in ("accuracy", "weighted_f1")),
+            *(spread(run, key) for key in ("accuracy", "weighted_f1", "macro_f1")),
             *(f"{run['f1'][label]:.2f} ± {run['f1_std'][label]:.2f}" for label in one.classes),
             spread(run, "oracle_weighted_f1"), f"{run['calibration_error']:.2f}", f"{run['parameters'] / 1e6:.1f} M",
             "" if run["seconds"] is None else duration(run["seconds"]),
         ])  # fmt: skip
         if model in one.published:
             row = one.published[model]
-            values = [row["accuracy"], row["weighted_f1"], *(row["f1"][label] for label in one.classes)]
+            values = [row["accuracy"], row["weighted_f1"], None, *(row["f1"][label] for label in one.classes)]
             printed = ("-" if value is None else f"{value:.2f}" for value in values)
             rows.append([f"- paper, Table {one.table}", *printed, "", "", "", ""])
     constant = one.majority
-    empty = [""] * (len(head) - 3)
-    rows.append(["majority-class baseline", f"{constant['accuracy']:.2f}", f"{constant['weighted_f1']:.2f}", *empty])
+    scores = [f"{constant[name]:.2f}" for name in ("accuracy", "weighted_f1", "macro_f1")]
+    rows.append(["majority-class baseline", *scores, *[""] * (len(head) - 4)])
     return head, rows
 
 

@@ -117,17 +117,25 @@ def draw_robustness(scores: dict[tuple[str, str, str, float], list[float]], file
     save(figure, file)
 
 
-def draw_calibration(curves: dict[str, list[tuple[float, float, int]]], file: Path) -> None:
-    """Draw the accuracy by confidence; a perfectly calibrated model lies on the diagonal."""
-    figure, axes = plt.subplots(figsize=(5.6, 5.2), layout="constrained")
-    axes.plot([0, 100], [0, 100], color="grey", linestyle="--", label="as sure as right")
-    for number, (model, points) in enumerate(curves.items()):
-        confidence, right, counts = zip(*points, strict=True)
-        colour = (ACCENT, COLOUR)[number]
-        axes.plot(confidence, right, color=colour, label=NAMES[model])
-        axes.scatter(confidence, right, s=[10 + 190 * count / sum(counts) for count in counts], color=colour)
-    axes.set_xlabel("confidence, %")
-    axes.set_ylabel("right answers, %")
-    axes.set_title("All seeds; a dot's area is its share of the answers")
-    axes.legend()
+def draw_calibration(curves: dict[str, dict[str, list[tuple[float, float, int]]]], file: Path) -> None:
+    """Draw accuracy by confidence, before and after calibration; a perfectly calibrated model lies on the diagonal.
+
+    Args:
+        curves: by model, and by `before` and `after`: confidence, accuracy and number of answers of each bin.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(9.2, 4.8), sharey=True, layout="constrained")
+    for axes, when in zip(panels, ("before", "after"), strict=True):
+        axes.plot([0, 100], [0, 100], color="grey", linestyle="--", label="as sure as right")
+        for number, (model, points) in enumerate(curves.items()):
+            confidence, right, counts = zip(*points[when], strict=True)
+            colour = (ACCENT, COLOUR)[number]
+            axes.plot(confidence, right, color=colour, label=NAMES[model], alpha=0.6)
+            axes.scatter(confidence, right, s=[10 + 290 * count / sum(counts) for count in counts], color=colour)
+        axes.set_title(f"{when} calibration")
+        axes.set_xlabel("confidence, %")
+        axes.set_aspect("equal")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("right answers, %")
+    panels[0].legend(loc="upper left")
+    figure.suptitle("All seeds as one model; a dot's area is its share of the answers")
     save(figure, file)

@@ -25,12 +25,13 @@ from pipeline.scoring.marks import marks
 from pipeline.scoring.metrics import (
     Seed,
     ensemble_scores,
+    labelled_answer,
     metrics,
     said_of_test,
     text_encoder_scores,
     validation_scores,
 )
-from pipeline.scoring.tables import write_predictions
+from pipeline.scoring.tables import write_predictions, write_reliability
 from pipeline.training.history import write_history
 from pipeline.training.store import Trained
 
@@ -81,6 +82,7 @@ def write_row(
             log.warning("%s on %s: NOT A FAIR SCORE: %s", model, trainings.name, mark)
     write_whole(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
     write_predictions(seeds, tested, trainings.labels, folder / "predictions.csv")
+    write_reliability(*labelled_answer(ensemble, tested, trainings.labels), folder / "reliability.csv")
     return scores
 
 

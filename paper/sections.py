@@ -31,8 +31,6 @@ from pipeline.scoring.pictures import draw_confusion
 
 STUDIES = Path("paper/studies")
 ROBUSTNESS = Path("paper/robustness")
-BINS = 10
-"""Number of confidence bins in the calibration figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,26 +402,36 @@ def robustness(corpus: str, figures: Path) -> Section:
 
 def calibration(one: Comparison, figures: Path) -> Section:
     shown = ["cmath", *([one.best_baseline] if one.best_baseline else [])]
-    curves = {model: _reliability(RUNS / one.corpus / model / "predictions.csv") for model in shown}
+    curves = {model: _reliability(RUNS / one.corpus / model / "reliability.csv") for model in shown}
     name = "calibration.png"
     pictures.draw_calibration(curves, figures / name)
-    ranked = sorted(one.runs, key=lambda model: one.runs[model]["calibration_error"])
-    seen = (
-        f"Expected calibration error: CMATH {one.runs['cmath']['calibration_error']:.2f} %, number "
-        f"{ranked.index('cmath') + 1} of {len(ranked)}; best is {NAMES[ranked[0]]} "
-        f"({one.runs[ranked[0]]['calibration_error']:.2f} %)."
-    )
-    return Section("Calibration", "", [seen], figures=[name])
-
-
-def _reliability(file: Path) -> list[tuple[float, float, int]]:
-    """Mean confidence (percent), accuracy (percent) and count for each bin of confidence, over all seeds."""
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    confidence = np.array([float(row[row["prediction"]]) for row in rows])
-    right = np.array([row["prediction"] == row["label"] for row in rows])
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return [
-        (100 * confidence[bins == part].mean(), 100 * right[bins == part].mean(), int((bins == part).sum()))
-        for part in np.unique(bins)
+    errors = {model: run["ensemble"]["calibration_error_calibrated"] for model, run in one.runs.items()}
+    ranked = sorted(errors, key=lambda model: errors[model])
+    cmath = one.runs["cmath"]["ensemble"]
+    seen = [
+        "A temperature for each seed, and one for the ensemble of the seeds (the mean of their probabilities), are "
+        "fitted on validation. They change no class that is likeliest.",
+        f"Expected calibration error of the ensemble: CMATH {cmath['calibration_error']:.2f} % before calibration and "
+        f"{errors['cmath']:.2f} % after it, number {ranked.index('cmath') + 1} of {len(ranked)}; best is "
+        f"{NAMES[ranked[0]]} ({errors[ranked[0]]:.2f} %).",
     ]
+    both = ("calibration_error", "calibration_error_calibrated")
+    scores = ("accuracy", "weighted_f1", "macro_f1", *both)
+    head = ["", "seeds: calibration error", "calibrated", "ensemble: accuracy", "weighted F1", "macro F1",
+            "calibration error", "calibrated"]  # fmt: skip
+    rows = [
+        [marked(NAMES[model], run), *(f"{run[key]:.2f}" for key in both),
+         *(f"{run['ensemble'][key]:.2f}" for key in scores)]
+        for model, run in one.runs.items()
+    ]  # fmt: skip
+    return Section("Calibration, and the seeds as one model", "", seen, head, rows, [name])
+
+
+def _reliability(file: Path) -> dict[str, list[tuple[float, float, int]]]:
+    """Confidence (percent), accuracy (percent) and count of each bin of confidence, before and after calibration."""
+    found: dict[str, list[tuple[float, float, int]]] = {}
+    with file.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            point = float(row["confidence"]), float(row["accuracy"]), int(row["utterances"])
+            found.setdefault(row["calibration"], []).append(point)
+    return found

@@ -36,9 +36,12 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
         folder = write_run(tmp_path / "paper/runs/custom" / model, *SAID[model])
         metrics = {
             "accuracy": 50.0 + number, "accuracy_std": 1.0, "weighted_f1": F1[model], "weighted_f1_std": 2.0 + number,
+            "macro_f1": 33.0 + number, "macro_f1_std": 1.5, "calibration_error_calibrated": 2.0 + number,
+            "ensemble": {"accuracy": 55.0 + number, "weighted_f1": 65.0 + number, "macro_f1": 35.0 + number,
+                         "calibration_error": 6.0 + number, "calibration_error_calibrated": 1.0 + number},
             "oracle_weighted_f1": 70.0 + number, "oracle_weighted_f1_std": 3.0, "calibration_error": 4.0 + number,
             "f1": {"b": 80.0 + number, "a": 40.0 + number}, "f1_std": {"b": 5.0, "a": 6.0}, "seeds": 2,
-            "utterances": 8, "majority": {"accuracy": 30.0, "weighted_f1": 20.0},
+            "utterances": 8, "majority": {"accuracy": 30.0, "weighted_f1": 20.0, "macro_f1": 10.0},
             "validation": {"weighted_f1": 90.0 + number, "weighted_f1_std": 7.0}, "learning_rate": 0.001,
             "dropout": 0.2, "batch": 16, "weight_decay": 0.0001, "edge": ["batch", "dropout"] if number == 1 else [],
             "parameters": 1_250_000, "seconds": None if number else 60.0,
@@ -92,6 +95,9 @@ def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -
         "accuracy_std": "1.0", "weighted_f1": "58.25", "weighted_f1_std": "3.0", "oracle_weighted_f1": "71.0",
         "oracle_weighted_f1_std": "3.0", "calibration_error": "5.0", "learning_rate": "0.001", "dropout": "0.2",
         "batch": "16", "weight_decay": "0.0001", "edge": "batch dropout", "parameters": "1250000",
+        "macro_f1": "34.0", "macro_f1_std": "1.5", "calibration_error_calibrated": "3.0", "ensemble_accuracy": "56.0",
+        "ensemble_weighted_f1": "66.0", "ensemble_macro_f1": "36.0", "ensemble_calibration_error": "7.0",
+        "ensemble_calibration_error_calibrated": "2.0",
         "validation_weighted_f1": "91.0", "f1.b": "81.0", "f1_std.b": "5.0", "f1.a": "41.0", "f1_std.a": "6.0",
     }  # fmt: skip
     for name in ("difference", "low", "high", "p_seeds_holm", "p_utterances", "p_utterances_holm"):
@@ -102,10 +108,10 @@ def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -
 
 def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
     head, rows = table(one)
-    assert head[3:5] == ["b", "a"]
-    assert rows[1][1:] == ["51.00 ± 1.00", "58.25 ± 3.00", "81.00 ± 5.00", "41.00 ± 6.00", "71.00 ± 3.00", "5.00",
-                           "1.2 M", ""]  # fmt: skip
-    assert rows[3][:3] == ["majority-class baseline", "30.00", "20.00"]
+    assert head[3:6] == ["macro F1", "b", "a"]
+    assert rows[1][1:] == ["51.00 ± 1.00", "58.25 ± 3.00", "34.00 ± 1.50", "81.00 ± 5.00", "41.00 ± 6.00",
+                           "71.00 ± 3.00", "5.00", "1.2 M", ""]  # fmt: skip
+    assert rows[3][:5] == ["majority-class baseline", "30.00", "20.00", "10.00", ""]
     assert all(len(row) == len(head) for row in rows)
     assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and standard deviation of 2 seeds."
 
