@@ -40,7 +40,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")
     parser.add_argument("--also", type=formats, default=[], metavar="FORMATS", help="further outputs, with commas "
                         "between them: srt, vtt, eaf (ELAN), TextGrid (Praat)")  # fmt: skip
-    parser.add_argument("--seed", type=int, metavar="K", help="the model of one seed (default: the average of all)")
+    parser.add_argument("--seed", type=int, metavar="K", help="the model of one seed (default: all together)")
     parser.add_argument("--risk", type=float, metavar="SHARE", help="say `not sure` where more than this share of the "
                         "answers would be wrong, such as 0.2, as measured on validation (default: never)")  # fmt: skip
     parser.add_argument("--text-encoder", default="", metavar="FOLDER", help="where the text encoder lies, if not "

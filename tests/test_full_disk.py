@@ -41,7 +41,8 @@ OUTPUTS = {
     "visual": ["data/demo/features/visual.safetensors", "data/demo/features/visual.report.json"],
     "train": ["models/demo/bundle", "models/demo/test_predictions.safetensors", "results/demo/history.csv"],
     "evaluate": ["results/demo/metrics.json", "results/demo/scores.json", "results/demo/predictions.csv",
-                 "results/demo/confusion.csv", "results/demo/classes.csv"],
+                 "results/demo/ensemble.csv", "results/demo/confusion.csv", "results/demo/classes.csv",
+                 "results/demo/coverage.csv", "results/demo/reliability.csv"],
     "predict": ["predictions"],
 }  # fmt: skip
 

@@ -116,7 +116,11 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     metrics = json.loads((workspace.folder / "results/meld/scores.json").read_text())
     few = json.loads((workspace.folder / "results/meld/metrics.json").read_text())
     assert few.pop("validation_weighted_f1") == metrics["validation"]["weighted_f1"]
-    assert few == {name: metrics[name] for name in ("accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std")}
+    assert few.pop("validation_macro_f1") == metrics["validation"]["ensemble"]["macro_f1"]
+    assert few.pop("ensemble").items() <= metrics["ensemble"].items()
+    names = ("accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "macro_f1", "macro_f1_std",
+             "calibration_error", "calibration_error_calibrated")  # fmt: skip
+    assert few == {name: metrics[name] for name in names}
     assert {"accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "f1"} <= set(metrics)
     assert metrics["weighted_f1_low"] <= metrics["weighted_f1"] <= metrics["weighted_f1_high"]
     assert metrics["present"]["text"] == 100
