@@ -24,10 +24,13 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from pipeline.corpora import meld
 from pipeline.corpora.labels import MELD as LABELS
-from pipeline.corpora.material import FACES, RECORDING, TEXT, VOICES
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.settings import AssembledSettings
 
+TEXT, VOICES, FACES = "text", "voices", "faces"
+"""Folders of the three modalities."""
+RECORDING = re.compile(r"03-01-(?P<emotion>0\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)\.(?:wav|ogg|flac)", re.IGNORECASE)
+"""Name of RAVDESS's recordings of speech without pictures: modality 03, vocal channel 01."""
 MIXTURES = {("text", "audio", "visual"): 0.4, ("text", "audio"): 0.2, ("text", "visual"): 0.2, ("audio", "visual"): 0.2}
 """Share of the dialogues that have these modalities in their second appearance."""
 WORD = re.compile(r"\w+")

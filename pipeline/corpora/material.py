@@ -10,7 +10,6 @@ No actor and no face is in two splits. The faces of train are those that the pub
 the vectors of others would tell their labels better than those of any new face.
 """
 
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,17 +24,14 @@ from tqdm import tqdm
 from foundation.errors import UserError
 from foundation.files import write_whole
 from pipeline.corpora import fer2013, meld
+from pipeline.corpora.assembled import FACES, RECORDING, TEXT, VOICES
 
-TEXT, VOICES, FACES = "text", "voices", "faces"
-"""Folders of the three modalities."""
 DONE = "README.txt"
 """File that is written last."""
 MARK = ".assembled"
 """File that marks a folder of this kind; written first, so that it is there after an interrupted run, too."""
-VERSION = 1
+FORM = 1
 """Raise it with every change of what is written."""
-RECORDING = re.compile(r"03-01-(?P<emotion>0\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)\.(?:wav|ogg|flac)", re.IGNORECASE)
-"""Name of a recording of speech without pictures: modality 03, vocal channel 01."""
 VOICE_EMOTIONS = {"01": "neutral", "03": "joy", "04": "sadness", "05": "anger", "06": "fear", "07": "disgust",
                   "08": "surprise"}  # fmt: skip
 """MELD's words for RAVDESS's codes. Its 02, calm, is none of MELD's seven."""
@@ -76,7 +72,7 @@ def assemble(material: Material, folder: Path) -> None:
     Raises:
         UserError: the material is not what it should be, or `folder` is something else.
     """
-    said = f"Put together by the stage raw, version {VERSION}, of {material}\n"
+    said = f"Put together by the stage raw, form {FORM}, of {material}\n"
     done = folder / DONE
     if done.is_file() and done.read_text("utf-8") == said:
         return
@@ -117,7 +113,7 @@ def voices_in(folder: Path) -> Iterator[tuple[str, str, Path]]:
     """
     found = {
         file.name: (file, match["emotion"], int(match["actor"]))
-        for file in sorted(folder.rglob("03-01-*"))
+        for file in sorted(folder.rglob("*"))
         if (match := RECORDING.fullmatch(file.name)) and match["emotion"] in VOICE_EMOTIONS
     }
     split_of: dict[int, str] = {}

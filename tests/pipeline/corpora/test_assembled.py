@@ -12,8 +12,9 @@ import pytest
 from extractors.media import media_info, pictures
 from foundation.errors import UserError
 from pipeline.corpora import assembled, fer2013, material
-from pipeline.corpora.labels import MELD
+from pipeline.corpora.labels import MELD, labels
 from pipeline.corpora.raw_corpus import RawCorpus
+from pipeline.corpora.seen import seen_by
 from pipeline.corpora.settings import AssembledSettings
 
 CODES = {"neutral": "01", "joy": "03", "sadness": "04", "anger": "05", "fear": "06", "disgust": "07", "surprise": "08"}
@@ -214,3 +215,14 @@ def test_material_that_is_something_else_is_named(raw: Path, tmp_path: Path, fie
         material.assemble(dataclasses.replace(of(raw.parent), **{field: tmp_path / "empty"}), tmp_path / "corpus")
     with pytest.raises(UserError, match=f"material.{field}: there is no such folder"):
         material.assemble(dataclasses.replace(of(raw.parent), **{field: tmp_path / "none"}), tmp_path / "corpus")
+
+
+def test_labels_are_melds_in_its_order() -> None:
+    assert labels("assembled", ["joy", "anger"]) == MELD
+
+
+@pytest.mark.parametrize(
+    "encoder", ["tae898/emoberta-base", "emotion2vec/emotion2vec_plus_large", "x/emotion-english-y"]
+)
+def test_an_encoder_that_saw_melds_labels_has_seen_these(encoder: str) -> None:
+    assert seen_by(encoder, "assembled")
