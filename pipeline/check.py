@@ -24,9 +24,11 @@ from foundation.folders import root
 from foundation.log import log
 from foundation.settings import Settings
 from pipeline.params import MODALITIES, Params, load_params
-from pipeline.stage import NO_BRANCH, branch_left, command, require_raw_folder
+from pipeline.stage import NO_BRANCH, branch_left, command, raw_folder, require_raw_folder
 
 PARAMS = Path("params.yaml")
+MADE = ("demo", "assembled")
+"""Readers of the corpora that the stage `raw` makes."""
 DONE = Path("data/checked.txt")
 """Output on which the other stages depend. Its content never changes, so a changed parameter does not re-run them."""
 
@@ -74,7 +76,7 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
     """
     for corpus in params.datasets:
         index = params.index[corpus]
-        if index.reader != "demo" and not is_made(locked, f"index@{corpus}", f"index.{corpus}", index):
+        if index.reader not in MADE and not is_made(locked, f"index@{corpus}", f"index.{corpus}", index):
             require_raw_folder(corpus, params)
         text, visual = params.text[corpus], params.visual[corpus]
         made = is_made(locked, f"extract@{corpus}-text", f"text.{corpus}", text)
@@ -87,9 +89,23 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
             raise UserError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "
                             "`git restore extractors/visual/weights` brings back the weights that come with the "
                             "project, and `random` needs none")  # fmt: skip
+    refuse_lacking_material(params, locked)
     if params.face.datasets and not (root() / params.face.data).expanduser().is_dir():
         raise UserError(f"params.yaml: face.data = {params.face.data!r}: there is no such folder; set it to the "
                         "folder of FER-2013, or face.datasets to []: docs/faces.md")  # fmt: skip
+
+
+def refuse_lacking_material(params: Params, locked: dict[str, dict]) -> None:
+    """Raise UserError if a folder of `material` is missing and the corpus of it is still to be put together."""
+    for corpus in params.datasets:
+        index = params.index[corpus]
+        there = is_made(locked, f"index@{corpus}", f"index.{corpus}", index) or raw_folder(corpus, params).is_dir()
+        if index.reader == "assembled" and not there:
+            for key, folder in zip(("meld", "voices", "faces"), params.material.folders(), strict=True):
+                if not (root() / folder).expanduser().is_dir():
+                    raise UserError(f"params.yaml: material.{key} = {folder!r}: there is no such folder; {corpus} is "
+                                    "put together of public material: docs/starter.md says where it comes from"
+                                    )  # fmt: skip
 
 
 def is_made(locked: dict[str, dict], stage: str, key: str, settings: Settings) -> bool:

@@ -34,7 +34,7 @@ from model.baselines.settings import (
 )
 from model.settings import CmathSettings, TrainingSettings
 from pipeline.corpora.seen import seen_by
-from pipeline.corpora.settings import MODALITIES, IndexSettings, Modalities
+from pipeline.corpora.settings import MODALITIES, IndexSettings, MaterialSettings, Modalities
 
 __all__ = ["MODALITIES", "Params", "ParamsError", "checked", "load_params", "read_yaml"]
 
@@ -106,6 +106,8 @@ class Params(Settings):
     """Settings for fine-tuning a text encoder, by the name that `text.D.recipe` uses."""
     audio: dict[Corpus, AudioSettings]
     visual: dict[Corpus, VisualSettings]
+    material: MaterialSettings
+    """Public material of the corpora of the reader `assembled`."""
     face: FaceTrainingSettings
     model: Model
     baselines: Baselines

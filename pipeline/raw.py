@@ -1,4 +1,6 @@
-"""raw@D: writes data/D/source/note.txt, a note on where the raw corpus D is; makes the corpus `demo` if it is missing.
+"""raw@D: writes data/D/source/note.txt, a note on where the raw corpus D is; makes what is not there as released.
+
+The synthetic corpus `demo` is generated, and `starter` is put together from public material.
 
 The corpus itself stays where it is. It is not copied, and DVC does not track it, so that a colleague without the corpus
 can work with features extracted from it. Only `index` needs it. pipeline/watch.py lets DVC notice changed files.
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from foundation.errors import UserError
 from foundation.files import write_whole
+from foundation.folders import root
 from foundation.log import log
 from pipeline.params import Params
 from pipeline.stage import parser, raw_folder, start
@@ -21,6 +24,13 @@ NOTE = """The raw corpus is the folder that `index.{0}.raw` in params.yaml names
 def run(args: argparse.Namespace, params: Params) -> None:
     if params.index[args.corpus].reader == "demo":
         make_demo_corpus(raw_folder(args.corpus, params))
+    if params.index[args.corpus].reader == "assembled":
+        # Imported here, because the libraries for pictures and sound take a second to load and are rarely needed.
+        from pipeline.corpora import material
+
+        meld, voices, faces = (root() / Path(folder).expanduser() for folder in params.material.folders())
+        there = material.Material(meld, voices, faces, params.face.held_out, params.face.seed)
+        material.assemble(there, raw_folder(args.corpus, params))
     note = Path("data") / args.corpus / "source" / "note.txt"
     write_whole(note, NOTE.format(args.corpus))
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 
 from extractors.settings import FaceTrainingSettings
 from extractors.training import face_training
@@ -57,12 +56,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         print(table(evaluate(_loaded(args.weights), data)))
         return
     log.info("face: %d faces to train on, %s, on %s", len(data.train.pixels), ", ".join(data.classes), device())
-    fitted, chosen_on = train_test_split(
-        np.arange(len(data.train.pixels)),
-        test_size=settings.held_out,
-        random_state=settings.seed,
-        stratify=data.train.targets.argmax(axis=1),
-    )
+    fitted, chosen_on = fer2013.held_out(data.train, settings.held_out, settings.seed)
     pixels, targets = torch.from_numpy(data.train.pixels), torch.from_numpy(data.train.targets)
     mean, std = grey_levels(np.bincount(data.train.pixels[fitted].ravel(), minlength=256))
     normalised = ((pixels.float() - mean) / std).unsqueeze(1)

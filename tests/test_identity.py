@@ -226,7 +226,7 @@ WITHOUT_A_NAME = {
     "Params", "Baselines",  # hold sections
     # The index is made anew each time; what is remembered of a clip is its own.
     "CorpusSettings", "DemoSettings", "MeldSettings", "IemocapSettings", "TableSettings",
-    "FeaturesSettings",
+    "AssembledSettings", "FeaturesSettings", "MaterialSettings",
     "OwnSettings", "HeadedSettings", "DeepGraphSettings", "NoSettings",  # have no field, or are no section themselves
     "CmathSettings",  # in params.yaml as `Model`
 }  # fmt: skip

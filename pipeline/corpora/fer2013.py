@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from foundation.errors import UserError
 from foundation.files import read_file
@@ -65,6 +66,14 @@ def read(folder: Path, labels: str) -> Fer2013:
         raise FerError(f"{folder}: face.labels = {labels} needs fer2013.csv and fer2013new.csv; the folder form has "
                        "FER-2013's own labels alone: face.labels=fer2013")  # fmt: skip
     return Fer2013(EMOTIONS, *(_from_pictures(folder / part) for part in ("train", "test")))
+
+
+def held_out(train: LabelledFaces, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide `train` by class: places of the faces to train on, and of the fraction `share` to choose the epoch on."""
+    fitted, chosen_on = train_test_split(
+        np.arange(len(train.pixels)), test_size=share, random_state=seed, stratify=train.targets.argmax(axis=1)
+    )
+    return fitted, chosen_on
 
 
 def _from_pictures(folder: Path) -> LabelledFaces:

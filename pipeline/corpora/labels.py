@@ -12,7 +12,7 @@ SIGN = ("negative", "neutral", "positive")
 FOUR = ("happy", "sad", "neutral", "angry")
 """The four classes of IEMOCAP, where `happy` contains `excited`."""
 
-LITERATURE = {"demo": MELD, "meld": MELD, "iemocap": IEMOCAP}
+LITERATURE = {"demo": MELD, "meld": MELD, "assembled": MELD, "iemocap": IEMOCAP}
 """Labels of each reader in the order of the publications; complete even if a small copy of the corpus lacks one."""
 ROLES = {"iemocap": ("M", "F")}
 """Speakers of a reader whose dialogues have fixed roles, in the order of their numbers, as all public code has them.

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.corpora import features, iemocap, meld, table
+from pipeline.corpora import assembled, features, iemocap, meld, table
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.settings import (
+    AssembledSettings,
     DemoSettings,
     FeaturesSettings,
     IemocapSettings,
@@ -14,7 +15,8 @@ from pipeline.corpora.settings import (
 
 
 def read(
-    raw: Path, settings: DemoSettings | MeldSettings | IemocapSettings | TableSettings | FeaturesSettings
+    raw: Path,
+    settings: DemoSettings | MeldSettings | IemocapSettings | TableSettings | AssembledSettings | FeaturesSettings,
 ) -> RawCorpus:
     """Read the utterances of the raw corpus in `raw`, without opening its media.
 
@@ -28,6 +30,8 @@ def read(
             )
         case TableSettings():
             return table.read(raw, settings.modalities)
+        case AssembledSettings():
+            return assembled.read(raw, settings)
         case FeaturesSettings():
             return features.read(raw, settings)
         case MeldSettings() | DemoSettings():  # the synthetic corpus has MELD's layout

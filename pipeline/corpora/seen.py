@@ -22,18 +22,18 @@ class SeenLabels:
 KNOWN = (
     SeenLabels(
         re.compile(r"emoberta", re.IGNORECASE),
-        ("meld", "iemocap", "features"),
+        ("meld", "iemocap", "assembled", "features"),
         "the split in its repository puts 249 of MELD's 280 test dialogues and 23 of IEMOCAP's 31 into train, and the "
         "others into validation",
     ),
     SeenLabels(
         re.compile(r"emotion2vec[_-]?plus|emotion2vec\+", re.IGNORECASE),
-        ("meld", "iemocap", "features"),
-        "it was fine-tuned on EmoBox, whose sets include IEMOCAP and MELD",
+        ("meld", "iemocap", "assembled", "features"),
+        "it was fine-tuned on EmoBox, whose sets include IEMOCAP, MELD and RAVDESS",
     ),
     SeenLabels(
         re.compile(r"emotion-english-", re.IGNORECASE),
-        ("meld", "features"),
+        ("meld", "assembled", "features"),
         "MELD is among its training data",
     ),
     SeenLabels(
@@ -47,7 +47,8 @@ KNOWN = (
         "IEMOCAP is among its training data",
     ),
 )
-"""What is known. The reader `features` reads files of these corpora, so an encoder of its sentences counts as well."""
+"""What is known. The reader `features` reads files of these corpora, and `assembled` takes
+MELD's texts and RAVDESS's voices, so an encoder of its sentences counts as well."""
 
 
 def seen_by(model: str, reader: str) -> str:

@@ -58,6 +58,29 @@ class TableSettings(CorpusSettings):
     reader: Literal["table"]
 
 
+class AssembledSettings(CorpusSettings):
+    """Settings of a corpus of public material, which the stage `raw` puts together: pipeline/corpora/assembled.py."""
+
+    reader: Literal["assembled"]
+    agreement: Share = 0.6
+    """Probability that a voice or a face shows the label of the turn to which it is drawn."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class MaterialSettings(Settings):
+    """Section `material` of params.yaml: where the material of such a corpus lies."""
+
+    meld: Annotated[str, Field(min_length=1)]
+    """Folder with MELD's annotation files."""
+    voices: Annotated[str, Field(min_length=1)]
+    """Folder with RAVDESS's recordings of speech, in any subfolders."""
+    faces: Annotated[str, Field(min_length=1)]
+    """Folder of FER-2013."""
+
+    def folders(self) -> tuple[str, str, str]:
+        return self.meld, self.voices, self.faces
+
+
 class FeaturesSettings(CorpusSettings):
     """Settings of a feature file, or a folder of them, as the field shares them; `raw` may be the file itself."""
 
@@ -86,6 +109,7 @@ class FeaturesSettings(CorpusSettings):
 
 
 IndexSettings = Annotated[
-    DemoSettings | MeldSettings | IemocapSettings | TableSettings | FeaturesSettings, Field(discriminator="reader")
+    DemoSettings | MeldSettings | IemocapSettings | TableSettings | AssembledSettings | FeaturesSettings,
+    Field(discriminator="reader"),
 ]
 """Type of an entry of `index`."""

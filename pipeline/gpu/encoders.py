@@ -138,16 +138,16 @@ def check_sounds(row: CheckRow, device: torch.device) -> None:
     from extractors.media import RATE
     from extractors.settings import AudioSettings
 
-    sizes = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 256}
-    form = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "conv_dim": (64,) * 7}
     draw = np.random.default_rng(0)
     sounds = [draw.normal(size=int(seconds * RATE)).astype(np.float32) for seconds in (0.3, 1.0, 2.5, 4.0, 30.0)]
     with TemporaryDirectory() as folder:
         torch.manual_seed(0)
         # Layer normalisation, as in WavLM-Large: the base encoder's group normalisation lets padding in, so that sounds
         # of several lengths would have no pass together.
-        WavLMModel(WavLMConfig(feat_extract_norm="layer", do_stable_layer_norm=True, **sizes, **form)
-                   ).save_pretrained(folder)  # fmt: skip
+        config = WavLMConfig(feat_extract_norm="layer", do_stable_layer_norm=True, conv_dim=(64,) * 7,
+                             num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, hidden_size=128,
+                             num_hidden_layers=4, num_attention_heads=4, intermediate_size=256)  # fmt: skip
+        WavLMModel(config).save_pretrained(folder)
         Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
         settings = AudioSettings(encoder=folder, set="IS10", min_seconds=0.25, reduce="none", dim=1)
         encoder, on_cpu = (SpeechEncoder(Path(folder), settings, on) for on in (device, CPU))
