@@ -2,15 +2,28 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from foundation.errors import UserError
-from foundation.workers import TaskLost, spread_here
+from foundation.workers import TaskLost, in_this_process, spread_here
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 ENGINES = ("processes", "ray")
+_here: list[bool] = []
+"""Not empty inside `without_processes`."""
+
+
+@contextmanager
+def without_processes() -> Iterator[None]:
+    """Let `spread` start no process inside this block, and do the work in this one."""
+    _here.append(True)
+    try:
+        yield
+    finally:
+        _here.pop()
 
 
 def engine() -> str:
@@ -40,7 +53,9 @@ def spread(
     Raises:
         UserError: too many items are lost; answers that were already yielded remain valid.
     """
-    if engine() == "ray":
+    if _here:
+        yield from in_this_process(work, items, prepare, *arguments)
+    elif engine() == "ray":
         from foundation.ray_workers import spread_over_cluster
 
         yield from spread_over_cluster(work, iter(items), prepare, arguments, devices)

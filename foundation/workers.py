@@ -6,6 +6,7 @@ Processes are spawned, not forked, because the threads of FFmpeg, OpenCV and tor
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from types import ModuleType
 from typing import TypeVar
 
 from foundation.errors import UserError
@@ -115,7 +117,7 @@ def _in_processes(
         while not left:
             for item in islice(items, most - len(waiting)):
                 try:
-                    with _interrupts_held_back():
+                    with _interrupts_held_back(), _script_held_back():
                         waiting[pool.submit(_answer, work, item, prepare, arguments)] = item
                 except BrokenProcessPool:
                     left.append(item)
@@ -155,6 +157,45 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _script_held_back() -> Iterator[None]:
+    """Let processes started in this block not run the user's script: it may have no `if __name__ == "__main__":`.
+
+    A spawned process imports the main module, and a script without that line would start processes of its own. What is
+    done here lies in modules that are imported by name, so a script, standard input and a notebook are not needed. What
+    `python -m` has started is a module of the project, and stays.
+    """
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is None:
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+_prepared_here: dict[Callable[..., None], tuple] = {}
+"""Last arguments of each preparation function that has run in this process itself."""
+
+
+def in_this_process(
+    work: Callable[[Item], Answer], items: Iterable[Item], prepare: Callable[..., None], *arguments: object
+) -> Iterator[tuple[Item, Answer | TaskLost]]:
+    """Yield items with their answers as `spread_here` does, in order and in this process.
+
+    For few items at a time, again and again: a process takes seconds to start. An item that crashes its decoder ends
+    this process.
+    """
+    for item in items:
+        if _prepared_here.get(prepare) != arguments:
+            prepare(*arguments)
+            _prepared_here[prepare] = arguments
+        try:
+            yield item, work(item)
+        except MemoryError:
+            yield item, TaskLost("needs more memory than there is")
 
 
 def _begin(devices: "multiprocessing.SimpleQueue[str]") -> None:

@@ -8,15 +8,20 @@ CA and SA of Eq. 9 to 11 are `MultiHeadAttention`, and Eq. 6 and 7 are `position
 The model uses two masks. `mask` marks real turns; padding enters no convolution, attention weight or loss. `present`
 marks turns that have the modality: a missing modality is zeroed, masked out as a key of cross-attention, and excluded
 from the unimodal and distillation losses.
+
+With `context: past`, no turn sees a later one: attention is limited to the turn and those before it, convolutions are
+padded on the left only, and the gate counts a modality that some turn so far has. `Cmath.step` then computes one turn
+from what it kept of the earlier ones; `forward` gives the same logits up to rounding, for training.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.attention import MultiHeadAttention, positional_encoding
+from model.attention import MultiHeadAttention, earlier, positional_encoding
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy, divergence, masked_mean
@@ -32,14 +37,28 @@ class CmathConfig(CmathSettings, DataSpec):
     """Weight of high-level distillation, Eq. 24."""
 
 
+@dataclass(slots=True)
+class Followed:
+    """What `Cmath.step` keeps of the turns so far of B dialogues, which grow together."""
+
+    turns: int = 0
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    """Features that the convolution of Eq. 1 still reads, by modality, [B, kernel - 1, F]."""
+    there: dict[str, Tensor] = field(default_factory=dict)
+    """Which turns have each modality, bool [B, T]."""
+    keys: dict[tuple[str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Keys and values by the central modality and the one that is attended to, both [B, heads, T, d / heads]."""
+
+
 class ModalityReconstruction(nn.Module):
     """Section 4.1.1: a convolution into the common space (Eq. 1) and one that reconstructs the features (Eq. 2)."""
 
-    def __init__(self, features: int, dim: int, kernel: int, dropout: float, reconstruct: bool) -> None:
+    def __init__(self, features: int, dim: int, kernel: int, dropout: float, reconstruct: bool, past: bool) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.down = nn.Conv1d(features, dim, kernel, padding=kernel // 2)
-        self.up = nn.Conv1d(dim, features, kernel, padding=kernel // 2) if reconstruct else None
+        padding = 0 if past else kernel // 2  # without a future, `_convolve` pads on the left
+        self.down = nn.Conv1d(features, dim, kernel, padding=padding)
+        self.up = nn.Conv1d(dim, features, kernel, padding=padding) if reconstruct else None
 
     def forward(self, u: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features U_m [B, T, F] -> compressed U'_m [B, T, d] and reconstructed U''_m [B, T, F]."""
@@ -48,11 +67,23 @@ class ModalityReconstruction(nn.Module):
         reconstructed = _convolve(self.up, compressed) if self.up is not None else None  # Eq. 2
         return compressed, reconstructed
 
+    def step(self, u: Tensor, present: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One turn [B, 1, F] and the inputs `before` it -> U'_m [B, 1, d], and the inputs before the next turn."""
+        keep, left = present.unsqueeze(-1), self.down.kernel_size[0] - 1
+        before = u.new_zeros(len(u), left, u.shape[-1]) if before is None else before
+        window = torch.cat([before, u * keep], dim=1)
+        # The window is as long as the kernel: nothing is padded.
+        compressed = self.down(window.transpose(1, 2)).transpose(1, 2) if left else _convolve(self.down, window)
+        return compressed * keep, window[:, 1:]
+
 
 def _convolve(convolution: nn.Conv1d, values: Tensor) -> Tensor:
     if convolution.kernel_size == (1,):  # equal to one matrix product, which needs no transposition
         return F.linear(values, convolution.weight.squeeze(-1), convolution.bias)
-    return convolution(values.transpose(1, 2)).transpose(1, 2)
+    values = values.transpose(1, 2)
+    if convolution.padding == (0,):  # context: past
+        values = F.pad(values, (convolution.kernel_size[0] - 1, 0))
+    return convolution(values).transpose(1, 2)
 
 
 class AddAndRefine(nn.Module):
@@ -84,7 +115,7 @@ class Gate(nn.Module):
             self.project = nn.Linear(sources * dim, dim)
 
     def forward(self, sources: list[Tensor], available: list[Tensor]) -> Tensor:
-        """Representations [B, T, d], and whether each is available (bool [B, 1, 1]) -> their mixture [B, T, d]."""
+        """Representations [B, T, d], and whether each is available (bool [B, 1 or T, 1]) -> their mixture [B, T, d]."""
         weighted = self.weights(sources, available) * torch.stack(sources)
         return self.project(torch.cat(list(weighted), dim=-1)) if self.kind == "sigmoid" else weighted.sum(dim=0)
 
@@ -110,17 +141,37 @@ class CmaTransformer(nn.Module):
         )
         self.gate = Gate(len(sources), config.dim, config.gate)
 
-    def forward(self, h: dict[str, Tensor], key_mask: dict[str, Tensor], mask: Tensor) -> Tensor:
-        """H_m [B, T, d] of all modalities -> H'_m [B, T, d] of the central one."""
+    def forward(
+        self, h: dict[str, Tensor], there: dict[str, Tensor], real: Tensor, past: Followed | None = None
+    ) -> Tensor:
+        """H_m [B, T, d] of all modalities -> H'_m [B, T, d] of the central one.
+
+        Args:
+            there: keys that each turn sees, which have the modality: bool [B, 1 or T, K].
+            real: keys that each turn sees of the central modality: every real turn, for one without features still has
+                speaker and position.
+            past: keys and values of earlier turns, which are extended by those of h.
+        """
         centre = h[self.central]
-        cross = {name: self.attend[name](centre, h[name], key_mask[name].unsqueeze(1)) for name in self.auxiliary}
+        cross = {name: self._attended(name, h, there[name], past) for name in self.auxiliary}
         augmented = [self.refine[name](cross[name], centre) for name in self.auxiliary]  # Eq. 9 and 10
-        # The central modality attends to every real turn: a turn without features still has speaker and position.
-        attended = self.attend[self.central](centre, centre, mask.unsqueeze(1)) + sum(cross.values())  # Eq. 11
+        attended = self._attended(self.central, h, real, past) + sum(cross.values())  # Eq. 11
         augmented = [self.refine[self.central](attended, centre), *augmented]
-        real = torch.ones_like(mask[:, :1]).unsqueeze(-1)
-        available = [real, *(key_mask[name].any(1)[:, None, None] for name in self.auxiliary)]
+        own = torch.ones_like(real[..., :1])
+        available = [own, *(there[name].any(-1, keepdim=True) for name in self.auxiliary)]
         return self.gate(augmented, available)  # Eq. 12
+
+    def _attended(self, name: str, h: dict[str, Tensor], allowed: Tensor, past: Followed | None) -> Tensor:
+        """Attention of the central modality to the modality `name`, [B, T, d]."""
+        attend = self.attend[name]
+        assert isinstance(attend, MultiHeadAttention)
+        if past is None:
+            return attend(h[self.central], h[name], allowed)
+        keys, values = attend.keys_and_values(h[name])
+        if before := past.keys.get((self.central, name)):
+            keys, values = torch.cat([before[0], keys], dim=2), torch.cat([before[1], values], dim=2)
+        past.keys[self.central, name] = keys, values
+        return attend.to_kept(h[self.central], (keys, values), allowed)
 
 
 class VariationalFusion(nn.Module):
@@ -162,7 +213,9 @@ class Cmath(ErcModel):
         kernel = config.kernel if reconstruct else 1  # "w/o MR" of Table 4 uses a fully-connected layer
         self.reconstruction = nn.ModuleDict(
             {
-                name: ModalityReconstruction(config.dims[name], config.dim, kernel, config.feature_dropout, reconstruct)
+                name: ModalityReconstruction(
+                    config.dims[name], config.dim, kernel, config.feature_dropout, reconstruct, config.context == "past"
+                )
                 for name in names
             }
         )
@@ -184,14 +237,17 @@ class Cmath(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits of the fused representation and the losses by name."""
         config, mask, present = self.config, batch.mask, batch.present
-        position = positional_encoding(mask.shape[1], config.dim, mask.device)
-        embedding = config.embedding_scale * (self.speaker(batch.speaker) + position) * mask.unsqueeze(-1)
+        embedding = self._embedding(batch.speaker) * mask.unsqueeze(-1)
         h, reconstructed = {}, {}
         for name, module in self.reconstruction.items():
             compressed, reconstructed[name] = module(batch.features[name], present[name])
             h[name] = self.dropout(compressed + embedding)  # Eq. 8
         if self.transformer is not None:
-            h = {name: module(h, present, mask) for name, module in self.transformer.items()}  # Eq. 13 and 14
+            there, real = {name: present[name].unsqueeze(1) for name in h}, mask.unsqueeze(1)
+            if config.context == "past":
+                past = earlier(mask.shape[1], mask.device)
+                there, real = {name: keys & past for name, keys in there.items()}, real & past
+            h = {name: module(h, there, real) for name, module in self.transformer.items()}  # Eq. 13 and 14
         sample, mean = self.fusion(h, present)
         logits = {name: self.classifier[name](self.dropout(values)) for name, values in h.items()}  # Eq. 19
         fused = self.fused_classifier(self.dropout(sample))
@@ -212,6 +268,34 @@ class Cmath(ErcModel):
             divergence(teacher_logits, logits[name], config.temperature, counted[name]) for name in h
         )  # Eq. 23
         return Output(fused, losses, mean)
+
+    def step(self, batch: Batch, past: Followed) -> Tensor:
+        """Logits [B, C] of the next turn of B dialogues, of which `batch` has this turn alone; `past` is extended.
+
+        Only for `context: past`, in evaluation. What is computed grows with the number of turns only where the new turn
+        attends to them. The values depend on the turns so far alone, to the bit.
+        """
+        h = {}
+        embedding = self._embedding(batch.speaker, past.turns)
+        for name, module in self.reconstruction.items():
+            assert isinstance(module, ModalityReconstruction)
+            compressed, past.inputs[name] = module.step(
+                batch.features[name], batch.present[name], past.inputs.get(name)
+            )
+            before = [past.there[name]] if past.turns else []
+            past.there[name] = torch.cat([*before, batch.present[name]], dim=1)
+            h[name] = compressed + embedding
+        past.turns += 1
+        if self.transformer is not None:
+            there = {name: keys.unsqueeze(1) for name, keys in past.there.items()}
+            real = torch.ones_like(next(iter(there.values())))
+            h = {name: module(h, there, real, past) for name, module in self.transformer.items()}
+        return self.fused_classifier(self.fusion(h, batch.present)[0])[:, 0]
+
+    def _embedding(self, speaker: Tensor, first: int = 0) -> Tensor:
+        """Embedding [B, T, d] of speakers and positions that Eq. 8 adds; the first turn of `speaker` is `first`."""
+        position = positional_encoding(speaker.shape[1], self.config.dim, speaker.device, first)
+        return self.config.embedding_scale * (self.speaker(speaker) + position)
 
     @staticmethod
     def _sum(terms: Iterable[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """Settings of CMATH and of training."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,9 +10,19 @@ Decision = Literal["likeliest", "balanced"]
 """How a class is chosen from the probabilities: pipeline/calibration.py."""
 
 
-class CmathSettings(Settings):
+class DialogueContext(Settings):
+    """Setting of the models that have a form in which no turn sees a later one, so that they can follow a dialogue."""
+
+    context: Literal["whole", "past"] = "whole"
+    """Turns on which the logits of a turn may depend: all of the dialogue, or (past) the turn itself and those before
+    it."""
+
+
+class CmathSettings(DialogueContext):
     """Settings of CMATH's network and loss; this includes every choice that the paper leaves open."""
 
+    can_follow: ClassVar[bool] = True
+    """Whether the model has `context: past`."""
     dim: Count
     """Width d of the common space."""
     heads: Count

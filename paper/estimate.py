@@ -32,6 +32,7 @@ from paper.search import at_point, search_jobs, walk_of
 from paper.studies import STUDIES, settings
 from paper.words import duration
 from pipeline.params import MODALITIES, Params, ParamsError, load_params
+from pipeline.training.store import NOT_OF_MODEL, context_of
 
 TEXT, VISUAL = 1024, 342
 """Feature widths of RoBERTa-Large and of the DenseNet."""
@@ -86,10 +87,11 @@ def form(corpus: str, params: Params) -> dict:
     assert printed
     found = {"dims": {name: widths[name] for name in MODALITIES if name in params.model.modalities},
              "speakers": SPEAKERS[corpus], "classes": int(printed[6])}  # fmt: skip
+    found |= context_of(params)
     if params.model.name != "cmath":
         return found | params.baselines[params.model.name].model_dump()
     weights = {"gamma1": params.train[corpus].gamma1, "gamma2": params.train[corpus].gamma2}
-    return found | weights | params.model.model_dump(exclude={"name", "modalities"})
+    return found | weights | params.model.model_dump(exclude=set(NOT_OF_MODEL))
 
 
 def width(encoder: str, pooling: str) -> int:

@@ -58,7 +58,8 @@ class Model(CmathSettings):
     """Section `model`: the network, its modalities, and CMATH's settings."""
 
     name: ModelName
-    """Name of the model; a baseline takes its settings from `baselines`, and from this section only `modalities`."""
+    """Name of the model; a baseline takes its settings from `baselines`, and from this section only `modalities` and
+    `context`."""
     modalities: Modalities
 
     @model_validator(mode="after")
@@ -66,11 +67,17 @@ class Model(CmathSettings):
         refuse_repetition(self, "modalities")
         if self.name != "cmath" and self.ablate != "none":
             raise KeyedError("ablate", self.ablate, f"ablates CMATH, and model.name is {self.name}: set it to none")
+        can = [name for name, field in Baselines.model_fields.items() if getattr(field.annotation, "can_follow", False)]
+        if self.context == "past" and self.name not in can:
+            raise KeyedError("context", self.context, f"{self.name} has no form in which a turn sees no later one: use "
+                             f"whole, or as model.name one of {', '.join(can)}")  # fmt: skip
         return self
 
 
 class NoSettings(OwnSettings):
     """Empty entry for CMATH, whose settings are in `model`."""
+
+    can_follow = Model.can_follow
 
 
 class Baselines(Settings):
@@ -144,6 +151,10 @@ class Params(Settings):
             if visual.encoder == "denseface" and visual.crop != "face":
                 raise KeyedError(f"visual.{corpus}.crop", visual.crop, "must be face for denseface, which sees "
                                  "nothing else; encoders that see whole frames: docs/encoders.md")  # fmt: skip
+        for corpus in self.datasets if self.model.context == "past" else ():
+            if future := self.text[corpus].context.future:
+                raise KeyedError(f"text.{corpus}.context.future", future, "must be 0 with model.context = past: these "
+                                 "features are made of later turns")  # fmt: skip
         for corpus, text in self.text.items():
             self._check_recipe(f"text.{corpus}.recipe", text)
             self._require_unseen("text", corpus, "model", text.model, text.allow_seen)

@@ -8,9 +8,14 @@ WebVTT, ASS, TTML, …), a meeting's export, Whisper's JSON, or a table (text, a
 predictions use the text only, or the media files that the table's column `file` names. The command prints a table and
 writes predictions.csv, predictions.json and report.html; with --also, subtitles (SRT, WebVTT) and annotations (ELAN,
 Praat) too. An interrupted run can be resumed.
+
+    python -m pipeline.predict --live --model models/demo
+
+reads utterances from standard input while people speak, a JSON object a line, and answers each with a line.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from pipeline.stage import command
@@ -37,6 +42,8 @@ def arguments() -> argparse.ArgumentParser:
                         "dfxp, sub or json; by default the file of the recording's name beside it")  # fmt: skip
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D, or a "
                         "copy of models/D/bundle")  # fmt: skip
+    parser.add_argument("--live", action="store_true", help="read utterances from standard input as they come (JSON "
+                        "lines: text, speaker, file, start, end), and answer each with a line")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")
     parser.add_argument("--also", type=formats, default=[], metavar="FORMATS", help="further outputs, with commas "
                         "between them: srt, vtt, eaf (ELAN), TextGrid (Praat)")  # fmt: skip
@@ -58,9 +65,18 @@ def main() -> None:
 
     def work() -> None:
         # Imported here, because worker processes import this module too, and need neither torch nor transformers.
-        from pipeline.prediction.run import run
+        if not given.live:
+            from pipeline.prediction.run import run
 
-        run(given)
+            run(given)
+            return
+        os.environ.setdefault("TQDM_DISABLE", "1")  # read as tqdm is imported: no bar at each line
+        try:
+            from pipeline.prediction import live
+
+            live.run(given)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
 
     command(work)
 

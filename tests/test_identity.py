@@ -228,7 +228,7 @@ WITHOUT_A_NAME = {
     "CorpusSettings", "DemoSettings", "MeldSettings", "IemocapSettings", "TableSettings",
     "AssembledSettings", "FeaturesSettings", "MaterialSettings",
     "OwnSettings", "HeadedSettings", "DeepGraphSettings", "NoSettings",  # have no field, or are no section themselves
-    "CmathSettings",  # in params.yaml as `Model`
+    "DialogueContext", "CmathSettings",  # in params.yaml as `Model`
 }  # fmt: skip
 
 
@@ -303,6 +303,18 @@ def test_each_of_a_nested_sections_fields_changes_the_name(encoders: Encoders) -
         names = {other.model_dump_json(): name(other, encoders) for other in found}
         assert len(names) >= 3
         assert len({name(settings, encoders), *names.values()}) == len(names) + 1
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "context" in MODELS[name][1].model_fields])
+def test_a_model_that_sees_no_later_turn_is_another_one(name: str) -> None:
+    """And one that sees the whole dialogue has the configuration that it had before there was a choice."""
+    whole, past = (
+        PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update={"name": name, "context": context})})
+        for context in ("whole", "past")
+    )
+    assert training(whole) != training(past)
+    config = model_config(whole, "meld", small_corpus(), ("joy", "anger", "neutral"))
+    assert "context" not in config
 
 
 def test_an_encoder_as_published_is_named_by_its_checksum_and_is_another_one_than_a_fine_tuned(

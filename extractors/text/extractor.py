@@ -50,11 +50,18 @@ class TextExtractor:
     dialogue, and any other utterance gets the mean over all encoders.
     """
 
-    def __init__(self, settings: TextSettings, raw: Path, fitted: Path = Path()) -> None:
-        """Create the extractor; `fitted` is the output folder of finetune_text, read only if `finetune` is true."""
-        self.settings = settings
+    def __init__(self, settings: TextSettings, raw: Path, fitted: Path = Path(), alone: bool = False) -> None:
+        """Create the extractor; `fitted` is the output folder of finetune_text, read only if `finetune` is true.
+
+        Args:
+            alone: whether each utterance has a pass of the encoder of its own, so that its vector does not depend on
+                its company even in the last bits.
+        """
+        self.settings, self.alone = settings, alone
         self.folders, self.folds = fine_tuned(fitted) if settings.finetune else ([encoder_folder(settings.model)], {})
         self.identity = {**_identity(settings, self.folders), "device": device_type()}
+        if alone:
+            self.identity["alone"] = True
         self._windows: dict[str, Window] = {}
         """What is read for each key."""
         if device_type() == "cuda":
@@ -147,7 +154,8 @@ class TextExtractor:
         from extractors.text.encoder import batches, most_tokens
 
         tokens = self.encoder.tokens([self._windows[key] for key in keys]) if keys else []
-        cut = batches([len(one.ids) for one in tokens], most_tokens(self.encoder.device))
+        most = 0 if self.alone else most_tokens(self.encoder.device)
+        cut = batches([len(one.ids) for one in tokens], most)
         return [{keys[place]: tokens[place] for place in batch} for batch in cut]
 
     def _vectors(self, batches: list[dict[str, Tokens]]) -> Iterator[tuple[dict[str, Tokens], np.ndarray]]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from model.attention import MultiHeadAttention
+from model.attention import MultiHeadAttention, earlier
 
 
 def masked_softmax(scores: Tensor, allowed: Tensor) -> Tensor:
@@ -27,6 +27,12 @@ def pairs(mask: Tensor) -> Tensor:
     return mask.unsqueeze(2) & mask.unsqueeze(1)
 
 
+def seen(mask: Tensor, past: bool) -> Tensor:
+    """Turns that each turn sees: every real one, bool [B, 1, T]; with `past`, none after it, bool [B, T, T]."""
+    real = mask.unsqueeze(1)
+    return real & earlier(mask.shape[1], mask.device) if past else real
+
+
 class TransformerLayer(nn.Module):
     """Self-attention and a feed-forward network, each followed by residual connection and norm."""
 
@@ -47,13 +53,15 @@ class DialogueAttention(nn.Module):
     """Attention of each utterance over its whole dialogue in DialogueRNN and DialogueGCN ("general2" in their code).
 
     score_ij = E_j . (W E_i + b);  alpha_i = softmax over the real turns j;  A_i = sum_j alpha_ij E_j.
+
+    With `past`, only over j <= i.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, past: bool) -> None:
         super().__init__()
-        self.transform = nn.Linear(dim, dim)
+        self.transform, self.past = nn.Linear(dim, dim), past
 
     def forward(self, e: Tensor, mask: Tensor) -> Tensor:
         """States [B, T, d] and mask of real turns [B, T] -> [B, T, d]."""
         scores = self.transform(e) @ e.transpose(1, 2)
-        return masked_softmax(scores, mask.unsqueeze(1)) @ e
+        return masked_softmax(scores, seen(mask, self.past)) @ e

@@ -15,6 +15,8 @@ attention is limited to neighbouring utterances, and a graph-based transformer f
     logits = Linear([c ; g])
 
 Our settings: 4 heads, 30 bases, dropout 0.4, Adam 1e-4, l2 1e-5, batch 16, 60 epochs, class weights.
+
+With `context: past`, both windows end at i itself.
 """
 
 import torch
@@ -28,9 +30,10 @@ from model.baselines.settings import CmcfSrnetSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
+from model.settings import DialogueContext
 
 
-class CmcfSrnetConfig(CmcfSrnetSettings, DataSpec):
+class CmcfSrnetConfig(CmcfSrnetSettings, DialogueContext, DataSpec):
     """Configuration of the network."""
 
 
@@ -62,6 +65,7 @@ class SemanticRefinement(nn.Module):
     def __init__(self, config: CmcfSrnetConfig) -> None:
         super().__init__()
         self.window, self.speakers = config.graph_window, config.speakers
+        self.after = 0 if config.context == "past" else config.graph_window
         self.relational = RelationalConvolution(config.dim, config.graph_dim, config.speakers, config.bases)
         self.attend = MultiHeadAttention(config.graph_dim, config.heads, config.dropout)
         self.own = nn.Linear(config.graph_dim, config.graph_dim)
@@ -69,7 +73,7 @@ class SemanticRefinement(nn.Module):
 
     def forward(self, c: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
         """States c [B, T, d], speakers and mask of real turns [B, T] -> [B, T, graph_dim]."""
-        edges = near(c.shape[1], self.window, self.window, c.device) & pairs(mask)
+        edges = near(c.shape[1], self.window, self.after, c.device) & pairs(mask)
         weight = edges / relation_counts(speaker, edges).clamp(min=1)
         g = torch.relu(self.relational(c, weight, relations(speaker, self.speakers)))
         return self.norm(self.own(g) + self.attend(g, g, edges))
@@ -97,7 +101,8 @@ class CmcfSrnet(ErcModel):
         config, mask = self.config, batch.mask
         embedding = self.speaker(batch.speaker) + positional_encoding(mask.shape[1], config.dim, mask.device)
         x = {name: self.dropout(self.project[name](v) + embedding) for name, v in masked_features(batch).items()}
-        close = near(mask.shape[1], config.local_window, config.local_window, mask.device)
+        after = 0 if config.context == "past" else config.local_window
+        close = near(mask.shape[1], config.local_window, after, mask.device)
         c = self.fuse(x[self.hub], x, batch.present, close)
         representation = torch.cat([c, self.refine(c, batch.speaker, mask)], dim=-1)
         logits = self.classifier(self.dropout(representation))

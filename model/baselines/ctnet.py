@@ -19,21 +19,25 @@ norms. The extension to three modalities is ours too; the original has text and 
 
 Our settings, in the usual range for such models: 128 wide, GRU 100 per direction, 4 heads, dropout 0.3, Adam 1e-3 to
 1e-4, class weights.
+
+With `context: past`, the GRU has one direction, as wide as both, and the attention sees no later turn.
 """
 
 import torch
 from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention
+from model.baselines.attention import seen
 from model.baselines.early_fusion import masked_features
-from model.baselines.recurrent import Bidirectional
+from model.baselines.recurrent import Bidirectional, Forward
 from model.baselines.settings import CtnetSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
+from model.settings import DialogueContext
 
 
-class CtnetConfig(CtnetSettings, DataSpec):
+class CtnetConfig(CtnetSettings, DialogueContext, DataSpec):
     """Configuration of the network."""
 
 
@@ -86,13 +90,16 @@ class Ctnet(ErcModel):
 
     def __init__(self, config: CtnetConfig) -> None:
         super().__init__()
-        names = list(config.dims)
+        names, self.past = list(config.dims), config.context == "past"
         self.single = nn.ModuleDict(
             {name: SingleModal(config.dims[name], config.dim, config.dropout) for name in names}
         )
         self.cross = nn.ModuleDict({name: CrossModal(name, names, config.dim) for name in names})
         self.speaker = nn.Embedding(config.speakers, len(names) * config.dim)
-        self.sequence = Bidirectional(nn.GRU, len(names) * config.dim, config.hidden, 1)
+        if self.past:
+            self.sequence: nn.Module = Forward(nn.GRU, len(names) * config.dim, 2 * config.hidden, 1)
+        else:
+            self.sequence = Bidirectional(nn.GRU, len(names) * config.dim, config.hidden, 1)
         self.attend = MultiHeadAttention(2 * config.hidden, config.heads, config.dropout)
         self.context_norm = nn.LayerNorm(2 * config.hidden)
         self.dropout = nn.Dropout(config.dropout)
@@ -107,6 +114,6 @@ class Ctnet(ErcModel):
         c = [self.cross[name](p, there) for name in p]
         u = self.dropout(torch.cat(c, dim=-1)) + self.speaker(batch.speaker)
         h = self.sequence(u, batch.lengths())
-        representation = self.context_norm(h + self.dropout(self.attend(h, h, mask.unsqueeze(1))))
+        representation = self.context_norm(h + self.dropout(self.attend(h, h, seen(mask, self.past))))
         logits = self.classifier(self.dropout(representation))
         return Output(logits, {"ce": cross_entropy(logits, batch.label, mask, class_weights)}, representation)

@@ -28,6 +28,9 @@ The paper decides wherever it is explicit, and the authors' code elsewhere:
     start of the relations      ours: Xavier                          uniform, +- 1 / sqrt(30 * 200)
 
 docs/baselines.md has what the scores' tanh and 1 / c are worth.
+
+With `context: past`, the LSTM has one direction, as wide as both, the window has no neighbours behind i, and the
+attention over the dialogue sees no later turn.
 """
 
 import torch
@@ -35,15 +38,16 @@ from torch import Tensor, nn
 
 from model.baselines.attention import DialogueAttention, masked_softmax, near, pairs
 from model.baselines.early_fusion import joined_features
-from model.baselines.recurrent import Bidirectional
+from model.baselines.recurrent import Bidirectional, Forward
 from model.baselines.relational_graph import RelationalConvolution, relation_counts, relations
 from model.baselines.settings import DialogueGcnSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
+from model.settings import DialogueContext
 
 
-class DialogueGcnConfig(DialogueGcnSettings, DataSpec):
+class DialogueGcnConfig(DialogueGcnSettings, DialogueContext, DataSpec):
     """Configuration of the network."""
 
 
@@ -53,6 +57,7 @@ class RelationalGraph(nn.Module):
     def __init__(self, config: DialogueGcnConfig) -> None:
         super().__init__()
         self.window, self.speakers = config.window, config.speakers
+        self.after = 0 if config.context == "past" else config.window
         width = 2 * config.hidden
         self.similarity = nn.Linear(width, width, bias=False)
         self.relational = RelationalConvolution(width, config.hidden, config.speakers, config.bases)
@@ -61,7 +66,7 @@ class RelationalGraph(nn.Module):
 
     def forward(self, g: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
         """States g [B, T, 2 hidden], speakers and mask of real turns [B, T] -> h2 [B, T, hidden]."""
-        edges = near(g.shape[1], self.window, self.window, g.device) & pairs(mask)
+        edges = near(g.shape[1], self.window, self.after, g.device) & pairs(mask)
         alpha = masked_softmax(self.similarity(g) @ g.transpose(1, 2), edges)
         weight = alpha / relation_counts(speaker, edges).clamp(min=1)
         h1 = self.relational(g, weight, relations(speaker, self.speakers))
@@ -73,9 +78,13 @@ class DialogueGcn(ErcModel):
 
     def __init__(self, config: DialogueGcnConfig) -> None:
         super().__init__()
-        self.sequence = Bidirectional(nn.LSTM, sum(config.dims.values()), config.hidden, 2, config.dropout)
+        past, inputs = config.context == "past", sum(config.dims.values())
+        if past:
+            self.sequence: nn.Module = Forward(nn.LSTM, inputs, 2 * config.hidden, 2, config.dropout)
+        else:
+            self.sequence = Bidirectional(nn.LSTM, inputs, config.hidden, 2, config.dropout)
         self.graph = RelationalGraph(config)
-        self.attention = DialogueAttention(3 * config.hidden)
+        self.attention = DialogueAttention(3 * config.hidden, past)
         self.hidden = nn.Sequential(nn.Linear(3 * config.hidden, config.hidden), nn.ReLU(), nn.Dropout(config.dropout))
         self.classifier = nn.Linear(config.hidden, config.classes)
         self.loss_weights = {"ce": 1.0}

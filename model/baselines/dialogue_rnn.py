@@ -10,7 +10,9 @@ concatenated: x_i = [t; a; v]. In each direction:
     e_i   = GRU_e(q_{s(i), i}, e_{i-1})
 
 All states start at zero. The second direction runs over each dialogue in reversed order, without its padding. Attention
-over the whole dialogue on E = [e forward ; e backward] and a classifier of two layers follow.
+over the whole dialogue on E = [e forward ; e backward] and a classifier of two layers follow. With `context: past`
+there is no second direction (the publication's DialogueRNN beside its BiDialogueRNN), and the attention sees no later
+turn.
 
 Published for IEMOCAP: global and party state 500, emotion and head 300, Adam 1e-4, l2 1e-5, dropout 0.1 (0.25 on E),
 recurrent dropout 0.1, batch 30, 60 epochs, class weights. For MELD: 150, 150, 100, 100, Adam 5e-4, 100 epochs, no class
@@ -31,9 +33,10 @@ from model.baselines.settings import DialogueRnnSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
+from model.settings import DialogueContext
 
 
-class DialogueRnnConfig(DialogueRnnSettings, DataSpec):
+class DialogueRnnConfig(DialogueRnnSettings, DialogueContext, DataSpec):
     """Configuration of the network."""
 
 
@@ -100,14 +103,16 @@ def reversed_inside(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class DialogueRnn(ErcModel):
-    """The whole model: both directions, attention over the dialogue, classifier."""
+    """The whole model: one or both directions, attention over the dialogue, classifier."""
 
     def __init__(self, config: DialogueRnnConfig) -> None:
         super().__init__()
-        inputs, states = sum(config.dims.values()), 2 * config.emotion_dim
-        self.forward_cell, self.backward_cell = DialogueCell(inputs, config), DialogueCell(inputs, config)
+        past = config.context == "past"
+        inputs, states = sum(config.dims.values()), (1 if past else 2) * config.emotion_dim
+        self.forward_cell = DialogueCell(inputs, config)
+        self.backward_cell = None if past else DialogueCell(inputs, config)
         self.dropout = nn.Dropout(config.dropout + 0.15)
-        self.attention = DialogueAttention(states)
+        self.attention = DialogueAttention(states, past)
         self.hidden = nn.Sequential(nn.Linear(states, 2 * config.head_dim), nn.ReLU(), nn.Dropout(config.dropout))
         self.classifier = nn.Linear(2 * config.head_dim, config.classes)
         self.loss_weights = {"ce": 1.0}
@@ -115,8 +120,11 @@ class DialogueRnn(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits and the cross-entropy."""
         x, speaker, mask = joined_features(batch), batch.speaker, batch.mask
-        back = self.backward_cell(reversed_inside(x, mask), reversed_inside(speaker, mask), mask)
-        emotion = torch.cat([self.forward_cell(x, speaker, mask), reversed_inside(back, mask)], dim=-1)
+        if self.backward_cell is None:
+            emotion = self.forward_cell(x, speaker, mask)
+        else:
+            back = self.backward_cell(reversed_inside(x, mask), reversed_inside(speaker, mask), mask)
+            emotion = torch.cat([self.forward_cell(x, speaker, mask), reversed_inside(back, mask)], dim=-1)
         representation = self.hidden(self.attention(self.dropout(emotion), mask))
         logits = self.classifier(representation)
         return Output(logits, {"ce": cross_entropy(logits, batch.label, mask, class_weights)}, representation)

@@ -22,6 +22,8 @@ Published for IEMOCAP: AdamW without weight decay, 5e-4, batch 16, 30 epochs, dr
 layers, 12 buckets, unweighted cross-entropy. For MELD nothing is published; DAG-ERC uses 1e-5, batch 64, dropout 0.1,
 2 layers there.
 
+No turn sees a later one as it stands, so `context: past` changes nothing here.
+
 For speed, only the recursion runs turn by turn, for all dialogues of a batch at once: the contribution of h^{l-1} to
 the gates is computed before for all turns, and the attention covers only the longest range that the batch needs.
 """
@@ -41,9 +43,10 @@ from model.baselines.settings import MultiDagSettings
 from model.batching import NO_LABEL, NOBODY, Batch, Corpus
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
+from model.settings import DialogueContext
 
 
-class MultiDagConfig(MultiDagSettings, DataSpec):
+class MultiDagConfig(MultiDagSettings, DialogueContext, DataSpec):
     """Configuration of the network and its curriculum."""
 
 

@@ -33,6 +33,26 @@ class Bidirectional(nn.Module):
         return states[sent(order.argsort(), x.device)]
 
 
+class Forward(nn.Module):
+    """An LSTM or GRU that runs in the direction of time, so that no turn sees a later one."""
+
+    def __init__(
+        self, kind: type[nn.LSTM | nn.GRU], inputs: int, hidden: int, layers: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.rnn = kind(inputs, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Sequences [B, T, F] -> states [B, T, hidden]; what stands in the padding has no meaning.
+
+        The padding is at the end, so no real turn sees it, and `lengths` are not needed.
+        """
+        x = x.to(next(self.parameters()).dtype)
+        with torch.autocast(x.device.type, enabled=False):  # as in `Bidirectional`
+            states, _ = self.rnn(x)
+        return states
+
+
 class PartyContext(nn.Module):
     """Speaker context of MM-DFN: a bidirectional GRU over each party's own utterances in conversation order.
 

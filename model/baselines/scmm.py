@@ -18,24 +18,27 @@ no context; three modules of modal interaction of different strength; a self-ada
 The modalities share the networks P. The temperature falls from 1 to 0.5, by 3 % per epoch. In evaluation the most
 probable path is taken. Our settings: dropout 0.4, 4 heads, Adam 3e-4, l2 1e-5, batch 16 or 32, 60 epochs, class
 weights.
+
+With `context: past`, P1 and P2 see no later turn; all else is each turn's own.
 """
 
 import torch
 from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention, positional_encoding
-from model.baselines.attention import TransformerLayer, near, pairs
+from model.baselines.attention import TransformerLayer, near, pairs, seen
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.selection import select
 from model.baselines.settings import ScmmSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy
+from model.settings import DialogueContext
 
 PATHS = 3
 
 
-class ScmmConfig(ScmmSettings, DataSpec):
+class ScmmConfig(ScmmSettings, DialogueContext, DataSpec):
     """Configuration of the network and its loss."""
 
 
@@ -111,7 +114,7 @@ class Scmm(ErcModel):
         """Outputs of P1, P2 and P3 for x [M, B, T, d]; each modality is treated as a separate dialogue."""
         turns = mask.shape[1]
         placed = self.dropout(x + positional_encoding(turns, self.config.dim, mask.device)).flatten(0, 1)
-        real = pairs(mask).repeat(len(x), 1, 1)
+        real = (pairs(mask) & seen(mask, self.config.context == "past")).repeat(len(x), 1, 1)
         far, close = placed, placed
         for layer in self.long:
             far = layer(far, real)

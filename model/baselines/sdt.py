@@ -16,20 +16,24 @@ Published: d 1024, 8 heads, dropout 0.5, l2 1e-5, Adam; for IEMOCAP 1e-4, batch 
 for MELD 5e-6, batch 8, 50 epochs, tau 8, no class weights, and W of gate1 is the frozen identity (`gate: identity`).
 
 A missing modality is masked out as a key for the other modalities, and excluded from R_f and from the unimodal losses.
+
+With `context: past`, a turn attends to itself and to earlier turns; all else is each turn's own.
 """
 
 import torch
 from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention, positional_encoding
+from model.baselines.attention import seen
 from model.baselines.early_fusion import masked_features, usable
 from model.baselines.settings import SdtSettings
 from model.batching import Batch
 from model.interface import DataSpec, ErcModel, Output
 from model.losses import cross_entropy, divergence
+from model.settings import DialogueContext
 
 
-class SdtConfig(SdtSettings, DataSpec):
+class SdtConfig(SdtSettings, DialogueContext, DataSpec):
     """Configuration of the network and its loss."""
 
 
@@ -45,12 +49,12 @@ class CrossAttentionBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
-        """Queries and keys [B, T, d] and key mask [B, T] -> [B, T, d]."""
+    def forward(self, queries: Tensor, keys: Tensor, allowed: Tensor) -> Tensor:
+        """Queries and keys [B, T, d] and the keys that each query sees, bool [B, 1 or T, T] -> [B, T, d]."""
         own = queries is keys
         queries = self.dropout(queries)
         keys = queries if own else self.dropout(keys)
-        z = queries + self.dropout(self.attend(queries, keys, key_mask.unsqueeze(1)))
+        z = queries + self.dropout(self.attend(queries, keys, allowed))
         return z + self.dropout(self.ffn(self.norm(z)))
 
 
@@ -77,10 +81,10 @@ class Augmented(nn.Module):
         self.gate = nn.ModuleDict({other: UnimodalGate(config.dim, config.gate) for other in config.dims})
         self.join = nn.Linear(len(config.dims) * config.dim, config.dim)
 
-    def forward(self, x: dict[str, Tensor], key_mask: dict[str, Tensor]) -> Tensor:
-        """X [B, T, d] and key mask [B, T] of all modalities -> R_m [B, T, d]."""
-        seen = {other: encode(x[self.name], x[other], key_mask[other]) for other, encode in self.encode.items()}
-        return self.join(torch.cat([gate(seen[other]) for other, gate in self.gate.items()], dim=-1))
+    def forward(self, x: dict[str, Tensor], allowed: dict[str, Tensor]) -> Tensor:
+        """X [B, T, d] and the keys seen, bool [B, 1 or T, T], of all modalities -> R_m [B, T, d]."""
+        h = {other: encode(x[self.name], x[other], allowed[other]) for other, encode in self.encode.items()}
+        return self.join(torch.cat([gate(h[other]) for other, gate in self.gate.items()], dim=-1))
 
 
 class MultimodalGate(nn.Module):
@@ -119,7 +123,9 @@ class Sdt(ErcModel):
         embedding = positional_encoding(mask.shape[1], self.config.dim, mask.device) + self.speaker(batch.speaker)
         x = {name: self.project[name](values) + embedding for name, values in masked_features(batch).items()}
         # A modality attends to all of its own turns: a turn without features still has speaker and position.
-        r = {name: module(x, {**present, name: mask}) for name, module in self.augment.items()}
+        past = self.config.context == "past"
+        there, real = {name: seen(keys, past) for name, keys in present.items()}, seen(mask, past)
+        r = {name: module(x, {**there, name: real}) for name, module in self.augment.items()}
         fused = self.fuse(torch.stack(list(r.values())), usable(batch))
         logits = self.fused_classifier(fused)
         losses = {

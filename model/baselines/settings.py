@@ -1,6 +1,6 @@
 """Settings of the baselines, one class per model; the module of each network explains them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,9 @@ from foundation.settings import Count, Dropout, Even, KeyedError, NotNegative, P
 
 class OwnSettings(Settings):
     """Base class for the settings of one model in the section `baselines` of params.yaml."""
+
+    can_follow: ClassVar[bool] = False
+    """Whether the model has `context: past` (`model.settings.DialogueContext`)."""
 
     @property
     def curriculum(self) -> int:
@@ -34,11 +37,13 @@ class HeadedSettings(OwnSettings):
 
 
 class SdtSettings(HeadedSettings):
+    can_follow = True
     gate: Literal["learned", "identity"]
     temperature: Positive
 
 
 class DialogueRnnSettings(OwnSettings):
+    can_follow = True
     global_dim: Count
     party_dim: Count
     emotion_dim: Count
@@ -49,6 +54,7 @@ class DialogueRnnSettings(OwnSettings):
 
 
 class DialogueGcnSettings(OwnSettings):
+    can_follow = True
     hidden: Count
     bases: Count
     window: Annotated[int, Field(ge=0)]
@@ -72,6 +78,7 @@ class MmgcnSettings(DeepGraphSettings):
 
 
 class CtnetSettings(OwnSettings):
+    can_follow = True
     dim: Count
     hidden: Count
     heads: Count
@@ -94,12 +101,14 @@ class MmDfnSettings(DeepGraphSettings):
 
 
 class ScmmSettings(HeadedSettings):
+    can_follow = True
     layers: Count
     window: Annotated[int, Field(ge=0)]
     balance_weight: NotNegative
 
 
 class CmcfSrnetSettings(HeadedSettings):
+    can_follow = True
     graph_dim: Count
     bases: Count
     local_window: Annotated[int, Field(ge=0)]
@@ -112,6 +121,7 @@ class CmcfSrnetSettings(HeadedSettings):
 
 
 class MultiDagSettings(OwnSettings):
+    can_follow = True
     hidden: Count
     layers: Count
     dropout: Dropout

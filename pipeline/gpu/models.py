@@ -67,7 +67,8 @@ def corpus_of(lengths: dict[str, list[int]]) -> Corpus:
 
 def configuration(params: Params, name: str, corpus: Corpus) -> dict[str, Any]:
     """Configuration of the model `name` by params.yaml; MultiDAG's curriculum is cut to the epochs of the check."""
-    chosen = params.model_copy(update={"model": params.model.model_copy(update={"name": name})})
+    of_model = {"name": name, "context": "whole"}  # not each of the models has another
+    chosen = params.model_copy(update={"model": params.model.model_copy(update=of_model)})
     config = model_config(chosen, "meld", corpus, MELD)
     return config | ({"buckets": EPOCHS} if name == "multidag" else {})
 

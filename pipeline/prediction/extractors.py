@@ -69,6 +69,11 @@ def _require_same(modality: str, bundle: Bundle, origin: dict, made: dict, given
                             f"nothing to the model; `--{modality}-encoder FOLDER` names the right one")  # fmt: skip
 
 
+def follows(bundle: Bundle) -> bool:
+    """Whether no turn sees a later one (`model.context: past`), so that conversations are predicted turn by turn."""
+    return bundle.config.get("context") == "past"
+
+
 def encoder_of(modality: str, bundle: Bundle) -> str:
     """Name of the encoder that made the features of `modality`."""
     return {"text": bundle.text_encoder, "audio": bundle.audio_encoder, "visual": bundle.visual_encoder}[modality]
@@ -86,7 +91,8 @@ def _text(bundle: Bundle, origin: dict, text_encoder: str) -> Extractor:
     # Of what else belongs to fine-tuning, prediction needs nothing.
     settings = known.model_copy(update={"model": name, "finetune": bundle.fine_tuned})
     try:
-        extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS)
+        alone = follows(bundle)  # what was said of a turn must stay, whatever is encoded with it
+        extractor = TextExtractor(settings, Path("/"), bundle.folder / TEXT_ENCODERS, alone)
         if adapted:
             encoder_folder(name)
     except (ExtractorError, AttributeError) as error:

@@ -20,13 +20,16 @@ from extractors.visual.transformer import TransformerVisualExtractor
 from foundation.device import device
 from foundation.errors import UserError
 from foundation.folders import cache_folder
+from foundation.spread import without_processes
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
 from pipeline.bundle import read_bundle
 from pipeline.calibration import Answer, softmax_of
 from pipeline.params import MODALITIES
-from pipeline.prediction.extractors import make_extractor
+from pipeline.prediction.extractors import follows, make_extractor
 from pipeline.prediction.recordings import Recording
+from pipeline.prediction.transcripts import TranscriptLine
+from pipeline.prediction.turns import Conversation, Speakers
 
 THUMBNAILS = 6
 
@@ -112,14 +115,7 @@ class Predictor:
         """
         rows = [row for recording in recordings for row in recording.rows]
         found = [
-            Prediction(
-                row=row,
-                speaker=line.speaker,
-                start=line.start if row.start is None else row.start,
-                end=line.end if row.end is None else row.end,
-                probabilities=np.zeros(0),
-                missing={},
-            )
+            unpredicted(row, line)
             for recording in recordings
             for row, line in zip(recording.rows, recording.lines, strict=True)
         ]
@@ -134,21 +130,64 @@ class Predictor:
         begin = 0
         for recording in recordings:
             if self.risk is not None:
-                recording.notes.append(self._on_risk(self.risk))
+                recording.notes.append(self.on_risk(self.risk))
             spoken = 1 + max(row.speaker for row in recording.rows)
             if spoken > known:
                 recording.notes.append(f"{spoken} people speak, and the model knows conversations of at most {known}: "
                                        "it takes those who come last for one")  # fmt: skip
             parts = -(-len(recording.rows) // self.bundle.turns)
+            end = begin + len(recording.rows)
             if parts > 1:
                 recording.notes.append(f"longer than any conversation that the model knows ({self.bundle.turns} "
                                        f"turns): predicted in {parts} parts")  # fmt: skip
-            end = begin + len(recording.rows)
+            if follows(self.bundle):
+                self._follow(recording, corpus, begin, found)
+                begin = end
+                continue
             for places in np.array_split(np.arange(begin, end), parts):
                 self._predict_part(replace_dialogue(corpus, torch.from_numpy(places)), [found[i] for i in places])
             begin = end
         places = np.cumsum([0, *(len(recording.rows) for recording in recordings)])
         return [found[int(begin) : int(end)] for begin, end in pairwise(places)]
+
+    def load(self) -> None:
+        """Load all encoders now, and not with the first recording that needs them."""
+        for modality in self.modalities:
+            self._extractor(modality)
+
+    def _conversation(self) -> Conversation:
+        return Conversation(self.networks, self.modalities, self.bundle.turns, device())
+
+    def _follow(self, recording: Recording, corpus: Corpus, begin: int, found: list[Prediction]) -> None:
+        """Predict `recording`, whose rows begin at `begin`, turn by turn, as if each turn had just been spoken."""
+        conversation, speakers = self._conversation(), Speakers(self.bundle.roles)
+        for place, line in enumerate(recording.lines, begin):
+            features = {name: values[place] for name, values in corpus.features.items()}
+            present = {name: bool(there[place]) for name, there in corpus.present.items()}
+            self._tell(conversation, features, present, speakers.number(line.speaker), found[place])
+
+    def _tell(
+        self,
+        conversation: Conversation,
+        features: dict[str, Tensor],
+        present: dict[str, bool],
+        speaker: int,
+        prediction: Prediction,
+    ) -> None:
+        """Tell `conversation` its next turn, and store what is predicted of it."""
+        logits = conversation.step(features, present, min(speaker, self.bundle.config["speakers"] - 1))
+        said = self._said([one.double().softmax(1).numpy() for one in logits])
+        self._store(said, 0, prediction)
+        prediction.without = {
+            name: None if name in prediction.missing else float(without[prediction.label])
+            for name, without in zip(self.modalities, said.calibrated[1:], strict=True)
+        }
+
+    def _store(self, said: Answer, place: int, prediction: Prediction) -> None:
+        """Store what is said of the utterance in row `place` of the answer."""
+        prediction.probabilities, prediction.label = said.calibrated[place], int(said.label[place])
+        if self.risk is not None:
+            prediction.sure = self.kept is not None and bool(said.confidence[place] >= self.kept.threshold)
 
     def _speakers(self, recording: Recording) -> list[int]:
         """Numbers of the speakers: the model's own, if all are named by the roles of its corpus (IEMOCAP: F and M)."""
@@ -157,21 +196,30 @@ class Predictor:
             return [roles.index(line.speaker) for line in recording.lines]
         return [row.speaker for row in recording.rows]
 
-    def _features(self, modality: str, rows: list[Utterance], found: list[Prediction]) -> tuple[Tensor, Tensor]:
-        """Extract standardised features [utterances, F] and their presence; record in `found` why some are missing."""
+    def _features(
+        self, modality: str, rows: list[Utterance], found: list[Prediction], before: Sequence[Utterance] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Extract standardised features [utterances, F] and their presence; record in `found` why some are missing.
+
+        Args:
+            before: earlier utterances of the conversation of `rows`, which a text encoder may read with them.
+        """
         values = np.zeros((len(rows), self.bundle.config["dims"][modality]), np.float32)
         there = np.zeros(len(rows), bool)
         keys: list[str | None] = [None] * len(rows)
         results: dict[str, Result] = {}
         if any(getattr(row, KIND[modality]) for row in rows):
             extractor = self._extractor(modality)
-            keys = extractor.keys(rows)
+            keys = extractor.keys([*before, *rows])[len(before) :]
             results, _ = extract(extractor, by_key(keys, rows), modality)
             self._require_numbers(modality, rows, keys, results)
             made = as_features(extractor, keys, results)
             values, there = made.values, made.present
             if modality == "audio" and self.bundle.reduction:
-                reduced = reduction.Reduction(self.bundle.reduction)(values)
+                reduce = reduction.Reduction(self.bundle.reduction)
+                # Turn by turn, the last bits of a product must not depend on how many rows it has.
+                alone = follows(self.bundle)
+                reduced = np.concatenate([reduce(row[None]) for row in values]) if alone else reduce(values)
                 values = np.where(there[:, None], reduced, np.float32(0))
             if isinstance(extractor, VisualExtractor | TransformerVisualExtractor):
                 _show_faces(extractor, keys, results, found)
@@ -217,14 +265,12 @@ class Predictor:
             if corpus.present[name][where].any()
         }
         for turn, prediction in enumerate(found):
-            prediction.probabilities, prediction.label = said.calibrated[turn], int(said.label[turn])
-            if self.risk is not None:
-                prediction.sure = self.kept is not None and bool(said.confidence[turn] >= self.kept.threshold)
+            self._store(said, turn, prediction)
             prediction.without = {
                 name: None if name in prediction.missing else float(without[name][turn]) for name in self.modalities
             }
 
-    def _on_risk(self, risk: float) -> str:
+    def on_risk(self, risk: float) -> str:
         """What a reader must know of the answers that are not sure."""
         rows, stated = self.bundle.calibration.coverage, f"at a risk of {100 * risk:g} %"
         if not rows:
@@ -243,13 +289,66 @@ class Predictor:
 
     def _answer(self, corpus: Corpus) -> Answer:
         """What the ensemble, or the one seed that was asked for, says of the only dialogue of `corpus`."""
-        of_seeds = [softmax_of(network, corpus, "test") for network in self.networks]
+        return self._said([softmax_of(network, corpus, "test") for network in self.networks])
+
+    def _said(self, of_seeds: list[np.ndarray]) -> Answer:
+        """The answer from the softmax [N, C] of each seed's network."""
         for seed, shares in zip(self.seeds, of_seeds, strict=True):
             if not np.isfinite(shares).all():
                 raise UserError(f"{self.bundle.folder}/seed{seed}.safetensors: the model {self.bundle.model!r} gives "
                                 "probabilities that are no numbers; train anew with `dvc repro`")  # fmt: skip
         calibration = self.bundle.calibration
         return calibration.of_all(of_seeds) if self.together else calibration.of_seed(self.seeds[0], of_seeds[0])
+
+
+class Following:
+    """A conversation whose utterances come one by one: each is predicted before the next one is known."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor, self._rows = predictor, list[Utterance]()
+        self._conversation, self._speakers = predictor._conversation(), Speakers(predictor.bundle.roles)
+        self._heard: dict[str, int] = {}
+
+    def next(self, row: Utterance, line: TranscriptLine) -> tuple[Prediction, list[str]]:
+        """Predict the next utterance, and give notes on it.
+
+        What cannot be predicted raises an error and is no turn. All is done in this process: the seconds in which
+        worker processes start would be waited for at each turn.
+
+        Raises:
+            UserError: an encoder is missing or broken.
+        """
+        predictor, bundle, turn = self._predictor, self._predictor.bundle, len(self._rows)
+        first = self._heard.get(line.speaker.casefold(), len(self._heard))
+        row = replace(row, utterance_id=f"{row.dialogue_id}_{turn}", turn=turn, speaker=first)
+        found, notes = unpredicted(row, line), []
+        features, present = {}, {}
+        with without_processes():
+            for modality in predictor.modalities:
+                values, there = predictor._features(modality, [row], [found], self._rows)
+                features[modality], present[modality] = values[0], bool(there[0])
+        speaker = self._speakers.number(line.speaker)
+        if speaker >= bundle.config["speakers"]:
+            notes.append(f"more people speak than the {bundle.config['speakers']} of the longest conversation that the "
+                         "model knows: it takes those who come last for one")  # fmt: skip
+        if turn and self._conversation.begins():
+            notes.append(f"the model knows conversations of at most {bundle.turns} turns: it begins anew here")
+        predictor._tell(self._conversation, features, present, speaker, found)
+        self._rows.append(row)
+        self._heard[line.speaker.casefold()] = first
+        return found, notes
+
+
+def unpredicted(row: Utterance, line: TranscriptLine) -> Prediction:
+    """What is known of an utterance before it is predicted."""
+    return Prediction(
+        row=row,
+        speaker=line.speaker,
+        start=line.start if row.start is None else row.start,
+        end=line.end if row.end is None else row.end,
+        probabilities=np.zeros(0),
+        missing={},
+    )
 
 
 def masked(corpus: Corpus, modality: str) -> Corpus:

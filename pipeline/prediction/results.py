@@ -18,7 +18,7 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
     """Write predictions.csv, predictions.json and report.html of one recording."""
     bundle = predictor.bundle
     utterances = [as_entry(prediction, bundle.labels, predictor.modalities) for prediction in found]
-    flat = [_flat(entry) | {"trained_on": trained_on(bundle)} for entry in utterances]
+    flat = as_rows(found, predictor)
     with open_whole(out / "predictions.csv") as stream:
         writer = csv.DictWriter(stream, flat[0], lineterminator="\n")
         writer.writeheader()
@@ -43,6 +43,12 @@ def write_results(recording: Recording, found: list[Prediction], predictor: Pred
     }
     write_whole(out / "predictions.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     write_report(content, [prediction.crops for prediction in found], recording, out / "report.html")
+
+
+def as_rows(found: list[Prediction], predictor: Predictor) -> list[dict]:
+    """The rows of predictions.csv."""
+    entries = [as_entry(prediction, predictor.bundle.labels, predictor.modalities) for prediction in found]
+    return [_flat(entry) | {"trained_on": trained_on(predictor.bundle)} for entry in entries]
 
 
 def trained_on(bundle: Bundle) -> str:

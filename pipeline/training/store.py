@@ -39,8 +39,9 @@ from pipeline.params import Params
 CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "20"))
 """Seconds between two checkpoints, the most that a kill can lose."""
 PREDICTIONS = "test_predictions"
-NOT_OF_MODEL = frozenset({"name", "modalities"})
-"""Fields of `model` that are not in the configuration: the identity has the name, and the corpus the modalities."""
+NOT_OF_MODEL = frozenset({"name", "modalities", "context"})
+"""Fields of `model` that are not in the configuration: the identity has the name, the corpus the modalities, and
+`context_of` the context."""
 NOT_OF_TRAINING = frozenset({"seeds", "gamma1", "gamma2", "decision"})
 """Fields of `train` that are not in the identity: each seed has its own file, CMATH's configuration has the gammas, and
 the decision is made when a model is trained."""
@@ -70,10 +71,16 @@ def model_config(params: Params, name: str, corpus: Corpus, order: tuple[str, ..
         "speakers": int(corpus.speaker.max()) + 1,
         "classes": len(order),
     }
+    found |= context_of(params)
     if params.model.name != "cmath":
         return found | params.baselines[params.model.name].model_dump()
     weights = {"gamma1": params.train[name].gamma1, "gamma2": params.train[name].gamma2}
     return found | weights | params.model.model_dump(exclude=set(NOT_OF_MODEL))
+
+
+def context_of(params: Params) -> dict[str, str]:
+    """Field `context` of the configuration; none for `whole`, so that models from before there was it are the same."""
+    return {"context": params.model.context} if params.model.context != "whole" else {}
 
 
 def class_weights_of(settings: TrainingSettings, train: Tensor, classes: int) -> Tensor | None:

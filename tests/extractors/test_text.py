@@ -44,6 +44,29 @@ def test_a_vector_is_the_same_alone_and_in_a_batch(minilm: TextExtractor, tiny_r
             torch.testing.assert_close(extractor.encoder.encode([text])[0], vector, atol=1e-5, rtol=1e-4)
 
 
+def test_alone_each_utterance_has_a_pass_of_its_own_and_an_identity_of_its_own(
+    tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vector is then the same to the bit whatever is extracted with it, and no other is taken for it."""
+    settings = text_settings(tiny_roberta)
+    single, together = (TextExtractor(settings, Path(), alone=one) for one in (True, False))
+    assert together.identity == {name: value for name, value in single.identity.items() if name != "alone"}
+    assert single.identity != together.identity
+    rows = [row(text) for text in ("Yes.", "No, I do not think so at all.", "Oh!", "Well, maybe tomorrow.")]
+    passes: list[int] = []
+    encode = single.encoder.vectors_of
+    monkeypatch.setattr(single.encoder, "vectors_of", lambda tokens: passes.append(len(tokens)) or encode(tokens))
+
+    def vectors(some: list[Utterance]) -> dict[str, bytes]:
+        keyed_rows = keyed(single, some)
+        found = {key: result for part in single.extract(keyed_rows, set()) for key, result in part.items()}
+        return {keyed_rows[key].text: result.vector.tobytes() for key, result in found.items()}
+
+    whole = vectors(rows)
+    assert passes == [1, 1, 1, 1]
+    assert all(vectors([one]) == {one.text: whole[one.text]} for one in rows)
+
+
 def test_roberta_gives_the_last_layers_first_token(tiny_roberta: Path) -> None:
     extractor = TextExtractor(text_settings(tiny_roberta), Path())
     assert (extractor.dim, extractor.encoder.pooling) == (32, "first")

@@ -12,7 +12,7 @@ import pytest
 
 from foundation import workers
 from foundation.errors import UserError
-from foundation.spread import spread
+from foundation.spread import spread, without_processes
 from foundation.workers import TaskLost, spread_here
 from tests.extractors.dying import prepare, work
 
@@ -62,6 +62,51 @@ def test_each_process_has_a_device_of_its_own_also_after_one_has_died(tmp_path: 
 def test_a_fault_of_the_work_itself_is_raised_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="of the item's own"):
         list(spread(work, ["fails"], prepare, tmp_path))
+
+
+def test_without_processes_the_work_is_done_here_and_prepared_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_prepared_here", {})
+    prepared: list[Path] = []
+
+    def prepare_here(folder: Path) -> None:
+        prepared.append(folder)
+        prepare(folder)
+
+    for folder in (tmp_path, tmp_path, tmp_path / "other", tmp_path):
+        folder.mkdir(exist_ok=True)
+        with without_processes():
+            answers = dict(spread(work, ["one", "eats", "two"], prepare_here, folder))
+        lost = answers.pop("eats")
+        assert isinstance(lost, TaskLost)
+        assert "memory" in lost.reason
+        assert answers == {"one": "ONE", "two": "TWO"}
+        assert [file.name for file in folder.glob("*.pid")] == [f"{os.getpid()}.pid"]
+    assert prepared == [tmp_path, tmp_path / "other", tmp_path]
+    with without_processes(), pytest.raises(ValueError, match="of the item's own"):
+        list(spread(work, ["fails"], prepare_here, tmp_path))
+    dict(spread(work, ["three"], prepare, tmp_path))
+    assert len(list(tmp_path.glob("*.pid"))) > 1  # processes again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["script", "-c", "-"])
+def test_a_script_without_a_guard_a_console_and_standard_input_start_processes(tmp_path: Path, way: str) -> None:
+    code = ("from pathlib import Path\n"
+            "from foundation.spread import spread\n"
+            "from tests.extractors.dying import prepare, work\n"
+            f"print(sorted(answer for _, answer in spread(work, ['a', 'b'], prepare, Path({str(tmp_path)!r}))))\n"
+            "import __main__\n"
+            "assert __main__.spread is spread\n")  # fmt: skip
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    given = {"script": [str(script)], "-c": ["-c", code], "-": ["-"]}[way]
+    ran = subprocess.run([sys.executable, *given], cwd=PROJECT, input=code, text=True, capture_output=True,
+                         env={**os.environ, "PYTHONPATH": str(PROJECT)})  # fmt: skip
+    assert (ran.stdout, ran.returncode) == ("['A', 'B']\n", 0)
+    assert "bootstrapping" not in ran.stderr
+    assert "a worker process died" not in ran.stderr
 
 
 def test_an_engine_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

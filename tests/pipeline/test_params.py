@@ -167,6 +167,30 @@ def test_an_ablation_of_cmath_is_refused_with_a_baseline(tmp_path: Path) -> None
     assert refusal(file) == f"{file}: model.ablate = 'mr': ablates CMATH, and model.name is mmgcn: set it to none"
 
 
+def test_a_model_that_looks_at_the_whole_dialogue_is_refused_with_past(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    content = (PROJECT / "params.yaml").read_text().replace("context: whole ", "context: past  ")
+    for name in ("mmgcn", "mm_dfn", "adaign"):
+        file.write_text(content.replace("name: cmath", f"name: {name}"))
+        assert refusal(file) == (
+            f"{file}: model.context = 'past': {name} has no form in which a turn sees no later one: use whole, or as "
+            "model.name one of cmath, sdt, dialogue_rnn, dialogue_gcn, ctnet, scmm, cmcf_srnet, multidag"
+        )
+    for name in ("cmath", "sdt", "dialogue_rnn", "dialogue_gcn", "ctnet", "scmm", "cmcf_srnet", "multidag"):
+        file.write_text(content.replace("name: cmath", f"name: {name}"))
+        assert load_params(file).model.context == "past"
+
+
+def test_text_that_was_read_with_later_turns_is_refused_with_past(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    content = (PROJECT / "params.yaml").read_text().replace("context: whole ", "context: past  ")
+    file.write_text(content.replace("      future: 0\n", "      future: 2\n", 1))
+    assert refusal(file) == (f"{file}: text.demo.context.future = 2: must be 0 with model.context = past: these "
+                             "features are made of later turns")  # fmt: skip
+    file.write_text(content.replace("datasets:\n- demo", "datasets:\n- meld").replace("future: 0\n", "future: 2\n", 1))
+    assert load_params(file).text["demo"].context.future == 2  # which is not processed
+
+
 def test_every_width_of_figure_4_divides_by_the_default_heads() -> None:
     heads = load_params(PROJECT / "params.yaml").model.heads
     assert all(width % heads == 0 for width in range(100, 601, 100))
