@@ -35,8 +35,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("recording", nargs="?", type=Path, metavar="VIDEO", help="a recording, or a folder of them")
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="srt, vtt, csv, tsv, txt, ass, ssa, ttml, "
                         "dfxp, sub or json; by default the file of the recording's name beside it")  # fmt: skip
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D, or a "
-                        "copy of models/D/bundle")  # fmt: skip
+    parser.add_argument("--model", required=True, metavar="MODEL", help="a trained model: models/D, a copy of "
+                        "models/D/bundle, a zip of it, or hf:org/name on the Hugging Face hub")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")
     parser.add_argument("--also", type=formats, default=[], metavar="FORMATS", help="further outputs, with commas "
                         "between them: srt, vtt, eaf (ELAN), TextGrid (Praat)")  # fmt: skip

@@ -22,7 +22,7 @@ from foundation.folders import cache_folder
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
 from model.training import predict
-from pipeline.bundle import read_bundle
+from pipeline.bundle.places import open_bundle
 from pipeline.params import MODALITIES
 from pipeline.prediction.extractors import make_extractor
 from pipeline.prediction.recordings import Recording
@@ -57,7 +57,7 @@ class Predictor:
 
     def __init__(
         self,
-        folder: Path,
+        model: str | Path,
         seed: int | None = None,
         text_encoder: str = "",
         audio_encoder: str = "",
@@ -65,14 +65,16 @@ class Predictor:
     ) -> None:
         """Load the bundle; `seed` selects one model instead of the average, and the others name copies of encoders.
 
+        `model` is models/D, a bundle, a zip of it, or `hf:org/name` on the hub (pipeline/bundle/places.py).
+
         Raises:
             UserError: the bundle, or an encoder that it needs, is missing or a different one.
         """
         prepare_torch(threads=1)
-        self.bundle = read_bundle(folder)
+        self.bundle = open_bundle(model)
         seeds = self.bundle.seeds if seed is None else [seed]
         if seeds[0] not in self.bundle.seeds:
-            raise UserError(f"--seed {seed}: {folder} has the seeds {', '.join(map(str, self.bundle.seeds))}")
+            raise UserError(f"--seed {seed}: {model} has the seeds {', '.join(map(str, self.bundle.seeds))}")
         self.seeds = seeds
         self.networks = [self.bundle.network(number).to(device()).eval() for number in seeds]
         self.modalities = [name for name in MODALITIES if name in self.bundle.config["dims"]]
