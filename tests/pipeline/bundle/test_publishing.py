@@ -7,6 +7,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from foundation.errors import UserError
 from pipeline import predict
@@ -17,6 +19,7 @@ from pipeline.bundle.publishing import publish
 from pipeline.prediction.run import run
 from tests.pipeline.bundle.hub import READS, WRITES, StandInHub, use
 from tests.pipeline.bundle.places import weights_of, zipped
+from tests.pipeline.sealing import reseal
 
 PROJECT = Path(__file__).parents[3]
 
@@ -74,6 +77,17 @@ def test_a_broken_model_is_not_published(small: Path, tmp_path: Path) -> None:
     (small / "seed0.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"seed0\.safetensors: was changed after it was written"):
         publish(str(small), str(tmp_path / "new.zip"), CardOptions())
+    assert not (tmp_path / "new.zip").exists()
+
+
+def test_weights_and_kinds_of_files_are_checked_whoever_sealed_them(small: Path, tmp_path: Path) -> None:
+    (small / "extra.bin").write_bytes(b"1")
+    with pytest.raises(UserError, match=r"extra\.bin: is of no kind that others download"):
+        publish(str(reseal(small)), str(tmp_path / "new.zip"), CardOptions())
+    (small / "extra.bin").unlink()
+    save_file({"other": torch.zeros(1)}, small / "seed0.safetensors")
+    with pytest.raises(UserError, match=r"seed0\.safetensors: does not fit this version of the model"):
+        publish(str(reseal(small)), str(tmp_path / "new.zip"), CardOptions())
     assert not (tmp_path / "new.zip").exists()
 
 
