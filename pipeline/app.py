@@ -18,7 +18,7 @@ from pipeline.stage import command
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline.app", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D")
+    parser.add_argument("--model", required=True, metavar="MODEL", help="a trained model, as for pipeline.predict")
     parser.add_argument("--port", type=int, default=7860, help="of this machine (default: 7860)")
     for modality in ("text", "audio", "visual"):
         parser.add_argument(f"--{modality}-encoder", default="", metavar="FOLDER", help="as for pipeline.predict")

@@ -143,7 +143,9 @@ def described(identity: dict, alike: list[dict]) -> str:
 
 
 def left_behind(folder: Path, sets: list[Params]) -> Iterator[CacheEntry]:
-    """Lines for finished and unfinished trainings, and for logs of killed shards."""
+    """Lines for finished and unfinished trainings, for logs of killed shards, and for models unpacked from zips."""
+    from pipeline.bundle.archive import UNPACKED
+
     trainings = sorted((folder / FOLDER).glob("*"))
     indexed = [(params, corpus) for params in sets for corpus in params.index if trainings and _index(corpus).is_file()]
     current = {name for params, corpus in indexed for name in fine_tunings(corpus, params)}
@@ -157,6 +159,8 @@ def left_behind(folder: Path, sets: list[Params]) -> Iterator[CacheEntry]:
         yield _line(f"training of {what}", path, stays)
     for path in sorted((folder / LOGS).glob(f"*{OPEN}")):
         yield _line("log of a shard that was killed, taken in", path, False)
+    for path in sorted((folder / UNPACKED).glob("*")):
+        yield _line("model unpacked from a zip", path, False)
 
 
 def _index(corpus: str) -> Path:

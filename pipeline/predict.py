@@ -40,8 +40,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("recording", nargs="?", type=Path, metavar="VIDEO", help="a recording, or a folder of them")
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="srt, vtt, csv, tsv, txt, ass, ssa, ttml, "
                         "dfxp, sub or json; by default the file of the recording's name beside it")  # fmt: skip
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a trained model: models/D, or a "
-                        "copy of models/D/bundle")  # fmt: skip
+    parser.add_argument("--model", required=True, metavar="MODEL", help="a trained model: models/D, a copy of "
+                        "models/D/bundle, a zip of it, or hf:org/name on the Hugging Face hub")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="read utterances from standard input as they come (JSON "
                         "lines: text, speaker, file, start, end), and answer each with a line")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")

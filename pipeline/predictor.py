@@ -45,7 +45,7 @@ class Predictor:
         """Load a model.
 
         Args:
-            model: folder of a trained model: models/D, or a copy of models/D/bundle.
+            model: a trained model: models/D, a copy of models/D/bundle, a zip of it, or `hf:org/name` on the hub.
             seed: the model of one seed; by default, the average of all.
             text_encoder: where the text encoder lies, if not where it lay when the model was trained. The other two
                 are the same for the encoders of sound and of pictures, if they are transformers encoders.
@@ -55,7 +55,7 @@ class Predictor:
         Raises:
             UserError: the model, or an encoder that it needs, is missing or a different one.
         """
-        self._predictor = predictor.Predictor(Path(model), seed, text_encoder, audio_encoder, visual_encoder, risk)
+        self._predictor = predictor.Predictor(str(model), seed, text_encoder, audio_encoder, visual_encoder, risk)
         if told := warning(self._predictor.bundle):
             log.warning(told)
 

@@ -1,7 +1,9 @@
 """A folder that is sealed: its description names the checksum of every file, and has one over itself.
 
 `files` of the description is the SHA-256 of each file by its path in the folder, and `checksum` the SHA-256 of the
-description without it, written as JSON without blanks. Hidden files, which desktops leave in folders, are passed over.
+description without it, written as JSON without blanks. Hidden files, which desktops and git leave in folders, are
+passed over. So is the model card README.md: it is for people, and edited on a hub's web page after the model was
+published; no program reads it, so that a change of it changes no prediction.
 
 The seal finds what was changed, cut or mixed up on its way. It is no signature: whoever writes a folder can seal it. So
 nothing in the folder is run, and no name in it may lead outside.
@@ -15,6 +17,8 @@ from typing import Any
 
 from foundation.errors import UserError
 
+CARD = "README.md"
+"""Model card at the top of the folder."""
 REMEDY = "copy the folder anew, or train anew with `dvc repro`"
 
 
@@ -79,9 +83,11 @@ def _files(file: Path) -> Iterator[tuple[str, Path]]:
     """Yield path in the folder, and path, of all files of the folder of the description `file`, but for itself."""
     whole = file.parent.resolve()
     for path in _walked(file.parent):
-        if path == file:
+        if path in (file, file.parent / CARD):
             continue
-        if path.is_symlink() and not path.resolve().is_relative_to(whole) and not _is_of_dvc(path.resolve()):
+        target = path.resolve()
+        inside = target.is_relative_to(whole) or _is_of_dvc(target) or _is_of_hub(target, whole)
+        if path.is_symlink() and not inside:
             raise UserError(f"{path}: is a link that leads out of the bundle; {REMEDY}")
         if not path.is_file():
             raise UserError(f"{path}: is no file; {REMEDY}")
@@ -101,6 +107,18 @@ def _walked(folder: Path) -> Iterator[Path]:
 def _is_of_dvc(target: Path) -> bool:
     """Whether a link leads to DVC's cache, as with `cache.type symlink`; there a file is at files/md5/xx/yyyy…."""
     return target.parts[-4:-2] == ("files", "md5")
+
+
+def _is_of_hub(target: Path, folder: Path) -> bool:
+    """Whether a link of the downloaded `folder` leads to where huggingface_hub keeps the contents of files.
+
+    A download is the folder models--ORG--NAME/snapshots/COMMIT of the hub's cache, and its files are links to `blobs`
+    of the same model or of the cache.
+    """
+    model = folder.parent.parent
+    if folder.parent.name != "snapshots" or not model.name.startswith("models--"):
+        return False
+    return any(target.is_relative_to(place / "blobs") for place in (model, model.parent))
 
 
 def _digest(file: Path) -> str:

@@ -224,7 +224,7 @@ def server(reports: Reports, port: int, largest: int) -> App:
 
 def serve(
     folder: Path,
-    model: Path,
+    model: str,
     port: int,
     encoders: tuple[str, str, str],
     risk: float | None,
@@ -236,6 +236,7 @@ def serve(
 
     Args:
         folder: the page's own (page_folder.py).
+        model: as for Predictor.
         encoders: folders of the encoders of text, audio and visual, or empty, as for Predictor; so is `risk`.
         keep: where results stay; None: they go with `folder`.
         largest: bytes of the largest upload.

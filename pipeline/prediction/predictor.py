@@ -23,7 +23,7 @@ from foundation.folders import cache_folder
 from foundation.spread import without_processes
 from foundation.torch_setup import prepare_torch
 from model.batching import Corpus
-from pipeline.bundle import read_bundle
+from pipeline.bundle.places import open_bundle
 from pipeline.calibration import Answer, softmax_of
 from pipeline.params import MODALITIES
 from pipeline.prediction.extractors import follows, make_extractor
@@ -69,7 +69,7 @@ class Predictor:
 
     def __init__(
         self,
-        folder: Path,
+        model: str | Path,
         seed: int | None = None,
         text_encoder: str = "",
         audio_encoder: str = "",
@@ -79,6 +79,7 @@ class Predictor:
         """Load the bundle.
 
         Args:
+            model: models/D, a bundle, a zip of it, or `hf:org/name` on the hub (pipeline/bundle/places.py).
             seed: one model instead of the ensemble.
             text_encoder: a copy of that encoder; so are the next two.
             risk: share of wrong classes, among those said for sure, that is accepted; None: all are said for sure.
@@ -88,10 +89,10 @@ class Predictor:
                 is asked of a single seed.
         """
         prepare_torch(threads=1)
-        self.bundle = read_bundle(folder)
+        self.bundle = open_bundle(model)
         seeds = self.bundle.seeds if seed is None else [seed]
         if seeds[0] not in self.bundle.seeds:
-            raise UserError(f"--seed {seed}: {folder} has the seeds {', '.join(map(str, self.bundle.seeds))}")
+            raise UserError(f"--seed {seed}: {model} has the seeds {', '.join(map(str, self.bundle.seeds))}")
         self.seeds = seeds
         self.together = seed is None
         """Whether the seeds count as one model, the ensemble."""

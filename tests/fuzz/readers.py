@@ -17,10 +17,12 @@ from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import av
 import cv2
 import numpy as np
+import pytest
 
 from extractors.cache import ShardCache, WorkCache
 from extractors.features import Features, read_features, read_origin, write_features
@@ -35,6 +37,7 @@ from extractors.visual.face_encoder import load as load_face_encoder
 from foundation.errors import UserError
 from paper.params import load_report
 from pipeline.bundle import read_bundle
+from pipeline.bundle.archive import read_zip
 from pipeline.corpora import fer2013, iemocap, meld, table
 from pipeline.corpora.features import read as read_features_corpus
 from pipeline.corpora.index_file import read_index, write_index
@@ -455,6 +458,29 @@ def read_bundle_with(folder: Path, content: bytes, name: str) -> None:
             file.write_bytes(written)
 
 
+def zips_of_bundle(folder: Path) -> list[bytes]:
+    from tests.fuzz.bundles import write_small_bundle
+
+    files = [path for path in write_small_bundle(folder / "zipped").rglob("*") if path.is_file()]
+    found = []
+    for kind in (ZIP_STORED, ZIP_DEFLATED):
+        with ZipFile(folder / "seed.zip", "w", kind) as archive:
+            for path in files:
+                archive.write(path, path.relative_to(folder))
+        found.append((folder / "seed.zip").read_bytes())
+    return found
+
+
+def read_zip_of_bundle(folder: Path, content: bytes) -> None:
+    (folder / "model.zip").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMATH_CACHE", str(folder / "unpacked"))
+        try:
+            read_zip(folder / "model.zip")
+        finally:
+            shutil.rmtree(folder / "unpacked", ignore_errors=True)
+
+
 def face_weights(folder: Path) -> list[bytes]:
     whole = (PROJECT / "extractors/visual/weights/denseface.safetensors").read_bytes()
     return [whole, whole[:60_000]]
@@ -645,6 +671,7 @@ READERS: dict[str, Reader] = {
                                   name="bundle/seed0.safetensors"), around_bundle, share=0.3),
     "statistics of a bundle": Reader(bundle_part("bundle/statistics.safetensors"), partial(read_bundle_with,
                                      name="bundle/statistics.safetensors"), around_bundle, share=0.3),
+    "zip of a bundle": Reader(zips_of_bundle, read_zip_of_bundle, words=(b"PK\1\2", b"PK\3\4", b"PK\5\6"), share=0.2),
     "weights of faces": Reader(face_weights, read_face_weights, share=0.02),
     "work cache": Reader(work_cache, read_work_cache, share=0.2),
     "log of a shard": Reader(cache_log, read_cache_log, share=0.2),

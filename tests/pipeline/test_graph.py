@@ -23,6 +23,9 @@ OF_FOUNDATION = {
 }
 """The only files of foundation/ that change a number."""
 
+PACKAGES = {PROJECT / "pipeline/bundle/__init__.py"}
+"""The packages that are libraries themselves; any other has no code, or sets the arithmetic for all of pipeline/."""
+
 
 def imported(file: Path) -> set[Path]:
     """The project's own modules that `file` imports, at its top or later."""
@@ -34,8 +37,9 @@ def imported(file: Path) -> set[Path]:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"[\w.]+:[A-Z]\w+", str(node.value)):
             names.add(node.value.partition(":")[0])  # a class of the registry, by module and name
-    files = {PROJECT / (name.replace(".", "/") + ".py") for name in names}
-    return {path for path in files if path.exists()}
+    places = {name.replace(".", "/") for name in names}
+    files = {PROJECT / f"{place}.py" for place in places} | {PROJECT / place / "__init__.py" for place in places}
+    return {path for path in files if path.exists() and (path.name != "__init__.py" or path in PACKAGES)}
 
 
 def closure(file: Path) -> set[str]:

@@ -214,9 +214,7 @@ def read_bundle(folder: Path) -> Bundle:
     except FileNotFoundError:
         raise UserError(f"{folder}: has no {NAME}/{FILE}: it is no trained model. `dvc repro` trains one, and writes "
                         "models/demo (or the name of your corpus)") from None  # fmt: skip
-    if content.get("format") != FORMAT:
-        raise UserError(f"{file}: is a bundle of format {content.get('format')}, and this version of the project reads "
-                        f"format {FORMAT}: use the version that wrote it, or train anew with `dvc repro`")  # fmt: skip
+    require_format(file, content)
     content = require_sealed(file, content)
     del content["format"]
     try:
@@ -240,6 +238,18 @@ def read_bundle(folder: Path) -> Bundle:
     fields = written.model_dump(exclude={"labels", "roles", "calibration"})
     return Bundle(**fields, labels=tuple(written.labels), roles=tuple(written.roles), calibration=written.calibration,
                   scalers=scalers, reduction=reduction, folder=place)  # fmt: skip
+
+
+def require_format(file: Path, content: dict[str, Any]) -> None:
+    """Raise UserError unless `content`, which was read from the description `file`, has the format of this version."""
+    found = content.get("format")
+    if found == FORMAT:
+        return
+    remedy = "use the version that wrote it, or train anew with `dvc repro`"
+    if isinstance(found, int) and found > FORMAT:
+        remedy = "it needs a newer version of the project (`git pull`)"
+    raise UserError(f"{file}: is a bundle of format {found}, and this version of the project reads format {FORMAT}: "
+                    f"{remedy}")  # fmt: skip
 
 
 def _first(error: ValidationError) -> str:
