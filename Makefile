@@ -47,8 +47,8 @@ bench: $(VENV)/ready ## time training steps, extraction and seeds side by side a
 	$(BIN)/python -m bench.extraction
 	$(BIN)/python -m bench.seeds
 
-MODEL ?= models/demo
-app: $(VENV)/ready-app ## serve a local page that gives the emotions of a recording, by MODEL (models/demo); `make repro` trains it first
+MODEL ?= starter
+app: $(VENV)/ready-app ## serve a local page that gives the emotions of a recording, by MODEL (the starter that comes with the project)
 	$(BIN)/python -m pipeline.app --model $(MODEL) $(if $(KEEP),--keep "$(KEEP)")
 
 environment: $(VENV)/ready ## only make the virtual environment in .venv

@@ -1,6 +1,6 @@
 """Local web page: upload a recording and its transcript, and see the report with the predictions.
 
-    python -m pipeline.app --model models/demo          # or `make app`
+    python -m pipeline.app                               # or `make app`
 
 Needs requirements-app.txt. No data leaves the machine: the server listens on 127.0.0.1 only, answers this machine's own
 browser only, and tells it to load nothing from other servers. Uploads and results are removed when the page ends; with
@@ -18,7 +18,8 @@ from pipeline.stage import command
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pipeline.app", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--model", required=True, metavar="MODEL", help="a trained model, as for pipeline.predict")
+    parser.add_argument("--model", default="starter", metavar="MODEL", help="a trained model, as for pipeline.predict "
+                        "(default: starter, which comes with the project)")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="of this machine (default: 7860)")
     for modality in ("text", "audio", "visual"):
         parser.add_argument(f"--{modality}-encoder", default="", metavar="FOLDER", help="as for pipeline.predict")

@@ -1,6 +1,6 @@
 """Predict the emotions in your own recording with a trained model.
 
-    python -m pipeline.predict VIDEO --transcript FILE --model models/demo
+    python -m pipeline.predict VIDEO --transcript FILE
 
 VIDEO is a recording (mp4, avi, mkv, flv, mpg, wav, …), or a folder of recordings, each with a transcript of the same
 name in that folder; docs/predict.md lists the endings for which a folder is searched. The transcript is subtitles (SRT,
@@ -9,7 +9,7 @@ predictions use the text only, or the media files that the table's column `file`
 writes predictions.csv, predictions.json and report.html; with --also, subtitles (SRT, WebVTT) and annotations (ELAN,
 Praat) too. An interrupted run can be resumed.
 
-    python -m pipeline.predict --live --model models/demo
+    python -m pipeline.predict --live
 
 reads utterances from standard input while people speak, a JSON object a line, and answers each with a line.
 """
@@ -40,8 +40,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("recording", nargs="?", type=Path, metavar="VIDEO", help="a recording, or a folder of them")
     parser.add_argument("--transcript", type=Path, metavar="FILE", help="srt, vtt, csv, tsv, txt, ass, ssa, ttml, "
                         "dfxp, sub or json; by default the file of the recording's name beside it")  # fmt: skip
-    parser.add_argument("--model", required=True, metavar="MODEL", help="a trained model: models/D, a copy of "
-                        "models/D/bundle, a zip of it, or hf:org/name on the Hugging Face hub")  # fmt: skip
+    parser.add_argument("--model", default="starter", metavar="MODEL", help="a trained model: models/D, a copy of "
+                        "models/D/bundle, a zip of it, or hf:org/name on the Hugging Face hub (default: starter, "
+                        "which comes with the project)")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="read utterances from standard input as they come (JSON "
                         "lines: text, speaker, file, start, end), and answer each with a line")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: predictions/NAME)")

@@ -2,7 +2,7 @@
 
     from pipeline.predictor import Predictor
 
-    emotions = Predictor("models/demo")
+    emotions = Predictor()
     emotions("talk.mp4", "talk.srt")
 
 gives a pandas frame with a row for each utterance, and the columns of predictions.csv.
@@ -34,7 +34,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: File,
+        model: File = "starter",
         *,
         seed: int | None = None,
         text_encoder: str = "",
@@ -45,7 +45,8 @@ class Predictor:
         """Load a model.
 
         Args:
-            model: a trained model: models/D, a copy of models/D/bundle, a zip of it, or `hf:org/name` on the hub.
+            model: a trained model: models/D, a copy of models/D/bundle, a zip of it, or `hf:org/name` on the hub; by
+                default the starter, which comes with the project.
             seed: the model of one seed; by default, the average of all.
             text_encoder: where the text encoder lies, if not where it lay when the model was trained. The other two
                 are the same for the encoders of sound and of pictures, if they are transformers encoders.

@@ -91,6 +91,7 @@ def make_bundle(
     return Bundle(
         corpus=name,
         synthetic=params.index[name].reader == "demo",
+        assembled=params.index[name].reader == "assembled",
         labels=order,
         model=params.model.name,
         config=config,

@@ -51,6 +51,7 @@ class _Written(Settings):
 
     corpus: Annotated[str, Field(min_length=1)]
     synthetic: bool
+    assembled: bool
     labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     model: str
     config: dict[str, Any]
@@ -73,6 +74,8 @@ class Bundle:
     """Name of the training corpus."""
     synthetic: bool
     """Whether the training corpus is synthetic, so that its probabilities mean nothing for real people."""
+    assembled: bool = False
+    """Whether the training corpus was put together from texts, voices and faces that are not of the same people."""
     labels: tuple[str, ...]
     model: str
     config: dict[str, Any]
@@ -173,6 +176,7 @@ def write_bundle(bundle: Bundle, weights: dict[int, dict[str, Tensor]], encoders
         "format": FORMAT,
         "corpus": bundle.corpus,
         "synthetic": bundle.synthetic,
+        "assembled": bundle.assembled,
         "labels": list(bundle.labels),
         "model": bundle.model,
         "config": bundle.config,  # must not be sorted: the weights depend on the order of the modalities

@@ -58,6 +58,10 @@ def trained_on(bundle: Bundle) -> str:
 
 def warning(bundle: Bundle) -> str:
     """What must be known about the model before its probabilities are read; empty if there is nothing."""
+    if bundle.assembled:
+        return (f"The model was trained on {bundle.corpus}: lines of a television series, voices of actors and "
+                "pictures of faces from the web, put together by chance. How sure it says to be was measured on such "
+                "material, and not on people who talk.")  # fmt: skip
     if not bundle.synthetic:
         return ""
     return (f"The model was trained on {bundle.corpus}, a synthetic corpus of artificial voices and drawn faces: its "
@@ -98,8 +102,8 @@ def _flat(entry: dict) -> dict:
 def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> Iterator[str]:
     """Yield the lines of the table for the terminal."""
     labels = bundle.labels
-    if bundle.synthetic:
-        yield f"SYNTHETIC: {warning(bundle)}"
+    if told := warning(bundle):
+        yield f"{'SYNTHETIC' if bundle.synthetic else 'NOTE'}: {told}"
     said = [prediction.said(labels) for prediction in found]
     width = max(len(words) for words in [*labels, *said])
     names = max(7, *(len(prediction.speaker[:16]) for prediction in found))

@@ -235,6 +235,9 @@ def test_a_model_of_a_synthetic_corpus_says_so_everywhere(
         "synthetic" in text.lower().replace('"synthetic": false', "") for text in (said, table, content, page)
     )
     assert [line["trained_on"] for line in csv.DictReader(table.splitlines())] == ["meld"] * 3
+    said, _, content, page = outputs(corpus="starter", synthetic=False, assembled=True)
+    assert said.startswith("NOTE: The model was trained on starter: lines of a television series")
+    assert all("measured on such material, and not on people who talk" in text for text in (said, content, page))
 
 
 def test_a_bundle_has_nothing_of_the_training_data(trained: Path) -> None:
