@@ -131,7 +131,7 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     assert 0 <= metrics["present"]["visual"] <= metrics["present"]["audio"] <= 100
     for groups in ("by_length", "by_modalities"):
         assert sum(group["utterances"] for group in metrics[groups].values()) == metrics["utterances"]
-    assert set(metrics["majority"]) == {"accuracy", "weighted_f1"}
+    assert set(metrics["majority"]) == {"accuracy", "weighted_f1", "macro_f1"}
     assert set(metrics["f1"]) == {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}
     with (workspace.folder / "results/meld/predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -165,7 +165,7 @@ def test_plots_are_a_page_that_needs_no_network_also_where_nothing_ran(workspace
         assert (folder / "dvc_plots" / script).stat().st_size > 100_000
         for what in ("training, one line per seed", "F1 per class on test", "confusion on test"):
             assert f'"meld, cmath: {what}"' in page
-        assert page.count("vegaEmbed('#") == 3
+        assert page.count("vegaEmbed('#") == 5
         assert page.count("<img") == 1  # of the faces
 
 

@@ -137,7 +137,7 @@ def test_trainings_at_once_are_those_one_after_the_other_and_the_stages_find_the
     caplog.set_level(logging.INFO)
     write_params(folder, models=["cmath", "multidag"])
     alone = rows(folder)
-    assert len(alone) == 2 * 3 + 4 * 2
+    assert len(alone) == 2 * 4 + 4 * 3
     (folder / "another").mkdir()
     monkeypatch.setenv("CMATH_CACHE", "another")  # and a relative one: the processes must find it too
     monkeypatch.setenv("CMATH_WORKERS", "2")

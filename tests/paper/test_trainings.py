@@ -67,7 +67,7 @@ def test_a_training_is_done_once(folder: Path, fitted: list[int]) -> None:
     made = run("ctnet")
     assert fitted == [0, 0, 0, 1]  # two points of the search, then two seeds
     before = {file.name: file.read_bytes() for file in made.iterdir()}
-    assert set(before) == {"history.csv", "metrics.json", "predictions.csv", "search.csv"}
+    assert set(before) == {"history.csv", "metrics.json", "predictions.csv", "reliability.csv", "search.csv"}
     run("ctnet")
     assert fitted == [0, 0, 0, 1]
     assert {file.name: file.read_bytes() for file in made.iterdir()} == before
@@ -166,7 +166,7 @@ def test_the_comparison_has_each_model_beside_its_published_row(folder: Path) ->
     assert float(ctnet["cmath_p_utterances_holm"]) >= float(ctnet["cmath_p_utterances"])
     text = (results / "comparison.md").read_text()
     assert "| CTNet (reimplementation) |" in text
-    assert "| - paper, Table 3 | 62.00 | 60.50 | 77.40 |" in text
+    assert "| - paper, Table 3 | 62.00 | 60.50 | - | 77.40 |" in text
     assert "a copy of the corpus with 36 utterances in test, where the paper's has 2610" in text
     assert len(rows(results / "search.csv")) == 6
     assert (results / "comparison.png").read_bytes().startswith(b"\x89PNG")

@@ -30,7 +30,10 @@ def params(tmp_path: Path, tiny_roberta: Path, monkeypatch: pytest.MonkeyPatch) 
     project = Path(cache.__file__).parents[1]
     (tmp_path / "extractors").symlink_to(project / "extractors")
     text = (project / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("model: roberta-large", "model: minilm"))  # which is here
+    (tmp_path / "params.yaml").write_text(
+        # An encoder that is here; and none that is fine-tuned, whose vectors may be anyone's.
+        text.replace("model: roberta-large", "model: minilm").replace("finetune: true", "finetune: false")
+    )
     write_params(tmp_path / "fine_tuned.yaml", tiny_roberta, crossfit=2)
     return load_params()
 
