@@ -101,7 +101,7 @@ def refuse_lacking_material(params: Params, locked: dict[str, dict]) -> None:
         index = params.index[corpus]
         there = is_made(locked, f"index@{corpus}", f"index.{corpus}", index) or raw_folder(corpus, params).is_dir()
         if index.reader == "assembled" and not there:
-            for key, folder in zip(("meld", "voices", "faces"), params.material.folders(), strict=True):
+            for key, folder in params.material.model_dump().items():
                 if not (root() / folder).expanduser().is_dir():
                     raise UserError(f"params.yaml: material.{key} = {folder!r}: there is no such folder; {corpus} is "
                                     "put together of public material: docs/starter.md says where it comes from"

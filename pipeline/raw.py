@@ -28,8 +28,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
         # Imported here, because the libraries for pictures and sound take a second to load and are rarely needed.
         from pipeline.corpora import material
 
-        meld, voices, faces = (root() / Path(folder).expanduser() for folder in params.material.folders())
-        there = material.Material(meld, voices, faces, params.face.held_out, params.face.seed)
+        folders = {key: root() / Path(folder).expanduser() for key, folder in params.material.model_dump().items()}
+        there = material.Material(**folders, held_out=params.face.held_out, seed=params.face.seed)
         material.assemble(there, raw_folder(args.corpus, params))
     note = Path("data") / args.corpus / "source" / "note.txt"
     write_whole(note, NOTE.format(args.corpus))

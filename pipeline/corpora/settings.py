@@ -77,9 +77,6 @@ class MaterialSettings(Settings):
     faces: Annotated[str, Field(min_length=1)]
     """Folder of FER-2013."""
 
-    def folders(self) -> tuple[str, str, str]:
-        return self.meld, self.voices, self.faces
-
 
 class FeaturesSettings(CorpusSettings):
     """Settings of a feature file, or a folder of them, as the field shares them; `raw` may be the file itself."""

@@ -112,6 +112,22 @@ def test_what_the_parameters_name_must_be_there(project: Path) -> None:
     check.run()
 
 
+def test_a_corpus_of_public_material_needs_its_three_folders_until_it_is_put_together(project: Path) -> None:
+    folders = {name: project / name for name in ("meld", "voices", "faces")}
+    write(project, datasets=["starter"], index__starter__raw="starter",
+          **{f"material__{name}": str(folder) for name, folder in folders.items()})  # fmt: skip
+    for name, folder in folders.items():
+        with pytest.raises(UserError, match=rf"^params\.yaml: material\.{name} = '.*{name}': there is no such folder"):
+            check.run()
+        folder.mkdir()
+    check.run()
+    folders["voices"].rmdir()
+    with pytest.raises(UserError, match=r"material\.voices"):
+        check.run()
+    (project / "starter").mkdir()  # put together before, so that nothing is needed of them
+    check.run()
+
+
 def test_an_encoder_of_the_hub_is_asked_for_and_not_fetched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

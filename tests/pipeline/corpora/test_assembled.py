@@ -1,5 +1,6 @@
 """A corpus put together from texts, voices and faces: nothing of train in another split, and trust as it was stated."""
 
+import argparse
 import csv
 import dataclasses
 from collections import Counter
@@ -11,12 +12,15 @@ import pytest
 
 from extractors.media import media_info, pictures
 from foundation.errors import UserError
+from pipeline import raw as raw_stage
 from pipeline.corpora import assembled, fer2013, material
 from pipeline.corpora.labels import MELD, labels
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.seen import seen_by
 from pipeline.corpora.settings import AssembledSettings
+from pipeline.params import Params, load_params
 
+PROJECT = Path(__file__).parents[3]
 CODES = {"neutral": "01", "joy": "03", "sadness": "04", "anger": "05", "fear": "06", "disgust": "07", "surprise": "08"}
 FACES = {"anger": "angry", "joy": "happy", "sadness": "sad"}
 ACTORS = range(1, 17)
@@ -196,6 +200,23 @@ def test_the_folder_is_made_once_and_anew_for_other_material(raw: Path, tmp_path
     assert (folder / "text" / "test_sent_emo.csv").read_text() == "changed"
     material.assemble(dataclasses.replace(there, seed=1), folder)
     assert (folder / "text" / "test_sent_emo.csv").read_text() != "changed"
+
+
+def test_the_stage_raw_puts_it_together_of_the_folders_that_the_parameters_name(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(raw.parent))  # a relative path starts at the project's root
+    content = load_params(PROJECT / "params.yaml").model_dump()
+    content["material"] = {"faces": "faces", "voices": str(raw.parent / "voices"), "meld": "meld"}
+    content["face"] |= {"held_out": 0.1, "seed": 0}
+    content["index"]["starter"]["raw"] = str(tmp_path / "made")
+    raw_stage.run(argparse.Namespace(corpus="starter"), Params.model_validate(content))
+    files = {str(file.relative_to(raw)): file.read_bytes() for file in raw.rglob("*.*") if file.name != "README.txt"}
+    made = tmp_path / "made"
+    assert {str(file.relative_to(made)): file.read_bytes() for file in made.rglob("*.*") if file.name != "README.txt"
+            } == files  # fmt: skip
+    assert (tmp_path / "data/starter/source/note.txt").is_file()
 
 
 def test_nothing_else_is_ever_removed(raw: Path, tmp_path: Path) -> None:
