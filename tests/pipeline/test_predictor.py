@@ -84,6 +84,18 @@ def test_a_list_of_utterances_is_a_conversation_without_a_recording(trained: Pat
     assert not one[emotions.labels].equals(frame[emotions.labels])
 
 
+def test_what_is_less_sure_than_a_risk_asks_for_has_0_in_sure(trained: Path, tmp_path: Path) -> None:
+    model, said = trained / "models/demo", ["What a wonderful day!", "No: it is not.", "Oh.", "Go away!"]
+    (tmp_path / "said.txt").write_text("\n".join(said))
+    emotions = Predictor(model)
+    assert emotions(said)["sure"].tolist() == [1, 1, 1, 1]
+    frame = Predictor(model, risk=0.0)(said)  # a risk that no answer of a model trained for two epochs keeps
+    written = predictions(tmp_path / "out", "--transcript", tmp_path / "said.txt", "--model", model, "--risk", 0)
+    assert frame["sure"].tolist() == [int(row["sure"]) for row in written]
+    assert 0 in frame["sure"].tolist()
+    assert any(note.startswith("at a risk of 0 %") for note in frame.attrs["notes"])
+
+
 def test_what_cannot_be_predicted_is_said_in_one_line(trained: Path, tmp_path: Path) -> None:
     emotions = Predictor(trained / "models/demo")
     (tmp_path / "lonely.mp4").write_bytes(b"")

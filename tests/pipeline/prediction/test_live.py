@@ -16,6 +16,7 @@ import pytest
 from extractors.utterance import Utterance
 from foundation import spread
 from foundation.errors import UserError
+from pipeline.calibration import Kept
 from pipeline.corpora.index_file import read_index
 from pipeline.predict import arguments
 from pipeline.prediction import live
@@ -139,6 +140,14 @@ def test_a_model_of_whole_conversations_is_told_the_conversation_so_far(
         np.testing.assert_allclose([answer["probabilities"][label] for label in labels], found.probabilities, atol=2e-5)
     changed = predicted(predictor, lines)[0].probabilities
     assert not np.allclose(changed, predicted(predictor, lines[:1])[0].probabilities, atol=1e-5)
+
+
+def test_a_stated_risk_holds_line_by_line_too(past: Path) -> None:
+    """With a threshold that nothing reaches nothing is sure, and with one that all reach all is."""
+    for threshold, sure in ((1.0, False), (0.0, True)):
+        predictor = Predictor(past / "models/demo", risk=0.5)
+        predictor.kept = Kept(threshold=threshold, coverage=0.5, risk=0.5)
+        assert [Live(predictor).answer(told(line))["sure"] for line in chat(2)] == [sure, sure]
 
 
 def test_a_line_that_says_new_begins_another_conversation(past: Path) -> None:
