@@ -5,6 +5,7 @@ experiments: accuracy, weighted and macro F1 on test (means over the seeds, perc
 calibration error before and after calibration, the same of the `ensemble` of the seeds, and `validation_weighted_f1`
 and `validation_macro_f1` (of the ensemble), which may be used for choosing parameters. results/D/scores.json has all
 scores: `majority` is the majority-class baseline, which always predicts the most frequent class of train;
+`logistic_regression` reads the same features, one utterance at a time (pipeline/training/linear.py);
 `oracle_weighted_f1` is the score if each seed's epoch were chosen on test, reported only because published results are
 often of this kind, and always of the likeliest classes; `calibration` has what was fitted on validation;
 `text_encoder` is the fine-tuned text encoder alone, without context; `leakage` is what the stage of that name says of
@@ -41,9 +42,11 @@ from pipeline.scoring.metrics import (
     ensemble_scores,
     labelled,
     labelled_answer,
+    majority_class,
     metrics,
     modality_groups,
     said_of_test,
+    scores_of,
     shares_present,
     text_encoder_scores,
     validation_scores,
@@ -58,6 +61,7 @@ from pipeline.scoring.tables import (
     write_reliability,
 )
 from pipeline.stage import parser, start
+from pipeline.training.linear import LINEAR, read_linear
 from pipeline.training.loading import load_corpus
 
 
@@ -73,12 +77,20 @@ def run(args: argparse.Namespace, params: Params) -> None:
     ensemble = bundle.calibration.of_all([seed.answer.raw for seed in seeds])
     where = positions(corpus, "test")
     tested = [rows[place] for place in where.tolist()]
-    scores = metrics(seeds, tested, [row.label for row in rows if row.split == "train"], order)
+    floor = read_linear(Path("models") / name, len(tested))
+    of_train = [row.label for row in rows if row.split == "train"]
+    beside = {
+        "majority": np.full(len(tested), majority_class(of_train, order)),
+        LINEAR: np.array(floor.test, dtype=int),
+    }
+    scores = metrics(seeds, tested, of_train, order)
+    scores[LINEAR] = scores_of(beside[LINEAR], tested, order)
+    scores[LINEAR] |= {"C": floor.strength, "validation_weighted_f1": floor.validation_weighted_f1}
     scores["ensemble"] = ensemble_scores(ensemble, tested, order, bundle.calibration)
     scores["calibration"] = bundle.calibration.model_dump(include={"temperature", "of_seeds", "decision", "tau"})
-    scores["by_length"] = by_group(length_groups(tested, reader), tested, seeds, order)
+    scores["by_length"] = by_group(length_groups(tested, reader), tested, seeds, order, beside)
     scores |= text_encoder_scores(Path("data") / name / "encoder" / "text_predictions.csv", rows, order)
-    scores["by_modalities"] = by_group(modality_groups(corpus, where), tested, seeds, order)
+    scores["by_modalities"] = by_group(modality_groups(corpus, where), tested, seeds, order, beside)
 
     scores["present"] = shares_present(rows, corpus)
     results = Path("results") / name
@@ -101,9 +113,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
     draw_tsne(seeds[0].representations, label, order, results / "tsne.png", f"{name}, {bundle.model}:")
     log.info("%s: t-SNE of the test utterances (no part of `dvc plots`)", results / "tsne.png")
     log.info("%s test, %d seeds: accuracy %.2f ± %.2f, weighted F1 %.2f ± %.2f "
-             "(majority-class baseline: %.2f and %.2f)",
+             "(majority-class baseline: %.2f and %.2f; logistic regression: %.2f and %.2f)",
              name, len(seeds), scores["accuracy"], scores["accuracy_std"], scores["weighted_f1"],
-             scores["weighted_f1_std"], scores["majority"]["accuracy"], scores["majority"]["weighted_f1"])  # fmt: skip
+             scores["weighted_f1_std"], *(scores[of][score] for of in beside for score in ("accuracy", "weighted_f1"))
+             )  # fmt: skip
     shown = ("accuracy", "weighted_f1", "macro_f1", "calibration_error", "calibration_error_calibrated")
     log.info("%s test, the seeds together: accuracy %.2f, weighted F1 %.2f, macro F1 %.2f; calibration error %.2f, and "
              "%.2f after calibration", name, *(scores["ensemble"][key] for key in shown))  # fmt: skip

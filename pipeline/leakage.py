@@ -12,7 +12,8 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from extractors.features import read_features
-from foundation.files import write_whole
+from foundation.errors import UserError
+from foundation.files import is_file, read_file, write_whole
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import labels
@@ -46,7 +47,10 @@ def known(name: str, params: Params) -> dict[str, list[str]]:
                 "visual": params.visual[name].encoder}  # fmt: skip
     published: dict = {}
     if reader == "features":
-        published = json.loads((Path("results") / name / "corpus.json").read_text("utf-8"))["published"]
+        file = Path("results") / name / "corpus.json"
+        if not is_file(file):
+            raise UserError(f"{file}: no such file; `dvc repro` makes it")
+        published = json.loads(read_file(file))["published"]
     taken = published.get("taken", [])
     found = {modality: [why] for modality, why in published.get("warnings", {}).items() if modality in taken}
     for modality, encoder in encoders.items():

@@ -29,6 +29,7 @@ from pipeline.corpora.index_file import read_index
 from pipeline.corpora.labels import ROLES, labels
 from pipeline.params import Params
 from pipeline.stage import parser, start
+from pipeline.training.linear import linear, write_linear
 from pipeline.training.loading import load_corpus
 from pipeline.training.seeds import Told, train_seeds
 from pipeline.training.store import kept_weights, model_config, training_folder
@@ -71,6 +72,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
     # Unscored test predictions of every epoch, int8 [epochs, utterances] per seed: only `evaluate` needs them.
     with whole(bundle.folder.parent / TEST_PREDICTIONS) as half:
         save_file({f"seed{seed}": predictions for seed, (_, predictions) in kept.items()}, half)
+    floor = linear(corpus, len(order), balanced=settings.class_weights)
+    log.info("logistic regression on the same features: C = %g has the best weighted F1 on validation, %.2f",
+             floor.strength, floor.validation_weighted_f1)  # fmt: skip
+    write_linear(floor, bundle.folder.parent)
 
 
 def make_bundle(

@@ -132,6 +132,7 @@ def test_repro_goes_from_clips_to_the_promised_files(workspace: Workspace) -> No
     for groups in ("by_length", "by_modalities"):
         assert sum(group["utterances"] for group in metrics[groups].values()) == metrics["utterances"]
     assert set(metrics["majority"]) == {"accuracy", "weighted_f1", "macro_f1"}
+    assert set(metrics["logistic_regression"]) == {*metrics["majority"], "C", "validation_weighted_f1"}
     assert set(metrics["f1"]) == {"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"}
     with (workspace.folder / "results/meld/predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -21,8 +21,11 @@ SCORES, CENSUS = "scores.json", "corpus.json"
 READ = {"text": "the words", "audio": "the voice", "visual": "the face"}
 """What the model reads of an utterance, by modality."""
 SPLITS = ("train", "validation", "test")
-COLUMNS = {"mean": "each network alone", "ensemble": "all together, as they predict", "majority": "majority class"}
+COLUMNS = {"mean": "each network alone", "ensemble": "all together, as they predict", "majority": "majority class",
+           "logistic_regression": "logistic regression"}  # fmt: skip
 """Columns of the table of scores; one without any number is left out."""
+OF_GROUP = {"weighted_f1": "weighted F1", "majority": "majority class", "logistic_regression": "logistic regression"}
+"""Columns of the table by modalities: weighted F1 of each."""
 SHOWN = {
     "accuracy": "accuracy",
     "weighted_f1": "weighted F1",
@@ -156,7 +159,7 @@ def _splits(bundle: Bundle, census: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _tables(bundle: Bundle, scores: dict[str, Any]) -> dict[str, Any]:
     """Tables of the section of scores, all empty where there are none."""
-    of = {"mean": scores, "ensemble": _at(scores, "ensemble"), "majority": _at(scores, "majority")}
+    of = {"mean": scores, **{name: _at(scores, name) for name in COLUMNS if name != "mean"}}
     columns = [name for name in COLUMNS if any(_number(of[name], score) is not None for score in SHOWN)]
     rows = []
     for score, words in SHOWN.items():
@@ -177,12 +180,12 @@ def _tables(bundle: Bundle, scores: dict[str, Any]) -> dict[str, Any]:
                if (value := _number(f1, label)) is not None]  # fmt: skip
     groups = [
         {"name": _plain(name).replace("+", " + "), "utterances": _at(group, "utterances"),
-         "value": f"{value:.2f}"}
+         "cells": ["-" if (value := _number(group, of_column)) is None else f"{value:.2f}" for of_column in OF_GROUP]}
         for name, group in (_at(scores, "by_modalities") or {}).items()
-        if (value := _number(group, "weighted_f1")) is not None
+        if _number(group, "weighted_f1") is not None
     ]  # fmt: skip
     return {"scores": rows, "columns": [COLUMNS[name] for name in columns], "remarks": remarks, "classes": classes,
-            "groups": groups}  # fmt: skip
+            "groups": groups, "of_group": list(OF_GROUP.values())}  # fmt: skip
 
 
 def _at(content: Any, *names: str) -> Any:

@@ -102,11 +102,21 @@ def metrics(seeds: list[Seed], rows: list[Utterance], train: list[str], names: t
     found["f1_std"] = {name: _rounded(_deviation(values)) for name, values in zip(names, np.transpose(f1), strict=True)}
     errors = [_calibration_errors(label, seed.answer) for seed in seeds]
     found |= {name: _rounded(np.mean([one[name] for one in errors])) for name in errors[0]}
-    constant = np.full_like(label, names.index(Counter(filter(None, train)).most_common(1)[0][0]))
-    always = confusion(label, constant, len(names))
-    found["majority"] = _scores(always)
+    found["majority"] = scores_of(np.full_like(label, majority_class(train, names)), rows, names)
     found["seeds"], found["utterances"] = len(seeds), len(label)
     return found
+
+
+def majority_class(train: list[str], names: tuple[str, ...]) -> int:
+    """The most frequent class among the labels of train, in which an utterance without a label is ""."""
+    return names.index(Counter(filter(None, train)).most_common(1)[0][0])
+
+
+def scores_of(said: np.ndarray, rows: list[Utterance], names: tuple[str, ...]) -> dict[str, float]:
+    """Accuracy, weighted and macro F1 of one predicted class for each of `rows`, int [rows]."""
+    known = [place for place, row in enumerate(rows) if row.label]
+    label = np.array([names.index(rows[place].label) for place in known], dtype=int)
+    return _scores(confusion(label, said[known], len(names)))
 
 
 def ensemble_scores(said: Answer, rows: list[Utterance], names: tuple[str, ...], calibration: Calibration) -> dict:
@@ -183,9 +193,21 @@ def text_encoder_scores(file: Path, rows: list[Utterance], names: tuple[str, ...
     return {"text_encoder": found}
 
 
-def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names: tuple[str, ...]) -> dict:
-    """Weighted F1 (mean over the seeds) and number of labelled utterances of each group, sorted by name."""
-    groups = [group for group, row in zip(groups, rows, strict=True) if row.label]
+def by_group(
+    groups: list[str],
+    rows: list[Utterance],
+    seeds: list[Seed],
+    names: tuple[str, ...],
+    beside: Mapping[str, np.ndarray] | None = None,
+) -> dict:
+    """Weighted F1 (mean over the seeds) and number of labelled utterances of each group, sorted by name.
+
+    Args:
+        beside: predicted classes of baselines, int [rows] each, whose weighted F1 each group gets under their names.
+    """
+    known = [place for place, row in enumerate(rows) if row.label]
+    groups = [groups[place] for place in known]
+    beside = {name: said[known] for name, said in (beside or {}).items()}
     seeds, rows = labelled(seeds, rows)
     label, member = np.array([names.index(row.label) for row in rows]), np.array(groups)
     found = {}
@@ -194,6 +216,8 @@ def by_group(groups: list[str], rows: list[Utterance], seeds: list[Seed], names:
         counts = [confusion(label[part], seed.answer.label[part], len(names)) for seed in seeds]
         mean = _rounded(np.mean([weighted_f1(of_seed) for of_seed in counts]))
         found[group] = {"weighted_f1": mean, "utterances": int(part.sum())}
+        for name, said in beside.items():
+            found[group][name] = _rounded(weighted_f1(confusion(label[part], said[part], len(names))))
     return found
 
 

@@ -335,12 +335,30 @@ def test_the_scores_of_a_run_are_those_of_its_own_files(project: Path) -> None:
     assert scores["weighted_f1_std"] == pytest.approx(stdev(of_seed), abs=0.006)
     lengths = Counter(line["utterance_id"].split("_")[0] for line in by_seed["0"])
     assert set(lengths.values()) == set(range(1, 9))
-    assert scores["by_length"] == {"C1: 1-9": {"weighted_f1": scores["weighted_f1"], "utterances": 36}}
+    baselines = ("majority", "logistic_regression")
+    assert scores["by_length"] == {"C1: 1-9": {
+        "weighted_f1": scores["weighted_f1"], "utterances": 36, **{one: scores[one]["weighted_f1"] for one in baselines}
+    }}  # fmt: skip
 
     often = Counter(one.label for one in rows.values() if one.split == "train").most_common(1)[0][0]
     label = [line["label"] for line in by_seed["0"]]
     assert often != Counter(label).most_common(1)[0][0]
     assert scores["majority"]["accuracy"] == pytest.approx(100 * label.count(often) / 36, abs=0.006)
+
+    # The file has dialogue after dialogue, as the index has their first rows, and in each the turns in order.
+    said = json.loads((project / "models/meld/linear.json").read_text())
+    of_test = [one for one in rows.values() if one.split == "test"]
+    first = {one.dialogue_id: place for place, one in reversed(list(enumerate(of_test)))}
+    in_order = sorted(of_test, key=lambda one: (first[one.dialogue_id], one.turn))
+    logistic = {one.utterance_id: MELD[guess] for one, guess in zip(in_order, said["test"], strict=True)}
+    guessed = [{"label": one.label, "prediction": logistic[one.utterance_id]} for one in of_test]
+    assert scores["logistic_regression"] == {
+        "accuracy": pytest.approx(100 * mean(one["label"] == one["prediction"] for one in guessed), abs=0.006),
+        "weighted_f1": pytest.approx(scored(guessed), abs=0.006),
+        "macro_f1": scores["logistic_regression"]["macro_f1"],
+        "C": said["strength"],
+        "validation_weighted_f1": said["validation_weighted_f1"],
+    }
 
     kept = load_file(project / "models/meld" / TEST_PREDICTIONS)
     best = [
@@ -370,6 +388,10 @@ def test_the_scores_of_a_run_are_those_of_its_own_files(project: Path) -> None:
     }  # fmt: skip
     mute = [scored([line for line in lines if line["utterance_id"] in without]) for lines in by_seed.values()]
     assert scores["by_modalities"]["text"]["weighted_f1"] == pytest.approx(mean(mute), abs=0.006)
+    alone = [{"label": rows[one].label, "prediction": logistic[one]} for one in without]
+    assert scores["by_modalities"]["text"]["logistic_regression"] == pytest.approx(scored(alone), abs=0.006)
+    constant = [{"label": rows[one].label, "prediction": often} for one in without]
+    assert scores["by_modalities"]["text"]["majority"] == pytest.approx(scored(constant), abs=0.006)
     pairs = Counter((line["label"], line["prediction"]) for line in predicted)
     for line in table(results / "confusion.csv"):
         assert float(line["utterances"]) == pairs[line["label"], line["prediction"]] / 2
