@@ -71,7 +71,7 @@ def joined_pictures(parts: Sequence[Part], fps: float, region: str = "") -> Iter
                     given += 1
                     yield offset + time - begin, cut(picture, region) if region else picture
             except NoPictureError as error:
-                empty = error
+                empty = empty or error
         offset += lasts
     if not given:
         raise empty or MediaError("has no picture")
