@@ -29,12 +29,13 @@ def told(raw_corpus: RawCorpus) -> dict:
 def _part(cuts: list[Cut], with_media: bool) -> dict:
     where = Counter(cut.where for cut in cuts)
     listed = [cut for cut in cuts if cut.pieces]
+    short = [cut for cut in listed if cut.seconds < SHORT]
     with_boxes = [cut for cut in listed if cut.boxes]
     return {
         "utterances": len(cuts),
         "where": {name: where[name] for name in WHERE},
         "of_several_pieces": sum(cut.pieces > 1 for cut in cuts),
-        "under_0.3_s": sum(cut.seconds < SHORT for cut in listed),
+        "under_0.3_s": {"utterances": len(short), "of three words or more": sum(cut.words > 2 for cut in short)},
         **(_sound(cuts) if with_media else {}),
         **({"boxes": {
             "utterances": len(with_boxes),

@@ -102,6 +102,7 @@ def _cut(row: Utterance, pieces: Sequence[Listed], found: CutList) -> Cut:
         where=where if pieces else "none",
         pieces=len(pieces),
         seconds=seconds,
+        words=len(row.text.split()),
         frames=round(seconds * found.rates[name]),
         boxes=found.number_of_boxes.get(name, 0),
     )

@@ -22,6 +22,8 @@ class Cut:
     pieces: int
     seconds: float
     """Duration by the list."""
+    words: int
+    """Number of words that are said."""
     frames: int
     """Number of frames of so many seconds."""
     boxes: int
