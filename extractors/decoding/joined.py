@@ -1,5 +1,6 @@
 """Sound and pictures of an utterance whose parts lie in several files: one after the other, on one time line."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -57,21 +58,19 @@ def joined_pictures(parts: Sequence[Part], fps: float, region: str = "") -> Iter
     Raises:
         MediaError: a file cannot be decoded, or no part has a picture.
     """
-    offset, given = 0.0, 0
+    given, joints = 0, joints_of(parts)
     empty: MediaError | None = None
-    for part in parts:
+    for part, offset, ends in zip(parts, [0.0, *joints], [*joints, math.inf], strict=True):
         begin = part.start or 0.0
         # To the microsecond, so that a part that ends where a step does loses no picture to rounding.
         over = -round(offset * fps, 6) % 1 / fps
-        start = part.start if not over else begin + over
-        lasts = _lasts(part)
-        if len(parts) == 1 or over < lasts:
-            try:
-                for time, picture in pictures(part.path, fps, start, part.end):
-                    given += 1
-                    yield offset + time - begin, cut(picture, region) if region else picture
-            except NoPictureError as error:
-                empty = empty or error
-        offset += lasts
+        if offset + over >= ends:
+            continue
+        try:
+            for time, picture in pictures(part.path, fps, begin + over if over else part.start, part.end):
+                given += 1
+                yield offset + time - begin, cut(picture, region) if region else picture
+        except NoPictureError as error:
+            empty = empty or error
     if not given:
         raise empty or MediaError("has no picture")
