@@ -1,6 +1,5 @@
 """Sound and pictures of an utterance whose parts lie in several files: one after the other, on one time line."""
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -58,14 +57,12 @@ def joined_pictures(parts: Sequence[Part], fps: float, region: str = "") -> Iter
     Raises:
         MediaError: a file cannot be decoded, or no part has a picture.
     """
-    given, joints = 0, joints_of(parts)
+    given = 0
     empty: MediaError | None = None
-    for part, offset, ends in zip(parts, [0.0, *joints], [*joints, math.inf], strict=True):
+    for part, offset in zip(parts, [0.0, *joints_of(parts)], strict=True):
         begin = part.start or 0.0
         # To the microsecond, so that a part that ends where a step does loses no picture to rounding.
         over = -round(offset * fps, 6) % 1 / fps
-        if offset + over >= ends:
-            continue
         try:
             for time, picture in pictures(part.path, fps, begin + over if over else part.start, part.end):
                 given += 1
