@@ -99,8 +99,8 @@ def test_the_steps_go_on_over_a_joint(tmp_path: Path) -> None:
 
 def test_a_joint_at_a_step_loses_no_picture_to_rounding(tmp_path: Path) -> None:
     film = write_film(tmp_path / "a.mp4", A, 50)
-    parts = [Part(film, "", 0.5, 1.1), Part(film, "", 0.0, 0.6), Part(film, "", 1.2, 1.4)]  # 1.1 - 0.5 is no 0.6
-    assert [one for _, one in sampled(parts, 5)] == ["a13", "a18", "a23", "a0", "a5", "a10", "a30"]
+    parts = [Part(film, "", 0.2, 0.8), Part(film, "", 0.0, 0.6), Part(film, "", 1.2, 1.4)]  # 0.8 - 0.2 is more than 0.6
+    assert [one for _, one in sampled(parts, 5)] == ["a5", "a10", "a15", "a0", "a5", "a10", "a30"]
 
 
 def test_a_part_within_a_step_has_no_picture_of_its_own(tmp_path: Path) -> None:
