@@ -33,13 +33,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from extractors.audio.extractor import AudioExtractor, functionals
 from extractors.audio.speech_encoder import SpeechEncoder
-from extractors.media import RATE, MediaError, frames, read_sound
-from extractors.result import Clip
+from extractors.media import RATE, MediaError, joined_pictures, joined_sound
+from extractors.result import clip_of
 from extractors.settings import AudioSettings, ContextSettings, TextSettings
 from extractors.text.encoder import batches
 from extractors.text.extractor import TextExtractor
 from extractors.text.window import windows_of
-from extractors.utterance import Utterance
+from extractors.utterance import Utterance, parts_of
 from extractors.visual.colour import Pictures, jpeg, pictures_of_clip
 from extractors.visual.colour import prepare as prepare_colour
 from extractors.visual.denseface import DenseFace
@@ -238,9 +238,7 @@ def audio(project: Project) -> list[str]:
     settings = project.params.audio["meld"]
     chosen = sample(project.rows, "audio", WARM + CLIPS)
     extractor = AudioExtractor(settings, project.raw)
-    sounds = [
-        read_sound(project.raw / one.audio, one.audio_start, one.audio_end) for one in chosen[WARM:]
-    ]  # of the clips that are timed
+    sounds = [joined_sound(parts_of(one, "audio", project.raw)) for one in chosen[WARM:]]  # of the clips that are timed
     length = sum(map(len, sounds)) / 16_000
 
     def ours(number: int) -> float:
@@ -268,7 +266,7 @@ def audio(project: Project) -> list[str]:
 def speech(project: Project) -> list[str]:
     """Speed of encoders of speech of the base shapes with random weights, a sound at a time on one core."""
     chosen = sample(project.rows, "audio", SOUNDS)
-    sounds = [read_sound(project.raw / one.audio, one.audio_start, one.audio_end) for one in chosen]
+    sounds = [joined_sound(parts_of(one, "audio", project.raw)) for one in chosen]
     seconds = sum(map(len, sounds)) / RATE
     lines = []
     for name, (network, features) in SHAPES.items():
@@ -304,8 +302,7 @@ def speech(project: Project) -> list[str]:
 def visual(project: Project) -> list[str]:
     settings = project.params.visual["meld"]
     chosen = [
-        Clip(one.video, project.raw / one.video, one.video_hash, one.start, one.end, one.region)
-        for one in sample(project.rows, "video", WARM + CLIPS)
+        clip_of(one.utterance_id, one, "video", project.raw) for one in sample(project.rows, "video", WARM + CLIPS)
     ]
     timed = chosen[WARM:]
     extractor = VisualExtractor(settings, project.raw)
@@ -317,7 +314,7 @@ def visual(project: Project) -> list[str]:
         pictures.clear()
         for clip in timed:
             try:
-                pictures.extend(frames(clip.path, settings.fps, clip.start, clip.end, clip.region))
+                pictures.extend(one for _, one in joined_pictures(clip.parts, settings.fps, clip.region))
             except MediaError:
                 continue
 
@@ -325,7 +322,7 @@ def visual(project: Project) -> list[str]:
     def plain() -> None:
         for clip in timed:
             try:
-                for picture in list(frames(clip.path, settings.fps, clip.start, clip.end, clip.region)):
+                for _, picture in list(joined_pictures(clip.parts, settings.fps, clip.region)):
                     boxes = thorough(picture)
                     if boxes:
                         face = crop(picture, max(boxes, key=lambda box: box[2] * box[3]), settings.margin)
@@ -376,8 +373,7 @@ def vision(project: Project) -> list[str]:
     left, right = torch.randn(2048, 768), torch.randn(768, 3072)
     products = round(operations / (2 * left.numel() * right.shape[1]))
     chosen = [
-        Clip(one.video, project.raw / one.video, one.video_hash, one.start, one.end, one.region)
-        for one in sample(project.rows, "video", WARM + CLIPS)
+        clip_of(one.utterance_id, one, "video", project.raw) for one in sample(project.rows, "video", WARM + CLIPS)
     ]
     found: list[Pictures] = []
 

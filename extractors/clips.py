@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from extractors.cache import Cache
-from extractors.media import MediaError, OverBudgetError, require_content
+from extractors.media import MediaError, OverBudgetError, require_parts
 from extractors.result import Clip, ExtractorError, Result
-from extractors.settings import AudioSettings, VisualSettings
+from extractors.settings import AudioSettings, VisualSettings, dumped
 from extractors.utterance import Utterance, key_of
 from foundation.identity import code_digest
 from foundation.settings import Settings
@@ -47,7 +47,7 @@ class ClipExtractor(ABC):
 
     def __init__(self, settings: Any, raw: Path) -> None:
         self.settings, self.raw = settings, raw
-        self.how = settings.model_dump(exclude=set(self.not_ours))
+        self.how = dumped(settings, self.not_ours)
         """Settings passed to the workers. They get no others, so no setting can be missing from the identity."""
         self.options: Any = self.Options.model_validate(self.how.get("options", {}))
 
@@ -190,10 +190,10 @@ def prepare_worker(kind: type[ClipExtractor], how: dict) -> None:
 
 def content_of_clip(clip: Clip) -> tuple[Any, int] | Result | TaskLost:
     """What is read of `clip`, for an extractor that makes its vectors elsewhere."""
-    require_content(clip.path, clip.content)
+    require_parts(clip.parts)
     return _worker["extractor"].content(clip)
 
 
 def _result_of_clip(clip: Clip) -> Result | TaskLost:
-    require_content(clip.path, clip.content)
+    require_parts(clip.parts)
     return _worker["extractor"].result(clip)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from extractors.cache import Cache, pack, unpack
-from extractors.utterance import Utterance
+from extractors.utterance import Part, Utterance, parts_of
 from foundation.errors import UserError
 
 
@@ -43,7 +43,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Description of a piece of a media file for a worker process, with the hash that the file must have."""
+    """Description of an utterance's media for a worker process, with the hash that the file must have.
+
+    `parts` has all of it; `path` and the times are those of its first part, and mostly there is no other.
+    """
 
     key: str
     path: Path
@@ -51,6 +54,26 @@ class Clip:
     start: float | None
     end: float | None
     region: str = ""
+    boxes: str = ""
+    """Where the speaker's face is, as the index has it; empty: it has to be found."""
+    more: tuple[Part, ...] = ()
+    """Parts that are joined behind the first."""
+
+    @property
+    def parts(self) -> list[Part]:
+        return [Part(self.path, self.content, self.start, self.end), *self.more]
+
+
+def clip_of(key: str, row: Utterance, kind: str, raw: Path, boxes: bool = False) -> Clip:
+    """What is read of the sound (`audio`) or the pictures (`video`) of `row`.
+
+    Args:
+        boxes: whether the face is where the index says, if it does.
+    """
+    first, *more = parts_of(row, kind, raw)
+    if kind == "audio":
+        return Clip(key, *first, more=tuple(more))
+    return Clip(key, *first, row.region, row.boxes if boxes else "", tuple(more))
 
 
 class Extractor(Protocol):

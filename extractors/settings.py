@@ -1,5 +1,6 @@
 """Settings of the extractors and of the training of their encoders; params.yaml uses the same names."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -146,6 +147,9 @@ class VisualSettings(Settings):
     """One of this many sampled frames is searched for faces; those between only where faces change; 1: every frame."""
     margin: Share = 0.1
     """Margin around a face, as a fraction of its longer side."""
+    speaker: Literal["largest", "boxes"] = "largest"
+    """Whose face is taken: the largest and steadiest one, or the one that the index has boxes of (docs/meld_fair.md);
+    where it has none of an utterance, the largest and steadiest."""
     weights: Annotated[str, Field(min_length=1)] = "extractors/visual/weights/denseface.safetensors"
     """Safetensors file with DenseNet-BC weights, or `random` for untrained weights from a fixed seed."""
     pooling: Literal["mean", "mean_std", "max"] = "mean"
@@ -156,6 +160,17 @@ class VisualSettings(Settings):
     """Settings of an extractor of one's own; its own class checks them."""
     allow_seen: bool = False
     """Whether an encoder may be used that is known to have seen labels of the corpus; its results are then marked."""
+
+
+CAME_LATER = {"speaker": "largest"}
+"""Settings that were added later, with the value for what was done before. With this value they are part of no
+identity, so that what was extracted before is found in the work cache, and older models are understood."""
+
+
+def dumped(settings: Settings, without: Collection[str]) -> dict[str, Any]:
+    """The values of `settings` that are part of an identity, but for the fields `without`."""
+    values = settings.model_dump(exclude=set(without))
+    return {name: value for name, value in values.items() if name not in CAME_LATER or value != CAME_LATER[name]}
 
 
 class FacePhase(Settings):

@@ -23,6 +23,7 @@ from foundation.files import write_whole
 from foundation.folders import root
 from foundation.log import log
 from foundation.settings import Settings
+from pipeline.corpora.settings import MeldSettings
 from pipeline.params import MODALITIES, Params, load_params
 from pipeline.stage import NO_BRANCH, branch_left, command, raw_folder, require_raw_folder
 
@@ -78,6 +79,10 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
         index = params.index[corpus]
         if index.reader not in MADE and not is_made(locked, f"index@{corpus}", f"index.{corpus}", index):
             require_raw_folder(corpus, params)
+            if isinstance(index, MeldSettings) and index.cuts == "fair" and not index.fair_folder.is_dir():
+                raise UserError(f"params.yaml: index.{corpus}.fair = {index.fair!r}: there is no such folder; set it "
+                                f"to the folder of MELD-FAIR, or index.{corpus}.cuts to released: docs/meld_fair.md"
+                                )  # fmt: skip
         text, visual = params.text[corpus], params.visual[corpus]
         made = is_made(locked, f"extract@{corpus}-text", f"text.{corpus}", text)
         given = index.reader == "features" and "text" in index.vectors  # no encoder is needed, if the file has vectors

@@ -20,9 +20,10 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 from extractors.features import read_features
-from extractors.media import MediaError, frames, require_content
+from extractors.media import MediaError, joined_pictures, joints_of, require_parts
 from extractors.settings import VisualSettings
-from extractors.utterance import Utterance
+from extractors.utterance import Utterance, parts_of
+from extractors.visual.boxes import KnownFaces
 from extractors.visual.faces import Box, crop, detector, followed, square, steadiest
 from foundation.files import whole
 from foundation.log import log
@@ -75,13 +76,19 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     """Detect faces as the extractor does; a clip that cannot be decoded gives a sample with a problem."""
-    require_content(raw / row.video, row.video_hash)
+    parts = parts_of(row, "video", raw)
+    require_parts(parts)
     try:
-        pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), MOST_FRAMES))
+        timed = list(islice(joined_pictures(parts, settings.fps, row.region), MOST_FRAMES))
     except MediaError as error:
         return Sample(row, [], [], [], str(error))
+    pictures = [picture for _, picture in timed]
     if settings.crop == "frame":
         return Sample(row, pictures, [[] for _ in pictures], [None for _ in pictures], searched=False)
+    if settings.speaker == "boxes" and row.boxes:
+        known = KnownFaces(row.boxes, joints_of(parts))
+        there = [known.at(time) for time, _ in timed]
+        return Sample(row, pictures, [[box] if box else [] for box in there], [0 if box else None for box in there])
     detect = detector(settings.detector, settings.min_face, settings.first_look)
     boxes = [found for _, found in followed(pictures, detect, settings.detect_every)]
     with_face = [place for place, found in enumerate(boxes) if found]

@@ -13,6 +13,7 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
+from pipeline.corpora import cut_counts
 from pipeline.corpora.census import as_table, census, write_census
 from pipeline.corpora.index_file import SPLITS, write_index
 from pipeline.corpora.labels import labels
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
     if settings.reader == "table":
         raw_corpus.notes += repeated(raw_corpus.rows)
     counts = census(raw_corpus, seconds, labels(settings.reader, [row.label for row in raw_corpus.rows]))
+    if raw_corpus.cuts:
+        counts["cuts"] = cut_counts.told(raw_corpus)
     report(raw_corpus, counts)
     refuse_problems(raw_corpus.rows, settings.max_problem_share, corpus)
     write_index(raw_corpus.rows, Path("data") / corpus / "index.csv")
@@ -55,6 +58,10 @@ def report(raw_corpus: RawCorpus, counts: dict) -> None:
     """Log the counts, and what cannot be used and why."""
     for line in as_table(counts):
         log.info("%s", line)
+    if "cuts" in counts:
+        log.info("what the cut list changes:")
+        for line in cut_counts.as_table(counts["cuts"]):
+            log.info("%s", line)
     for note in raw_corpus.notes[:SHOWN]:
         log.info("note: %s", note)
     if len(raw_corpus.notes) > SHOWN:

@@ -197,7 +197,7 @@ SUBJECTS = {
     "vision encoder of frames": Subject(
         lambda encoders: with_vision(encoders, crop="frame"),
         lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).identity),
-        {"weights", "options", "allow_seen", "detector", "min_face", "first_look", "detect_every", "margin"},
+        {"weights", "options", "allow_seen", "detector", "min_face", "first_look", "detect_every", "margin", "speaker"},
     ),
     "face encoder": Subject(
         lambda _: PARAMS.face,
@@ -365,11 +365,14 @@ ROW = Utterance(utterance_id="u", dialogue_id="a", turn=0, speaker=0, split="tes
                 audio_hash="a" * 64, video_hash="b" * 64)  # fmt: skip
 DECIDES = {
     "text": {"text"},
-    "audio": {"audio_hash", "audio_start", "audio_end"},
-    "visual": {"video_hash", "start", "end", "region"},
+    "audio": {"audio_hash", "audio_start", "audio_end", "pieces_hash"},
+    "visual": {"video_hash", "start", "end", "region", "pieces_hash"},
+    "visual with boxes": {"video_hash", "start", "end", "region", "pieces_hash", "boxes"},
 }
 """What of an utterance a modality's features depend on."""
-NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": sound.NOT_IN_KEY, "visual": visual.NOT_IN_KEY}
+NOT_IN_KEY = {"text": text.NOT_IN_KEY, "audio": sound.NOT_IN_KEY, "visual": visual.NOT_IN_KEY,
+              "visual with boxes": visual.NOT_IN_KEY - {"boxes"}}  # fmt: skip
+WITH_BOXES = PARAMS.visual["meld"].model_copy(update={"speaker": "boxes"})
 
 
 def key_by(modality: str, encoders: Encoders) -> Callable[[Utterance], str | None]:
@@ -377,7 +380,8 @@ def key_by(modality: str, encoders: Encoders) -> Callable[[Utterance], str | Non
         return lambda row: TextExtractor(text_settings(encoders.published), Path()).keys([row])[0]
     if modality == "audio":
         return lambda row: AudioExtractor(PARAMS.audio["meld"], Path()).keys([row])[0]
-    return lambda row: VisualExtractor(PARAMS.visual["meld"], Path()).keys([row])[0]
+    settings = WITH_BOXES if modality == "visual with boxes" else PARAMS.visual["meld"]
+    return lambda row: VisualExtractor(settings, Path()).keys([row])[0]
 
 
 @pytest.mark.parametrize("modality", DECIDES)
@@ -404,6 +408,24 @@ def test_a_field_that_is_added_to_the_index_is_part_of_every_key(modality: str, 
     assert key(wider(**values, added="x")) != key(wider(**values, added="y"))
 
 
+@pytest.mark.parametrize(("modality", "key"), [
+    ("audio", f"{'a' * 64}|0.5|8.0"), ("visual", f"{'b' * 64}|0.0|9.0|0,0,9,9"),
+    ("visual with boxes", f"{'b' * 64}|0.0|9.0|0,0,9,9")])  # fmt: skip
+def test_an_utterance_in_one_piece_and_without_boxes_has_the_key_that_it_had_before_there_were_any(
+    modality: str, key: str, encoders: Encoders
+) -> None:
+    assert key_by(modality, encoders)(ROW) == key
+
+
+@pytest.mark.parametrize("subject", ["faces", "visual", "colour faces", "vision encoder"])
+def test_the_largest_face_has_the_name_that_it_had_before_there_was_a_choice(subject: str, encoders: Encoders) -> None:
+    settings, name = SUBJECTS[subject].settings(encoders), SUBJECTS[subject].name
+    make = TransformerVisualExtractor if subject in ("colour faces", "vision encoder") else VisualExtractor
+    made = make(settings, Path())  # type: ignore[operator]
+    assert "speaker" not in {**made.identity, **made.faces_identity}
+    assert name(settings.model_copy(update={"speaker": "boxes"}), encoders) != name(settings, encoders)
+
+
 def test_no_start_is_another_key_than_a_start_at_the_beginning_and_start_than_end(encoders: Encoders) -> None:
     sound, picture = key_by("audio", encoders), key_by("visual", encoders)
     audio_rows = [replace(ROW, audio_start=begin, audio_end=end) for begin, end in ((None, 1), (1, None), (0.0, 1))]
@@ -422,7 +444,7 @@ def test_a_cross_fitted_key_has_the_encoder_that_has_not_seen_it(encoders: Encod
 
 
 def test_a_medium_that_is_missing_has_no_key(encoders: Encoders) -> None:
-    for modality, kind in (("text", "text"), ("audio", "audio"), ("visual", "video")):
+    for modality, kind in (("text", "text"), ("audio", "audio"), ("visual", "video"), ("visual with boxes", "video")):
         assert key_by(modality, encoders)(replace(ROW, **{kind: ""})) is None
 
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from extractors.audio import reduction
 from extractors.clips import ClipExtractor
-from extractors.media import RATE, read_sound
-from extractors.result import Clip, Result
+from extractors.media import RATE, joined_sound
+from extractors.result import Clip, Result, clip_of
 from extractors.settings import AudioSettings
 from extractors.utterance import ABOUT, Utterance
 
-NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash", "text_hash"}
+NOT_IN_KEY = ABOUT | {"text", "start", "end", "region", "video_hash", "text_hash", "boxes"}
 """Fields of an utterance that its audio features do not depend on; all other fields, new ones too, are in the key."""
 AFTERWARDS = frozenset({*reduction.SETTINGS, "allow_seen"})
 """Settings that no extractor uses: the reduction is fitted on its vectors, and the other allows an encoder."""
@@ -54,10 +54,10 @@ class SoundExtractor(ClipExtractor):
         return bool(row.audio)
 
     def clip(self, key: str, row: Utterance) -> Clip:
-        return Clip(key, self.raw / row.audio, row.audio_hash, row.audio_start, row.audio_end)
+        return clip_of(key, row, "audio", self.raw)
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int] | Result:
-        sound = read_sound(clip.path, clip.start, clip.end)
+        sound = joined_sound(clip.parts)
         if not len(sound) or is_silent(sound):
             return Result(None, "silent")
         return padded(sound, self.settings.min_seconds), len(sound)

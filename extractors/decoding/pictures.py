@@ -79,7 +79,7 @@ def pictures(
             yield max(last[0], begin + step / fps), screen.show(*last[1:])
     if not given:
         until = "its end" if end is None else f"{end:g} s"
-        raise MediaError(f"has no picture between {begin:g} s and {until}")
+        raise NoPictureError(f"has no picture between {begin:g} s and {until}")
 
 
 def cut(picture: np.ndarray, region: str) -> np.ndarray:
@@ -105,6 +105,10 @@ def deinterlaced(picture: np.ndarray) -> np.ndarray:
     result = picture.copy()
     result[1::2] = ((picture[: 2 * len(below) : 2].astype(np.uint16) + below) // 2).astype(np.uint8)
     return result
+
+
+class NoPictureError(MediaError):
+    """A recording has pictures, but none in the time asked for."""
 
 
 class Screen:

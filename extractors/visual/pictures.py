@@ -4,17 +4,18 @@ This module imports no deep-learning library, because worker processes load it.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from extractors.clips import ClipExtractor
-from extractors.media import MediaError, frames
-from extractors.result import Clip, Result
+from extractors.media import MediaError, joined_pictures
+from extractors.result import Clip, Result, clip_of
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance
 from extractors.visual import faces
-from extractors.visual.extractor import NOT_IN_KEY
+from extractors.visual.extractor import NOT_IN_KEY, keys_of
 from foundation.workers import TaskLost
 
 OF_DENSEFACE = frozenset({"weights", "pooling", "allow_seen"})
@@ -49,11 +50,14 @@ class PictureExtractor(ClipExtractor):
         return bool(row.video)
 
     def clip(self, key: str, row: Utterance) -> Clip:
-        return Clip(key, self.raw / row.video, row.video_hash, row.start, row.end, row.region)
+        return clip_of(key, row, "video", self.raw, boxes=self.settings.speaker == "boxes")
+
+    def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
+        return keys_of(rows, self.settings)
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int] | Result | TaskLost:
         if self.settings.crop == "frame":
-            pictures = np.stack(list(frames(clip.path, self.settings.fps, clip.start, clip.end, clip.region)))
+            pictures = np.stack([picture for _, picture in joined_pictures(clip.parts, self.settings.fps, clip.region)])
             return pictures, len(pictures)
         faces.prepare(self.how)
         found = faces.faces_of_clip(clip)

@@ -16,9 +16,9 @@ import numpy as np
 
 from extractors.cache import Cache
 from extractors.hub import EncoderSetting, checksum, folder_of
-from extractors.result import Clip, ExtractorError, Result
-from extractors.settings import VisualSettings
-from extractors.utterance import Utterance, key_of
+from extractors.result import ExtractorError, Result, clip_of
+from extractors.settings import VisualSettings, dumped
+from extractors.utterance import Utterance
 from extractors.visual import extractor as denseface
 from extractors.visual.colour import (
     LARGEST_FACE,
@@ -29,7 +29,7 @@ from extractors.visual.colour import (
     prepare,
     thumbnail,
 )
-from extractors.visual.extractor import NOT_IN_KEY, pooled
+from extractors.visual.extractor import keys_of, log_boxes, pooled
 from foundation.device import device, device_type
 from foundation.log import log
 from foundation.spread import spread
@@ -45,7 +45,7 @@ NAMES = frozenset({"encoder", "weights", "options", "allow_seen"})
 """Settings that name the encoder, of which the identity has the checksum, or that change nothing here."""
 ENCODING = NAMES | {"pooling"}
 """Settings that are used when the pictures are there; all others are in their identity."""
-OF_FACES = frozenset({"detector", "min_face", "first_look", "detect_every", "margin"})
+OF_FACES = frozenset({"detector", "min_face", "first_look", "detect_every", "margin", "speaker"})
 """Settings of the search for faces, which whole frames do not depend on."""
 GROUP = {"cpu": 16, "cuda": 512}
 """Results are yielded after at least this many pictures; a kill loses at most the vectors since the last yield."""
@@ -74,7 +74,7 @@ class TransformerVisualExtractor:
             if fetch:
                 raise
         faces = settings.crop == "face"
-        self.how = settings.model_dump(exclude=set(ENCODING if faces else ENCODING | OF_FACES))
+        self.how = dumped(settings, ENCODING if faces else ENCODING | OF_FACES)
         """Settings passed to the workers. They get no others, so none can be missing from the identity of the faces."""
         libraries = {"opencv": version("opencv-python-headless"), "av": version("av")}
         of_pictures: dict[str, object] = {
@@ -88,7 +88,7 @@ class TransformerVisualExtractor:
         """Identity of the pictures of a clip; with `crop: face` it names them in the work cache."""
         self.identity: dict[str, object] = {
             **of_pictures,
-            **settings.model_dump(exclude=set(NAMES if faces else NAMES | OF_FACES)),
+            **dumped(settings, NAMES if faces else NAMES | OF_FACES),
             "modality": "visual",
             "version": VERSION,
             **({"encoder": checksum(self.folder)} if self.folder else {}),
@@ -124,7 +124,7 @@ class TransformerVisualExtractor:
         return self.encoder.dim * (2 if self.settings.pooling == "mean_std" else 1)
 
     def keys(self, rows: Sequence[Utterance]) -> list[str | None]:
-        return [key_of(row, NOT_IN_KEY) if row.video else None for row in rows]
+        return keys_of(rows, self.settings)
 
     def groups(self, rows: Mapping[str, Utterance]) -> list[list[str]]:
         return [[key] for key in rows]
@@ -166,12 +166,13 @@ class TransformerVisualExtractor:
             name = self.cache.maker(self.faces_identity)
             there = self.cache.known(name, rows)
         clips = [
-            Clip(key, self.raw / row.video, row.video_hash, row.start, row.end, row.region)
+            clip_of(key, row, "video", self.raw, boxes=self.settings.speaker == "boxes")
             for key, row in rows.items()
             if key not in there
         ]
         log.info("visual: %ss of %d clips to find, of %d from the work cache", self.settings.crop, len(clips),
                  len(there))  # fmt: skip
+        log_boxes(clips, self.settings)
         for key in rows:
             if key in there:
                 yield key, Pictures.from_bytes(self.cache.get(name, [key])[key])

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from extractors.utterance import Utterance
+from extractors.utterance import Utterance, pieces_of
 from foundation.csv_file import read_csv
 from foundation.errors import UserError
 from foundation.files import open_whole
@@ -16,17 +16,27 @@ SPLITS = ("train", "validation", "test")
 
 OF_FILES = ("text_file", "text_hash")
 """Columns that only the index of published feature files has."""
+OF_PIECES = ("pieces", "pieces_hash")
+"""Columns that only the index of a corpus has that joins utterances of pieces."""
+OF_BOXES = ("boxes",)
+"""Column that only the index of a corpus has of which boxes of the speakers' faces are known."""
+FURTHER = {"text_file": OF_FILES, "pieces": OF_PIECES, "boxes": OF_BOXES}
+"""Columns that stand behind the others if some row has the first of them."""
 TIMES = ("start", "end", "audio_start", "audio_end")
 REGION = re.compile(r"-?\d{1,6},-?\d{1,6},\d{1,6},\d{1,6}", re.ASCII)
+BOX = r"\d{1,6}\.\d{3}:-?\d{1,6},-?\d{1,6},[1-9]\d{0,5},[1-9]\d{0,5}"
+BOXES = re.compile(rf"{BOX}(?: \| {BOX})*", re.ASCII)
 MOST = 1_000_000
 """More than the turns and speakers of any conversation."""
-COLUMNS = [field.name for field in fields(Utterance) if field.name not in OF_FILES]
+COLUMNS = [field.name for field in fields(Utterance) if field.name not in (*OF_FILES, *OF_PIECES, *OF_BOXES)]
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:
     """Write `rows` in the given order; the same rows give the same bytes."""
     with open_whole(file, "surrogateescape") as stream:  # names of files that are no UTF-8 come back
-        columns = [*COLUMNS, *OF_FILES] if any(row.text_file for row in rows) else COLUMNS
+        columns = list(COLUMNS)
+        for name, group in FURTHER.items():
+            columns += group if any(getattr(row, name) for row in rows) else ()
         writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         for row in rows:
@@ -50,7 +60,8 @@ def _row(values: dict[str, str]) -> Utterance:
     Raises:
         ValueError: a value is none that `write_index` writes.
     """
-    if list(values) not in (COLUMNS, [*COLUMNS, *OF_FILES]):
+    expected = [*COLUMNS, *(column for group in FURTHER.values() if group[0] in values for column in group)]
+    if list(values) != expected:
         raise ValueError("its columns are not an index's")
     typed: dict = dict(values)
     if not 0 <= int(values["turn"]) < MOST or not 0 <= int(values["speaker"]) < MOST:
@@ -59,6 +70,12 @@ def _row(values: dict[str, str]) -> Utterance:
         raise ValueError(f"split = {values['split']!r}: must be {', '.join(SPLITS)}")
     if values["region"] and not REGION.fullmatch(values["region"]):
         raise ValueError(f"region = {values['region']!r}: must be left,top,width,height in pixels")
+    if values.get("pieces"):
+        pieces, contents = pieces_of(values["pieces"]), pieces_of(values["pieces_hash"])
+        if [piece[1:] for piece in pieces] != [piece[1:] for piece in contents]:
+            raise ValueError("pieces and pieces_hash have not the same pieces")
+    if values.get("boxes") and not BOXES.fullmatch(values["boxes"]):
+        raise ValueError("boxes must be time:left,top,width,height, in seconds and pixels, with ' | ' between them")
     typed["turn"], typed["speaker"] = int(values["turn"]), int(values["speaker"])
     for name in TIMES:
         typed[name] = float(values[name]) if values[name] else None

@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 from extractors.cache import WorkCache
 from extractors.media import MediaError, MediaInfo, OverBudgetError, media_info, no_file, state
-from extractors.utterance import Utterance
+from extractors.utterance import Piece, Utterance, as_text, pieces_of
 from foundation.folders import cache_folder
 from foundation.workers import TaskLost, spread_here
 from pipeline.corpora.raw_corpus import RawCorpus
 
 Item = TypeVar("Item")
 Inspect = Callable[[Path], tuple[bytes, bool]]
+Inspected = dict[str, tuple[str, MediaInfo]]
+"""SHA-256 and inspection of each file, by its path."""
 VERSION = 3
 """Version of the inspection; raise it with every change of media.media_info that changes its results."""
 KEPT_TOGETHER = 256
@@ -32,6 +34,10 @@ For fewer, threads do, because starting a process takes longer than a look."""
 WRONG_CUT = 20
 """Seconds by which a clip may be longer than its utterance; some MELD clips last minutes for seconds of speech."""
 
+SLACK = 0.1
+"""Seconds by which a piece may end after its file without a note, because codecs round."""
+ENDS_BEFORE = "ends before the piece that is cut from it begins"
+
 
 def inspect_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
     """Add media hashes to the rows, remove media that cannot be used, and note clips that seem to be cut wrongly.
@@ -39,19 +45,64 @@ def inspect_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
     Returns:
         Seconds of usable sound, one value per row.
     """
-    paths = sorted({path for row in raw_corpus.rows for path in (row.audio, row.video) if path})
+    own = {cut.own for cut in raw_corpus.cuts.values()}
+    paths = sorted({path for row in raw_corpus.rows for path in files_of(row)} | own - {""})
     known = dict(zip(paths, inspected([raw / path for path in paths]), strict=True))
-    raw_corpus.rows = [without_unusable_media(row, known) for row in raw_corpus.rows]
+    if cut := [row for row in raw_corpus.rows if row.pieces or row.utterance_id in raw_corpus.cuts]:
+        raw_corpus.notes += notes_on_ends(cut, known)
+    raw_corpus.rows = [without_unusable_media(row, known, row.utterance_id in raw_corpus.cuts)
+                       for row in raw_corpus.rows]  # fmt: skip
     for row in raw_corpus.rows:
-        stated, lasts = raw_corpus.stated.get(row.utterance_id), seconds_of(row, known, row.audio or row.video)
-        if stated and lasts > stated + WRONG_CUT:
-            raw_corpus.notes.append(f"{row.audio or row.video}: lasts {lasts:.0f} s, the utterance {stated:.1f} s by "
+        stated, seconds = raw_corpus.stated.get(row.utterance_id), seconds_of(row, known, row.audio or row.video)
+        if stated and seconds > stated + WRONG_CUT:
+            raw_corpus.notes.append(f"{row.audio or row.video}: lasts {seconds:.0f} s, the utterance {stated:.1f} s by "
                                  "its annotation; probably cut wrong, but used as it is")  # fmt: skip
     raw_corpus.notes += notes(known)
+    for row in raw_corpus.rows:
+        if cut_of := raw_corpus.cuts.get(row.utterance_id):
+            there = bool(cut_of.own) and not known[cut_of.own][1].audio_problem
+            cut_of.before = known[cut_of.own][1].seconds if there else 0.0
+            cut_of.after = sum(lasts(piece, known) for piece in pieces_read(row, "audio")) if row.audio else 0.0
     return [seconds_of(row, known, row.audio) for row in raw_corpus.rows]
 
 
-def notes(known: dict[str, tuple[str, MediaInfo]]) -> list[str]:
+def files_of(row: Utterance) -> list[str]:
+    """Paths of all files that have sound or pictures of the utterance."""
+    pieces = [piece.file for piece in pieces_of(row.pieces)] if row.pieces else []
+    return [path for path in (row.audio, row.video, *pieces) if path]
+
+
+def pieces_read(row: Utterance, kind: str) -> list[Piece]:
+    """The pieces of the utterance's sound (`audio`) or pictures (`video`), mostly one; there must be some."""
+    if row.pieces:
+        return pieces_of(row.pieces)
+    if kind == "audio":
+        return [Piece(row.audio, row.audio_start, row.audio_end)]
+    return [Piece(row.video, row.start, row.end)]
+
+
+def lasts(piece: Piece, known: Inspected) -> float:
+    """Seconds of the piece that are there."""
+    ends = known[piece.file][1].seconds
+    return max(0.0, (ends if piece.end is None else min(piece.end, ends)) - (piece.start or 0.0))
+
+
+def notes_on_ends(rows: list[Utterance], known: Inspected) -> list[str]:
+    """A note that counts the utterances of which a piece ends after its file does."""
+    late = [
+        (piece.end - known[piece.file][1].seconds, row.utterance_id)
+        for row in rows
+        for piece in (pieces_read(row, "audio" if row.audio else "video") if row.audio or row.video else [])
+        if piece.end is not None and (piece.start or 0.0) < known[piece.file][1].seconds < piece.end - SLACK
+    ]
+    if not late:
+        return []
+    many, (most, first) = len({name for _, name in late}), max(late)
+    return [f"{many} utterances have a piece that ends after its file does, by up to {most:.1f} s ({first}): what "
+            "there is of it is used"]  # fmt: skip
+
+
+def notes(known: Inspected) -> list[str]:
     """Notes on usable files; files with the same note share one, which names the first."""
     files: dict[str, list[str]] = {}
     for path, (_, found) in known.items():
@@ -61,28 +112,46 @@ def notes(known: dict[str, tuple[str, MediaInfo]]) -> list[str]:
             for note, paths in files.items()]  # fmt: skip
 
 
-def seconds_of(row: Utterance, known: dict[str, tuple[str, MediaInfo]], path: str) -> float:
-    """Duration of the utterance in the file `path`: its interval, or from its start to the end of the file."""
+def seconds_of(row: Utterance, known: Inspected, path: str) -> float:
+    """Duration of the utterance in the file `path`: its interval, or from its start to the end of the file; or that of
+    its pieces."""
     if not path:
         return 0.0
+    if row.pieces:
+        return sum(lasts(piece, known) for piece in pieces_of(row.pieces))
     start, end = (row.audio_start, row.audio_end) if path == row.audio else (row.start, row.end)
     return max(0.0, (known[path][1].seconds if end is None else end) - (start or 0.0))
 
 
-def without_unusable_media(row: Utterance, known: dict[str, tuple[str, MediaInfo]]) -> Utterance:
-    """Add media hashes to `row` and remove unusable media; `known` has hash and inspection of each path."""
+def without_unusable_media(row: Utterance, known: Inspected, cut: bool = False) -> Utterance:
+    """Add media hashes to `row` and remove unusable media; `known` has hash and inspection of each path.
+
+    Of several pieces all must be usable, for a part of what is said would pass for the whole.
+
+    Args:
+        cut: whether the times are of a cut list, and a piece may begin after its file's end.
+    """
     problems = [row.problem] if row.problem else []
     media: dict = {}
     for kind in ("audio", "video"):
         path = getattr(row, kind)
         if not path:
             continue
-        digest, found = known[path]
-        problem = found.audio_problem if kind == "audio" else found.video_problem
-        if problem:
-            problems.append(f"{path}: {problem}")
-        media[kind] = "" if problem else path
-        media[f"{kind}_hash"] = "" if problem else digest
+        found: list[str] = []
+        for piece in pieces_read(row, kind):
+            info = known[piece.file][1]
+            if problem := info.audio_problem if kind == "audio" else info.video_problem:
+                found.append(f"{piece.file}: {problem}")
+            elif (cut or row.pieces) and (piece.start or 0.0) >= info.seconds:
+                found.append(f"{piece.file}: {ENDS_BEFORE}")
+        problems += found
+        media[kind] = "" if found else path
+        if not row.pieces:
+            media[f"{kind}_hash"] = "" if found else known[path][0]
+    if row.pieces:
+        pieces = pieces_of(row.pieces) if any(media.values()) else []
+        media["pieces"] = row.pieces if pieces else ""
+        media["pieces_hash"] = as_text([piece._replace(file=known[piece.file][0]) for piece in pieces])
     return replace(row, problem="; ".join(dict.fromkeys(problems)), **media)
 
 

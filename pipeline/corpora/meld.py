@@ -43,15 +43,14 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
         UserError: a CSV is missing or has an invalid row; the message names file and line.
     """
     result = RawCorpus([], [])
-    for split, (annotations, folder) in FILES.items():
+    for split, (annotations, _) in FILES.items():
         file = next((path for path in _found(raw, annotations) if path.is_file()), None)
         if file is None:
             raise UserError(f"{raw}: neither it nor a folder in it has {annotations}; the key `raw` of this corpus "
                             "in params.yaml must name the folder that MELD.Raw unpacks to")  # fmt: skip
-        clip_folder = next((path for path in _found(raw, folder) if path.is_dir()), None)
-        clips = _clips(clip_folder) if set(modalities) & {"audio", "visual"} else {}
-        _split(result, raw, split, file, clips, modalities)
-        unused = [path.relative_to(raw) for path in clips.values()]
+        there = clips(raw, split) if set(modalities) & {"audio", "visual"} else {}
+        _split(result, raw, split, file, there, modalities)
+        unused = [path.relative_to(raw) for path in there.values()]
         result.notes += [f"{path}: a clip without a row in {annotations}" for path in unused]
     _compare_with_release(result, raw)
     return result
@@ -93,18 +92,23 @@ def _found(raw: Path, name: str) -> Iterator[Path]:
         yield from sorted(raw.glob(pattern))
 
 
-def _clips(folder: Path | None) -> dict[str, Path]:
-    """Clips by `diaX_uttY`; the corrected version of a clip is preferred."""
-    clips: dict[str, Path] = {}
+def clips(raw: Path, split: str, corrected: bool = True) -> dict[str, Path]:
+    """Clips of a split by `diaX_uttY`.
+
+    Args:
+        corrected: whether the corrected version of a clip is preferred; else only those with plain names are there.
+    """
+    folder = next((path for path in _found(raw, FILES[split][1]) if path.is_dir()), None)
+    found: dict[str, Path] = {}
     try:
         there = sorted(folder.iterdir()) if folder else []
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); allow it, or leave its modalities out") from None
     for path in there:
         name = CLIP.fullmatch(path.name)
-        if name and (name["corrected"] or name["key"] not in clips):
-            clips[name["key"]] = path
-    return clips
+        if name and (corrected if name["corrected"] else name["key"] not in found):
+            found[name["key"]] = path
+    return found
 
 
 def _split(

@@ -12,6 +12,29 @@ from foundation.files import read_file
 
 
 @dataclass(slots=True)
+class Cut:
+    """Where a cut list says that an utterance is, beside where the release has it."""
+
+    own: str
+    """Path of its own clip in the release; empty if there is none."""
+    where: str
+    """`own clip`, `own clip and others`, `other clips` or `none`."""
+    pieces: int
+    seconds: float
+    """Duration by the list."""
+    words: int
+    """Number of words that are said."""
+    frames: int
+    """Number of frames of so many seconds."""
+    boxes: int
+    """Number of frames with a box of the speaker's face."""
+    before: float = 0.0
+    """Seconds of usable sound in its own clip; the stage `index` finds them."""
+    after: float = 0.0
+    """Seconds of usable sound by the list."""
+
+
+@dataclass(slots=True)
 class RawCorpus:
     """Content of a raw corpus according to file names and annotations; the stage `index` then inspects the media."""
 
@@ -27,6 +50,8 @@ class RawCorpus:
     """Annotated duration in seconds, by utterance id, for corpora with one media file per utterance."""
     published: dict = field(default_factory=dict)
     """What a published feature file is (pipeline/corpora/features.py); empty for corpora of media."""
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    """By utterance id; empty if clips are used as they were released."""
 
 
 def table(file: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.corpora import assembled, features, iemocap, meld, table
+from pipeline.corpora import assembled, features, iemocap, meld, meld_fair, table
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.settings import (
     AssembledSettings,
@@ -35,4 +35,7 @@ def read(
         case FeaturesSettings():
             return features.read(raw, settings)
         case MeldSettings() | DemoSettings():  # the synthetic corpus has MELD's layout
-            return meld.read(raw, settings.modalities)
+            corpus = meld.read(raw, settings.modalities)
+            if isinstance(settings, MeldSettings) and settings.cuts == "fair":
+                meld_fair.recut(corpus, raw, settings.fair_folder, settings.modalities)
+            return corpus

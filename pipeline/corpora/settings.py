@@ -1,9 +1,11 @@
 """Settings of a corpus in section `index` of params.yaml: its reader, its folder, and how to read it."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from foundation.folders import root
 from foundation.settings import KeyedError, Settings, Share, refuse_repetition
 
 MODALITIES = ("text", "audio", "visual")
@@ -40,6 +42,15 @@ class MeldSettings(CorpusSettings):
     """Settings of MELD as released."""
 
     reader: Literal["meld"]
+    cuts: Literal["released", "fair"] = "released"
+    """Where an utterance's sound and pictures are: in its own clip, or in the pieces that MELD-FAIR's list names."""
+    fair: Annotated[str, Field(min_length=1)] = "corpora/MELD-FAIR"
+    """Folder of MELD-FAIR (docs/meld_fair.md); a relative path starts at the project's root."""
+
+    @property
+    def fair_folder(self) -> Path:
+        """That folder, also where DVC uses a temporary folder."""
+        return root() / Path(self.fair).expanduser()
 
 
 class IemocapSettings(CorpusSettings):

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from extractors.utterance import Utterance
+from extractors.utterance import Piece, Utterance, as_text, pieces_of
 from foundation.errors import UserError
 from foundation.files import is_file
 from pipeline.corpora.csv_table import interval, read_table, spellings
 from pipeline.corpora.raw_corpus import RawCorpus
+from pipeline.corpora.times import seconds, shortened
 
 FILES = ("utterances.csv", "utterances.tsv")
 """Names of the table; the second is read if the first is not there."""
 REQUIRED = ("dialogue", "speaker", "label", "split")
-OPTIONAL = ("turn", "text", "audio", "video", "start", "end")
+OPTIONAL = ("turn", "text", "audio", "video", "start", "end", "pieces")
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
 """Split names that the file may use."""
 COLUMNS_OF_PREDICTIONS = ("utterance_id", "seed", "label", "prediction")
@@ -32,6 +33,8 @@ class TableRow(NamedTuple):
     split: str
     start: float | None
     end: float | None
+    pieces: list[Piece]
+    """Pieces to join; none if the row names one file, or one for sound and one for pictures."""
     values: dict[str, str]
 
 
@@ -97,7 +100,7 @@ def repeated(rows: Sequence[Utterance]) -> list[str]:
     """
 
     def content(row: Utterance) -> tuple:
-        media = (row.audio_hash, row.video_hash)
+        media = (row.audio_hash, row.video_hash, row.pieces_hash)
         cut = (row.start, row.end, row.audio_start, row.audio_end)
         return (*media, *cut) if any(media) else (" ".join(row.text.casefold().split()),)
 
@@ -134,7 +137,27 @@ def understood(number: int, values: dict[str, str], turns_before: int) -> TableR
         except ValueError:
             raise ValueError(f"turn = {values['turn']!r}: must be a whole number") from None
     start, end = interval(values)
-    return TableRow(number, turn, SPLITS[values["split"].lower()], start, end, values)
+    return TableRow(number, turn, SPLITS[values["split"].lower()], start, end, pieces_in(values), values)
+
+
+def pieces_in(values: dict[str, str]) -> list[Piece]:
+    """The column `pieces` of a row: `a.mp4@0:01.5-3 | b.mp4@0-2.7`.
+
+    Raises:
+        ValueError: it is not understood, or the row names its media twice.
+    """
+    written = values.get("pieces", "")
+    if not written:
+        return []
+    if twice := [column for column in ("audio", "video", "start", "end") if values.get(column)]:
+        raise ValueError(
+            f"has pieces and {twice[0]} too: pieces name the files of sound and pictures, with their times"
+        )
+    try:
+        return pieces_of(written, seconds)
+    except ValueError as error:
+        raise ValueError(f"pieces = {shortened(written)!r}: {error}; must be file@start-end, with | between two "
+                         "pieces") from None  # fmt: skip
 
 
 def refuse_unlearnable(file: Path, dialogues: dict[str, dict[int, TableRow]]) -> None:
@@ -154,10 +177,15 @@ def utterance(
 ) -> Utterance:
     """Make the index row of a line; a file that does not exist is a problem and a missing modality."""
     wanted = {"audio": "audio" in modalities, "video": "visual" in modalities}
-    media = {kind: line.values.get(kind, "") if wanted[kind] else "" for kind in wanted}
-    lacking = [path for path in dict.fromkeys(media.values()) if path and not is_file(raw / path)]
+    first = line.pieces[0].file if line.pieces else ""
+    media = {kind: first or line.values.get(kind, "") if wanted[kind] else "" for kind in wanted}
+    # Half of what is said would pass for the whole, so all pieces must be there.
+    named = dict.fromkeys([*media.values(), *(piece.file for piece in line.pieces if any(media.values()))])
+    lacking = [path for path in named if path and not is_file(raw / path)]
+    there = not lacking if line.pieces else True
     # An audio file that is given beside a video contains only this utterance, as in IEMOCAP, so it is not cut.
     cut = line.values.get("video", "") in ("", line.values.get("audio"))
+    start, end = (line.start, line.end) if len(line.pieces) != 1 else line.pieces[0][1:]
     return Utterance(
         utterance_id=f"{dialogue}_{line.turn}",
         dialogue_id=dialogue,
@@ -167,11 +195,12 @@ def utterance(
         split=line.split,
         text=" ".join(unicodedata.normalize("NFC", line.values.get("text", "")).split()),
         label=line.values["label"],
-        audio="" if media["audio"] in lacking else media["audio"],
-        video="" if media["video"] in lacking else media["video"],
-        start=line.start,
-        end=line.end,
-        audio_start=line.start if cut else None,
-        audio_end=line.end if cut else None,
+        audio="" if media["audio"] in lacking or not there else media["audio"],
+        video="" if media["video"] in lacking or not there else media["video"],
+        start=start,
+        end=end,
+        audio_start=start if cut else None,
+        audio_end=end if cut else None,
         problem="; ".join(f"{path}: no such file" for path in lacking),
+        pieces=as_text(line.pieces) if len(line.pieces) > 1 and there and any(media.values()) else "",
     )

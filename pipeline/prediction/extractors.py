@@ -6,7 +6,7 @@ from pathlib import Path
 from extractors import registry
 from extractors.audio import reduction
 from extractors.result import Extractor, ExtractorError
-from extractors.settings import AudioSettings, TextSettings, VisualSettings
+from extractors.settings import CAME_LATER, AudioSettings, TextSettings, VisualSettings
 from extractors.text.extractor import TextExtractor
 from extractors.text.folders import encoder_folder, has_adapters
 from extractors.visual.extractor import NAMES, VisualExtractor
@@ -184,7 +184,7 @@ def _visual(bundle: Bundle, origin: dict, given: str) -> Extractor:
     weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
     names = VisualSettings.model_fields.keys() - NAMES
     # Older bundles lack these two fields; make_extractor then refuses them with a message about their version.
-    known = {"first_look": 0, "detect_every": 1, **origin}
+    known = {"first_look": 0, "detect_every": 1, **CAME_LATER, **origin}
     settings = VisualSettings.model_validate({name: known[name] for name in names} | {"weights": weights})
     try:
         extractor = VisualExtractor(settings, Path("/"))

@@ -22,7 +22,7 @@ from extractors.cache import WorkCache
 from extractors.media import RATE, ContentError
 from extractors.result import Result
 from extractors.settings import FUNCTIONALS, AudioSettings
-from extractors.utterance import Utterance
+from extractors.utterance import Part, Utterance
 from foundation.workers import TaskLost
 from pipeline.corpora.media_files import inspect_media
 from pipeline.corpora.raw_corpus import RawCorpus
@@ -270,18 +270,18 @@ def test_whatever_a_clip_raises_costs_this_clip_alone(  # type: ignore[no-untype
     write_wave(tmp_path / "good.wav", tone(0.5))
     write_wave(tmp_path / "odd.wav", tone(0.6))
     rows = indexed([replace(ROW, audio=name) for name in ("odd.wav", "good.wav")], tmp_path)
-    read = hearing.read_sound
+    read = hearing.joined_sound
 
-    def fails(path: Path, *interval: float | None) -> np.ndarray:
-        if path.name == "odd.wav":
+    def fails(parts: list[Part]) -> np.ndarray:
+        if parts[0].path.name == "odd.wav":
             raise IndexError("list index\nout of range")
-        return read(path, *interval)
+        return read(parts)
 
-    monkeypatch.setattr(hearing, "read_sound", fails)
+    monkeypatch.setattr(hearing, "joined_sound", fails)
     odd, good = heard(rows)
     assert (odd.vector, odd.reason, odd.lasting) == (None, "failed (IndexError: list index out of range)", False)
     assert good.vector is not None
-    monkeypatch.setattr(hearing, "read_sound", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(hearing, "joined_sound", lambda *_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):  # not the clip's fault: the worker processes see to it
         heard(rows)
 

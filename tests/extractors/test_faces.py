@@ -1,6 +1,7 @@
 """Faces: crops, detectors, and the network's form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise, product
 from pathlib import Path
@@ -15,11 +16,16 @@ from safetensors.torch import save_file
 from extractors.media import frames
 from extractors.result import Clip
 from extractors.visual import denseface, face_encoder, faces
-from extractors.visual.faces import Box, Faces, crop, detector, faces_in, followed, grey_levels, overlap, steadiest
+from extractors.visual.faces import Box, Detector, Faces, crop, detector, followed, grey_levels, overlap, steadiest
 from pipeline.synthetic import demo
 from tests.conftest import write_clip
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
+
+
+def faces_in(pictures: Iterable[np.ndarray], detect: Detector, margin: float) -> Faces:
+    """The largest and steadiest face of each picture."""
+    return faces.grey_faces(*faces.speakers_faces(pictures, detect, 1, partial(crop, margin=margin)))
 
 
 def test_a_crop_is_square_grey_and_repeats_the_edge_outside_the_picture() -> None:

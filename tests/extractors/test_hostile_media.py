@@ -193,7 +193,7 @@ def test_what_takes_longer_than_it_may_is_skipped_and_tried_again(
     settings = AudioSettings(set="IS10", dim=1582, reduce="none", min_seconds=0.1)
     extractor = AudioExtractor(settings, tmp_path)
     monkeypatch.setattr("extractors.clips.spread", in_this_process)
-    monkeypatch.setattr("extractors.clips.require_content", lambda *_: None)
+    monkeypatch.setattr("extractors.clips.require_parts", lambda *_: None)
     row = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="train", text="", label="joy",
                     audio="long.wav", audio_hash="x", audio_end=20.0)  # fmt: skip
     monkeypatch.setenv("CMATH_CLIP_SECONDS", "0.0001")

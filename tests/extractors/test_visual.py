@@ -245,7 +245,7 @@ def test_whatever_a_clip_raises_costs_this_clip_alone(looking: Looking, monkeypa
     def fails(*_: object) -> None:
         raise cv2.error("the picture is odd")
 
-    monkeypatch.setattr(faces, "faces_in", fails)
+    monkeypatch.setattr(faces, "faces_of_speaker", fails)
     found = faces.faces_of_clip(Clip("key", looking.clip, looking.row.video_hash, None, None))
     assert found == TaskLost("failed (error: the picture is odd)")
 

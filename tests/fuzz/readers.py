@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -38,7 +38,7 @@ from foundation.errors import UserError
 from paper.params import load_report
 from pipeline.bundle import read_bundle
 from pipeline.bundle.archive import read_zip
-from pipeline.corpora import fer2013, iemocap, meld, table
+from pipeline.corpora import fer2013, iemocap, meld, meld_fair, table
 from pipeline.corpora.features import read as read_features_corpus
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.settings import FeaturesSettings
@@ -215,8 +215,43 @@ def read_meld(folder: Path, content: bytes) -> None:
     require_rows(meld.read(folder, ("text", "audio", "visual")).rows, folder)
 
 
+CUT_LIST = """Split,Dialogue ID,Utterance ID,Original Dialogue ID,Original Utterance ID,Start Time,End Time
+train,0,0,0,0,0.0,0.25
+train,0,1,0,0,0.3,0.55
+train,0,1,0,1,0.0,1.5
+dev,1,0,1,0,0.1,2.5
+"""
+REALIGNED = """,Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Original Utterance_ID,Utterance_ID
+0,1,"also, I don't know",Chandler,neutral,neutral,0,0,0
+1,2,You mustve had your hands full.,The Interviewer,joy,neutral,0,1,1
+2,3,That I did.,Chandler,sadness,neutral,1,0,0
+"""
+SPEAKER_BOXES = """Split,Dialogue ID,Utterance ID,Frame Number,X Left,Y Top,X Right,Y Bottom
+train,0,0,0,10,20,40,50
+train,0,0,1,11,20,41,50
+train,0,1,7,-3,0,30,33
+"""
+
+
+def around_fair(folder: Path) -> None:
+    around_meld(folder)
+    (folder / "train_sent_emo.csv").write_text(MELD_CSV)
+    (folder / meld_fair.CUTS).write_text(CUT_LIST)
+    (folder / meld_fair.BOXES).write_text(SPEAKER_BOXES)
+    for name in meld_fair.ANNOTATIONS.values():
+        (folder / name).write_text(REALIGNED)
+
+
+def read_fair(folder: Path, content: bytes, name: str) -> None:
+    (folder / name).write_bytes(content)
+    corpus = meld.read(folder, ("text", "audio", "visual"))
+    meld_fair.recut(corpus, folder, folder, ("text", "audio", "visual"))
+    require_rows(corpus.rows, folder)
+
+
 def require_rows(rows: list[Utterance], folder: Path) -> None:
     """The index can be written, and read as it was."""
+    rows = [replace(row, pieces_hash=row.pieces) for row in rows]  # as the stage `index` fills it in
     if rows:
         write_index(rows, folder / "index.csv")
         assert read_index(folder / "index.csv") == rows
@@ -257,6 +292,11 @@ a,Ann,Hello,joy,train,0,0:01,2.5,a.mp4,
 a,Bob,Hi,sad,train,1,3,,a.mp4,b.wav
 b,Ann,Oh,joy,dev,0,,,,
 c,Cy,No,joy,test,0,,,,
+"""
+IN_PIECES = """dialogue,speaker,text,label,split,pieces
+a,Ann,Hello,joy,train,utterances.csv@0:01-2.5 | utterances.csv@-1
+b,Ann,Oh,joy,dev,utterances.csv@3-
+c,Cy,No,joy,test,
 """
 
 
@@ -381,9 +421,16 @@ ROWS = [Utterance(utterance_id=f"{split}{turn}", dialogue_id=split, turn=turn, s
                   problem="x") for split in ("train", "validation", "test") for turn in range(2)]  # fmt: skip
 
 
+JOINED = replace(ROWS[0], audio_hash="", start=None, end=None, pieces="a.mp4@0.5-1.5 | b.mp4@0-1",
+                 pieces_hash="00@0.5-1.5 | 11@0-1", boxes="0.000:1,2,30,40 | 0.042:-1,2,30,40")  # fmt: skip
+
+
 def index_csv(folder: Path) -> list[bytes]:
-    write_index(ROWS, folder / "seed.csv")
-    return [(folder / "seed.csv").read_bytes()]
+    seeds = []
+    for rows in (ROWS, [JOINED, *ROWS[1:]]):
+        write_index(rows, folder / "seed.csv")
+        seeds.append((folder / "seed.csv").read_bytes())
+    return seeds
 
 
 def read_index_file(folder: Path, content: bytes) -> None:
@@ -648,9 +695,13 @@ MARKS = (b"RIFF", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"moov", b"trak", b"
 READERS: dict[str, Reader] = {
     **{f"transcript {suffix}": transcript(suffix) for suffix in SUFFIXES},
     "MELD": Reader(texts(MELD_CSV), read_meld, around_meld, words=(b"neutral", b"dia0_utt0")),
+    "MELD-FAIR": Reader(texts(CUT_LIST), partial(read_fair, name=meld_fair.CUTS), around_fair, words=(b"dev", b"9")),
+    "boxes of MELD-FAIR": Reader(texts(SPEAKER_BOXES), partial(read_fair, name=meld_fair.BOXES), around_fair),
+    "annotations of MELD-FAIR": Reader(texts(REALIGNED), partial(read_fair, name="realigned_dev_sent_emo.csv"),
+                                       around_fair, words=(b"joy", b"neutral")),
     "IEMOCAP transcription": Reader(texts(SPOKEN), partial(read_iemocap, which="transcriptions"), around_iemocap),
     "IEMOCAP evaluation": Reader(texts(EVALUATION), partial(read_iemocap, which="EmoEvaluation"), around_iemocap),
-    "table": Reader(texts(UTTERANCES), read_custom, words=(b"train", b"test", b"label"), cases="hostile/*.csv"),
+    "table": Reader(texts(UTTERANCES, IN_PIECES), read_custom, words=(b"train", b"label"), cases="hostile/*.csv"),
     "FER-2013": Reader(fer_rows, partial(read_fer, name="fer2013.csv", labels="fer2013"), share=0.3),
     "FER+": Reader(texts(VOTES), partial(read_fer, name="fer2013new.csv", labels="soft"), around_votes, share=0.3),
     "FER pictures": Reader(face_pictures, read_picture, around_pictures),

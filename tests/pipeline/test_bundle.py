@@ -12,7 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from extractors.result import clip_of
 from extractors.text.folders import checksum
+from extractors.utterance import Utterance
+from extractors.visual.extractor import VisualExtractor
 from foundation.errors import UserError
 from pipeline import predict
 from pipeline.bundle import read_bundle
@@ -261,6 +264,20 @@ def test_an_origin_that_makes_no_extractor_is_refused(copied: Path, modality: st
     with pytest.raises(UserError, match=r"bundle|checksum") as error:
         make_extractor(modality, bundle)
     assert "\n" not in str(error.value)
+
+
+def test_a_bundle_that_was_trained_on_boxes_takes_the_largest_face_of_a_recording(copied: Path) -> None:
+    """And one that says nothing of it, as all from before there were boxes, was trained on the largest face."""
+    before = make_extractor("visual", read_bundle(copied))
+    change(copied, lambda card: card["origins"]["visual"].update(speaker="boxes"))
+    found = make_extractor("visual", read_bundle(reseal(copied)))
+    assert isinstance(before, VisualExtractor)
+    assert isinstance(found, VisualExtractor)
+    assert (before.settings.speaker, found.settings.speaker) == ("largest", "boxes")
+    row = Utterance(utterance_id="u", dialogue_id="a", turn=0, speaker=0, split="test", text="", label="",
+                    video="u.mp4", video_hash="b" * 64)  # fmt: skip
+    assert before.keys([row]) == found.keys([row])
+    assert clip_of("u", row, "video", Path(), boxes=True).boxes == ""  # so its faces are searched
 
 
 def test_a_nan_never_becomes_a_probability(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

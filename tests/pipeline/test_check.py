@@ -97,6 +97,11 @@ def test_what_the_parameters_name_must_be_there(project: Path) -> None:
     with pytest.raises(UserError, match=r"index\.meld\.raw = '/nowhere': there is no such folder"):
         check.run()
     (project / "MELD.Raw").mkdir()
+    write(project, index__meld__raw="MELD.Raw", index__meld__cuts="fair", index__meld__fair="nowhere")
+    with pytest.raises(UserError, match=r"^params\.yaml: index\.meld\.fair = 'nowhere': there is no such folder; set "
+                       r"it to the folder of MELD-FAIR, or .*\.cuts to released: docs/meld_fair\.md$"):  # fmt: skip
+        check.run()
+    write(project, index__meld__cuts="released")
     write(project, index__meld__raw="MELD.Raw", text__meld__model="no/such/encoder")
     with pytest.raises(UserError, match="no/such/encoder"):
         check.run()

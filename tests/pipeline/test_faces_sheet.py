@@ -45,7 +45,7 @@ def sheet(
 
 def test_the_box_of_the_speaker_and_the_crop_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faces, "detector", lambda *_: lambda _: [(60, 10, 20, 20), (10, 10, 40, 40)])
-    monkeypatch.setattr(faces, "require_content", lambda *_: None)
+    monkeypatch.setattr(faces, "require_parts", lambda *_: None)
     write_clip(tmp_path / "a.mp4")
     picture = sheet(tmp_path, monkeypatch, "a.mp4", "x")
     vermilion, blue = (
@@ -60,9 +60,9 @@ def test_an_encoder_that_sees_colours_has_its_crops_in_colour_and_one_of_frames_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red = np.full((80, 96, 3), (200, 0, 0), np.uint8)
-    monkeypatch.setattr(faces, "frames", lambda *_: iter([red]))
+    monkeypatch.setattr(faces, "joined_pictures", lambda *_: iter([(0.0, red)]))
     monkeypatch.setattr(faces, "detector", lambda *_: lambda _: [(10, 10, 40, 40)])
-    monkeypatch.setattr(faces, "require_content", lambda *_: None)
+    monkeypatch.setattr(faces, "require_parts", lambda *_: None)
 
     def red_halves(**how: object) -> list[bool]:
         picture = sheet(tmp_path, monkeypatch, "a.mp4", "x", **how)  # type: ignore[arg-type]
@@ -78,6 +78,6 @@ def test_a_corpus_without_video_has_an_empty_sheet_and_a_broken_clip_no_tracebac
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sheet(tmp_path, monkeypatch, "", "").size
-    monkeypatch.setattr(faces, "require_content", lambda *_: None)
+    monkeypatch.setattr(faces, "require_parts", lambda *_: None)
     (tmp_path / "b.mp4").write_bytes(b"no video")
     assert sheet(tmp_path, monkeypatch, "b.mp4", "x").size

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from extractors.features import read_features
+from extractors.utterance import Part
 from foundation.workers import TaskLost
 from pipeline import extract, index
 from pipeline.corpora.index_file import read_index
@@ -108,13 +109,13 @@ def test_a_clip_that_raises_anything_is_missing_and_named(
     def here(work: Callable, items: list, prepare: Callable, *arguments: object):
         from extractors.audio import sound
 
-        def read_sound(path: Path, *interval: object) -> np.ndarray:
-            if path.name == "dia0_utt1.mp4":
+        def joined_sound(parts: list[Part]) -> np.ndarray:
+            if parts[0].path.name == "dia0_utt1.mp4":
                 raise KeyError("no such codec")
             return np.ones(8000, np.float32) / 3
 
         prepare(*arguments)
-        monkeypatch.setattr(sound, "read_sound", read_sound)
+        monkeypatch.setattr(sound, "joined_sound", joined_sound)
         for item in items:
             answer = work(item)
             assert not isinstance(answer, Exception)

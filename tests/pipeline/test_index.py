@@ -329,6 +329,38 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
     assert read_index(tmp_path / "index.csv") == [row]
 
 
+def test_pieces_and_boxes_survive_the_file_and_stand_behind_the_other_columns(tmp_path: Path) -> None:
+    usual = Utterance(utterance_id="a", dialogue_id="d", turn=3, speaker=1, split="test", text="", label="joy",
+                      audio="x.mp4", audio_hash="c" * 64)  # fmt: skip
+    joined = replace(usual, audio_hash="", pieces="x.mp4@0.00001-2.5 | y, z.mp4@-", pieces_hash="ab@0.00001-2.5 | cd@-")
+    boxed = replace(usual, boxes="0.000:-3,4,50,60 | 0.042:1,2,3,4")
+    file = tmp_path / "index.csv"
+    plain = None
+    for rows, further in (([usual], ""), ([usual, joined], ",pieces,pieces_hash"), ([boxed, usual], ",boxes"),
+                          ([replace(joined, boxes=boxed.boxes)], ",pieces,pieces_hash,boxes")):  # fmt: skip
+        write_index(rows, file)
+        assert read_index(file) == rows
+        header = file.read_text().splitlines()[0]
+        plain = plain or header
+        assert header == plain + further
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"pieces_hash": "ab@0-2 | cd@1-2"}, "pieces and pieces_hash have not the same pieces"),
+    ({"pieces_hash": ""}, "has a piece without a file"),
+    ({"pieces": "x@2-1 | y@0-1"}, "has a piece that ends at 1 s"),
+    ({"boxes": "0.000:1,2,3"}, "boxes must be time:left,top,width,height"),
+    ({"boxes": "0.000:1,2,0,4"}, "boxes must be time:left,top,width,height"),
+    ({"boxes": "soon:1,2,3,4"}, "boxes must be time:left,top,width,height"),
+])  # fmt: skip
+def test_broken_pieces_and_boxes_are_named_by_their_line(changes: dict, said: str, tmp_path: Path) -> None:
+    row = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="joy",
+                    audio="x", pieces="x@0-1 | y@1-2", pieces_hash="b@0-1 | c@1-2", boxes="0.000:1,2,3,4")  # fmt: skip
+    write_index([replace(row, **changes)], tmp_path / "index.csv")
+    with pytest.raises(UserError, match=rf"index\.csv, line 2: {said}.*; make it anew with"):
+        read_index(tmp_path / "index.csv")
+
+
 def test_a_picture_without_sound_is_looked_at_too() -> None:
     row = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="train", text="", label="joy",
                     video="v.mp4")  # fmt: skip

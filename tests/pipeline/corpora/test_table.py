@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
+from extractors import clips
+from extractors.audio.extractor import AudioExtractor
 from extractors.features import Features, write_features
 from extractors.utterance import Utterance
 from foundation.errors import UserError
@@ -20,7 +22,7 @@ from pipeline import evaluate, finetune_text, index, leakage, train
 from pipeline.corpora.index_file import read_index
 from pipeline.corpora.table import OPTIONAL, REQUIRED, read
 from pipeline.params import Params, load_params
-from tests.conftest import write_clip
+from tests.conftest import in_this_process, write_clip
 
 PROJECT = Path(__file__).parents[3]
 ALL = ["text", "audio", "visual"]
@@ -107,6 +109,78 @@ def test_dialogues_are_ordered_by_turn_or_else_by_line(tmp_path: Path) -> None:
     assert [(row.text, row.turn, row.speaker) for row in rows] == [("first", 0, 0), ("second", 1, 1), ("other", 0, 0)]
     rows = read(write(tmp_path, "b,Ann,one,sad,train", "a,Ann,other,sad,train", "b,Bob,two,sad,train"), ALL).rows
     assert [(row.utterance_id, row.text) for row in rows] == [("b_0", "one"), ("b_1", "two"), ("a_0", "other")]
+
+
+PIECES = "dialogue,speaker,label,split,audio,video,start,end,pieces"
+
+
+def test_a_row_may_name_several_pieces(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b c.mp4"):
+        (tmp_path / name).touch()
+    media = [
+        ",,,,a.mp4@0:01.5-3 | b c.mp4@-2.75",
+        ",,,,b c.mp4@1-2",
+        ",,,,a.mp4",
+        ",,,,a.mp4 | gone.mp4@0-1",
+        "a.mp4,,,,",
+    ]
+    lines = [f"a,Ann,sad,train,{one}" for one in media]
+    two, cut, whole, lacking, other = read(write(tmp_path, *lines, header=PIECES), ALL).rows
+    assert two.pieces == "a.mp4@1.5-3.0 | b c.mp4@-2.75"
+    assert (two.audio, two.video, two.start, two.audio_end) == ("a.mp4", "a.mp4", None, None)
+    assert (cut.pieces, cut.audio, cut.video) == ("", "b c.mp4", "b c.mp4")
+    assert (cut.start, cut.end, cut.audio_start, cut.audio_end) == (1, 2, 1, 2)
+    assert (whole.pieces, whole.video, whole.start, whole.audio_end) == ("", "a.mp4", None, None)
+    assert (lacking.audio, lacking.video, lacking.pieces, lacking.problem) == ("", "", "", "gone.mp4: no such file")
+    assert (other.audio, other.video, other.pieces) == ("a.mp4", "", "")
+    heard = read(tmp_path, ["text", "audio"]).rows[0]
+    assert (heard.audio, heard.video, heard.pieces) == ("a.mp4", "", two.pieces)
+    assert [row.pieces + row.problem for row in read(tmp_path, ["text"]).rows] == [""] * 5
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    (",,,,a.mp4@2-1", r"pieces = 'a\.mp4@2-1': has a piece that ends at 1 s, not after its start at 2 s; must be "),
+    (",,,,a.mp4@0:75:00-", r"pieces = .*is no time.*; must be file@start-end, with \| between two pieces"),
+    (",,,,a.mp4 |", r"pieces = 'a\.mp4 \|': has a piece without a file"),
+    ("a.mp4,,,,b.mp4", "has pieces and audio too: pieces name the files of sound and pictures, with their times"),
+    (",,1,2,b.mp4", "has pieces and start too"),
+])  # fmt: skip
+def test_pieces_that_cannot_be_understood_are_named(line: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"utterances\.csv, line 2: {said}"):
+        read(write(tmp_path, f"a,Ann,sad,train,{line}", header=PIECES), ALL)
+
+
+def test_pieces_of_a_table_are_joined_from_the_index_to_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two halves of a recording are the same as the whole: the same samples, so the same vector."""
+    raw = tmp_path / "mine"
+    tone = 0.3 * np.sin(np.arange(16_000) / 12) * np.linspace(0.2, 1, 16_000)
+    lines = []
+    for name, part in (("whole", tone), ("first", tone[:6000]), ("second", tone[6000:])):
+        raw.mkdir(exist_ok=True)
+        wavfile.write(raw / f"{name}.wav", 16_000, (part * 32_767).astype(np.int16))
+    for split in ("train", "validation", "test"):
+        media = ("whole.wav,,,,", ",,,,first.wav | second.wav@0-0.625", ",,,,second.wav | first.wav")
+        lines += [f"{split},Ann,sad,{split},{one}" for one in media]
+    monkeypatch.chdir(tmp_path)
+    settings = params(write(raw, *lines, header=PIECES))
+    settings.index["custom"].__dict__["modalities"] = ["audio"]
+    index.run(argparse.Namespace(corpus="custom"), settings)
+    rows = read_index(Path("data/custom/index.csv"))
+    assert not any(row.problem for row in rows)
+    counts = json.loads(Path("results/custom/corpus.json").read_text())
+    assert counts["splits"]["all"]["seconds_of_audio"] == pytest.approx(9, abs=0.05)
+    assert any("3 of 3 utterances of test are in train too" in note for note in counts["notes"])
+    extractor = AudioExtractor(settings.audio["custom"], raw)
+    keys = extractor.keys(rows)
+    assert len(set(keys)) == 3  # of nine, for each split has the same
+    monkeypatch.setattr(clips, "spread", in_this_process)
+    found = {key: result.vector for part in extractor.extract(dict(zip(keys, rows, strict=True)), set())
+             for key, result in part.items()}  # fmt: skip
+    whole, joined, turned = (found[key] for key in keys[:3])
+    np.testing.assert_array_equal(joined, whole)
+    assert not np.array_equal(turned, whole)
 
 
 def test_sound_beside_a_video_is_whole_and_elsewhere_cut(tmp_path: Path) -> None:
