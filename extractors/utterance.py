@@ -39,11 +39,14 @@ class Utterance:
     `video` name files of vectors too."""
     text_hash: str = ""
     """SHA-256 of the file that `text_file` names and of the vector's place in it; so are the other two hashes then."""
+    episode: str = ""
+    """What the dialogue is a part of: an episode of a series (MELD, EmoryNLP: s03e19), or a session of recordings
+    (IEMOCAP: Ses05); empty where the corpus does not say it."""
 
 
 ABOUT = frozenset({
     "utterance_id", "dialogue_id", "turn", "speaker", "speaker_name", "split", "label", "problem", "audio", "video",
-    "text_file",
+    "text_file", "episode",
 })  # fmt: skip
 """Fields that no features depend on: identifiers, position, label, file paths. Files are identified by their hashes."""
 

@@ -10,7 +10,7 @@ from foundation.files import open_whole, write_whole
 from paper.names import NAMES
 from paper.published import published_scores, published_statistics
 from paper.significance import differences, in_words
-from paper.words import duration
+from paper.words import duration, markdown_table
 
 RESULTS = Path("paper/results")
 RUNS = Path("paper/runs")
@@ -192,10 +192,6 @@ def unfair(one: Comparison) -> list[str]:
     """What the sign means, a sentence for each reason; empty if all scores are fair as far as is known."""
     reasons = dict.fromkeys(mark for run in one.runs.values() for mark in run.get("seen", []))
     return [f"{SIGN} No fair score; {reason}." for reason in reasons]
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def spread(run: dict, key: str) -> str:

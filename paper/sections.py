@@ -19,6 +19,9 @@ from foundation.f1 import confusion, weighted_f1
 from paper import model_table, pictures
 from paper.model_table import RUNS, SIGN, Comparison, counts, marked, spread, unfair
 from paper.names import NAMES
+from paper.overlap import Overlap
+from paper.overlap import sentences as overlap_sentences
+from paper.overlap import table as overlap_table
 from paper.params import Report
 from paper.published import published_statistics, published_study
 from paper.significance import beyond_chance, differences, differences_by_group, in_words
@@ -58,6 +61,7 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
         yield Section(f"{SIGN}: scores that are not fair", "", said)
     yield statistics(corpus, rows)
     yield compared(one, figures)
+    yield known_of_train(one, rows)
     if studied(corpus, "ablations"):
         yield ablations(one, report)
     if studied(corpus, "modalities"):
@@ -145,6 +149,13 @@ def compared(one: Comparison, figures: Path) -> Section:
         rows,
         [name],
     )
+
+
+def known_of_train(one: Comparison, rows: list[Utterance]) -> Section:
+    overlap = Overlap.of(rows)
+    runs = {marked(NAMES[model], run): RUNS / one.corpus / model for model, run in one.runs.items()}
+    head, table = overlap_table(overlap, runs)
+    return Section("What test knows of train", "", overlap_sentences(overlap), head, table)
 
 
 def ablations(one: Comparison, report: Report) -> Section:

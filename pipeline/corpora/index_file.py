@@ -16,18 +16,21 @@ SPLITS = ("train", "validation", "test")
 
 OF_FILES = ("text_file", "text_hash")
 """Columns that only the index of published feature files has."""
+OF_SERIES = ("episode",)
+"""Column that only the index of a corpus has that says it."""
 TIMES = ("start", "end", "audio_start", "audio_end")
 REGION = re.compile(r"-?\d{1,6},-?\d{1,6},\d{1,6},\d{1,6}", re.ASCII)
 MOST = 1_000_000
 """More than the turns and speakers of any conversation."""
-COLUMNS = [field.name for field in fields(Utterance) if field.name not in OF_FILES]
+COLUMNS = [field.name for field in fields(Utterance) if field.name not in (*OF_FILES, *OF_SERIES)]
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:
     """Write `rows` in the given order; the same rows give the same bytes."""
     with open_whole(file, "surrogateescape") as stream:  # names of files that are no UTF-8 come back
-        columns = [*COLUMNS, *OF_FILES] if any(row.text_file for row in rows) else COLUMNS
-        writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
+        of_files = OF_FILES if any(row.text_file for row in rows) else ()
+        of_series = OF_SERIES if any(row.episode for row in rows) else ()
+        writer = csv.DictWriter(stream, [*COLUMNS, *of_files, *of_series], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         for row in rows:
             writer.writerow({name: "" if value is None else value for name, value in asdict(row).items()})
@@ -50,7 +53,9 @@ def _row(values: dict[str, str]) -> Utterance:
     Raises:
         ValueError: a value is none that `write_index` writes.
     """
-    if list(values) not in (COLUMNS, [*COLUMNS, *OF_FILES]):
+    if list(values) not in (
+        [*COLUMNS, *of_files, *of_series] for of_files in ((), OF_FILES) for of_series in ((), OF_SERIES)
+    ):
         raise ValueError("its columns are not an index's")
     typed: dict = dict(values)
     if not 0 <= int(values["turn"]) < MOST or not 0 <= int(values["speaker"]) < MOST:
