@@ -42,3 +42,10 @@ def published_study(study: str, corpus: str, file: Path = FILE) -> tuple[int, di
     """
     content: dict = read_yaml(file)  # type: ignore[assignment]
     return content[study]["table"], content[study]["rows"].get(corpus, {})
+
+
+def receipts(file: Path = FILE) -> dict:
+    """What is known of published rows: `kinds` of features, and `rows`; see paper/receipts.py."""
+    content: dict = read_yaml(file)  # type: ignore[assignment]
+    found: dict = content["receipts"]
+    return found
