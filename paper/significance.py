@@ -93,6 +93,12 @@ def beyond_chance(found: dict) -> bool:
     return all(value is not None and value < LEVEL for value in values)
 
 
+def once_in_words(found: dict) -> str:
+    """Format the difference from what was trained once, of which no test over seeds is possible."""
+    return (f"{found['difference']:+.2f} points (95 % of the resampled differences: {found['low']:.2f} to "
+            f"{found['high']:.2f}; p = {found['p_utterances_holm']:.4f} over utterances)")  # fmt: skip
+
+
 def in_words(found: dict) -> str:
     """Format as `+1.20 points (95 % of the resampled differences: 0.31 to 2.09; …), beyond chance`."""
     p_seeds, p_utterances = found["p_seeds_holm"], f"p = {found['p_utterances_holm']:.4f} over utterances"
