@@ -34,7 +34,7 @@ from pipeline.params import Params
 from pipeline.stage import parser, start
 
 FOLDER = Path("paper/plain")
-STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse strengths of the regularisation (scikit-learn's C) that are tried, the strongest first."""
 STEPS = 1000
 """Largest number of steps of the solver."""
