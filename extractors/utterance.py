@@ -56,11 +56,14 @@ class Utterance:
     boxes: str = ""
     """Where the speaker's face is, `time:left,top,width,height | …`, in seconds since the utterance's start, and in
     pixels; empty: not known. Only `visual.D.speaker: boxes` reads it."""
+    episode: str = ""
+    """What the dialogue is a part of: an episode of a series (MELD, EmoryNLP: s03e19), or a session of recordings
+    (IEMOCAP: Ses05); empty where the corpus does not say it."""
 
 
 ABOUT = frozenset({
     "utterance_id", "dialogue_id", "turn", "speaker", "speaker_name", "split", "label", "problem", "audio", "video",
-    "text_file", "pieces",
+    "text_file", "pieces", "episode",
 })  # fmt: skip
 """Fields that no features depend on: identifiers, position, label, file paths. Files are identified by their hashes."""
 

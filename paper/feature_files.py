@@ -28,6 +28,7 @@ from paper.pool import run_course
 from paper.published import published_scores
 from paper.search import Job
 from paper.trainings import Trainings
+from paper.words import written
 from pipeline.params import Params, load_params, read_yaml
 from pipeline.scoring.marks import marks
 from pipeline.scoring.metrics import metrics, said_of_test
@@ -128,10 +129,7 @@ def table(scores: dict[str, dict[str, Any]]) -> list[str]:
 
 def write_table(scores: dict[str, dict[str, Any]]) -> None:
     """Write the table into the page, between its two marks."""
-    page = PAGE.read_text("utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_whole(PAGE, "\n".join([before + BEGIN, "", *table(scores), "", END]) + after)
+    write_whole(PAGE, written(PAGE.read_text("utf-8"), (BEGIN, END), table(scores)))
 
 
 def main() -> None:

@@ -2,18 +2,20 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from foundation.errors import UserError
 from foundation.files import open_whole, write_whole
 from paper.names import NAMES
 from paper.published import published_scores, published_statistics
-from paper.significance import differences, in_words
-from paper.words import duration
+from paper.significance import differences, in_words, once_in_words
+from paper.words import duration, markdown_table
 
 RESULTS = Path("paper/results")
 RUNS = Path("paper/runs")
+PLAIN = Path("paper/plain")
+"""Results of logistic regression and of the text encoder alone (paper/plain.py)."""
 REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params.yaml names the corpus"
 """Remedy in messages about a missing result."""
 LEGEND = (
@@ -21,6 +23,7 @@ LEGEND = (
     "the same number of points. *oracle*: "
     "weighted F1, had the epoch been chosen on test. *calibration error*: before calibration. *reimplementation*: made "
     "from a publication without public code. "
+    "*logistic regression*: of one utterance, on the same features; of the text alone it is the text encoder alone. "
     "*majority*: the majority-class baseline, always the most frequent class of train."
 )
 
@@ -42,6 +45,10 @@ class Comparison:
     """Rows of the paper, by model."""
     against: dict[str, dict]
     """Difference of CMATH from each baseline; see `differences`."""
+    plain: dict[str, dict] = field(default_factory=dict)
+    """Content of metrics.json of logistic regression and of the text encoder alone, as far as they are there."""
+    beside: dict[str, dict] = field(default_factory=dict)
+    """Difference of CMATH from each of these, with p-values corrected among themselves."""
 
     @property
     def majority(self) -> dict:
@@ -72,8 +79,19 @@ def read(corpus: str, models: list[str]) -> Comparison:
         runs[model] = json.loads(file.read_text("utf-8"))
     baselines = {model: RUNS / corpus / model for model in models if model != "cmath"}
     against = differences(RUNS / corpus / "cmath", baselines) if "cmath" in runs else {}
+    folders = {name: PLAIN / corpus / name for name in ("logistic", "logistic_text", "encoder")}
+    folders = {name: folder for name, folder in folders.items() if (folder / "metrics.json").is_file()}
+    plain = {name: json.loads((folder / "metrics.json").read_text("utf-8")) for name, folder in folders.items()}
+    beside = differences(RUNS / corpus / "cmath", folders) if "cmath" in runs and plain else {}
     table, rows = published_scores(corpus)
-    return Comparison(corpus, runs, table, rows, against)
+    return Comparison(corpus, runs, table, rows, against, plain, beside)
+
+
+def plain_name(name: str, run: dict) -> str:
+    """Name of logistic regression with its modalities, or of the text encoder alone, for readers."""
+    if name == "encoder":
+        return "fine-tuned text encoder alone"
+    return f"logistic regression ({' + '.join(run['modalities'])})"
 
 
 def write_csv(one: Comparison, file: Path) -> None:
@@ -116,6 +134,13 @@ def write_csv(one: Comparison, file: Path) -> None:
                 row = one.published[model]
                 source = f"paper, Table {one.table}"
                 writer.writerow({"corpus": one.corpus, "model": model, "source": source, **row, **_by_class(row, "f1")})
+        for name, run in one.plain.items():
+            writer.writerow({
+                "corpus": one.corpus, "model": name, "source": "here", **run,
+                "seen": "; ".join(run.get("seen", [])),
+                **{f"cmath_{test}": one.beside[name][test] for test in tests if name in one.beside},
+                **_by_class(run, "f1"),
+            })  # fmt: skip
         writer.writerow({"corpus": one.corpus, "model": "majority", "source": "here", **one.majority})
 
 
@@ -157,6 +182,11 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
             values = [row["accuracy"], row["weighted_f1"], None, *(row["f1"][label] for label in one.classes)]
             printed = ("-" if value is None else f"{value:.2f}" for value in values)
             rows.append([f"- paper, Table {one.table}", *printed, "", "", "", ""])
+    for name, run in one.plain.items():
+        once = (f"{run[key]:.2f}" for key in ("accuracy", "weighted_f1", "macro_f1"))
+        of_classes = (f"{run['f1'][label]:.2f}" for label in one.classes)
+        rows.append([marked(plain_name(name, run), run), *once, *of_classes, "", f"{run['calibration_error']:.2f}",
+                     "", ""])  # fmt: skip
     constant = one.majority
     scores = [f"{constant[name]:.2f}" for name in ("accuracy", "weighted_f1", "macro_f1")]
     rows.append(["majority-class baseline", *scores, *[""] * (len(head) - 4)])
@@ -190,12 +220,9 @@ def marked(name: str, run: dict) -> str:
 
 def unfair(one: Comparison) -> list[str]:
     """What the sign means, a sentence for each reason; empty if all scores are fair as far as is known."""
-    reasons = dict.fromkeys(mark for run in one.runs.values() for mark in run.get("seen", []))
+    runs = (*one.runs.values(), *one.plain.values())
+    reasons = dict.fromkeys(mark for run in runs for mark in run.get("seen", []))
     return [f"{SIGN} No fair score; {reason}." for reason in reasons]
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def spread(run: dict, key: str) -> str:
@@ -213,6 +240,8 @@ def verdict(one: Comparison) -> str:
     said = (f"By weighted F1 CMATH ({ours}) is number {ranked.index('cmath') + 1} of {len(ranked)}; the best "
             f"baseline is {NAMES[baseline]} ({theirs}). CMATH less that: {in_words(one.against[baseline])} (p-values "
             f"after Holm, {len(one.against)} baselines).")  # fmt: skip
+    for name, found in one.beside.items():
+        said += f" CMATH less the {plain_name(name, one.plain[name])}: {once_in_words(found)}."
     if one.published:
         rows = {model: row["weighted_f1"] for model, row in one.published.items()}
         best = max((model for model in rows if model != "cmath"), key=lambda model: rows[model])

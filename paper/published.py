@@ -42,3 +42,46 @@ def published_study(study: str, corpus: str, file: Path = FILE) -> tuple[int, di
     """
     content: dict = read_yaml(file)  # type: ignore[assignment]
     return content[study]["table"], content[study]["rows"].get(corpus, {})
+
+
+def receipts(file: Path = FILE) -> dict:
+    """What is known of published rows: `kinds` of features, and `rows`; see paper/receipts.py."""
+    content: dict = read_yaml(file)  # type: ignore[assignment]
+    found: dict = content["receipts"]
+    return found
+
+
+def published_margins(corpus: str, file: Path = FILE) -> dict[str, float]:
+    """Differences of weighted F1, in points, that the paper's claims rest on; empty if the paper lacks the corpus.
+
+    The names are those of paper/claims.py. `C1`, `C2` and `C3` are percent of MultiDAG's score.
+    """
+    content: dict = read_yaml(file)  # type: ignore[assignment]
+    rows = content["comparison"].get(corpus, {}).get("rows")
+    if rows is None:
+        return {}
+    models = {model: values[-1] for model, values in rows.items()}
+    whole = models.pop("cmath")
+    without = {name: values[1] for name, values in content["ablations"]["rows"][corpus].items()}
+    sets = {name: values[1] for name, values in content["modalities"]["rows"][corpus].items()}
+    found = {
+        "best": whole - max(models.values()),
+        **{name: whole - score for name, score in without.items()},
+        "high_low": without["lld"] - without["hld"],
+        "whole": whole - max(sets.values()),
+        "audio_helps": sets["text+audio"] - sets["text"],
+        "visual_helps": sets["text+visual"] - sets["text"],
+        "text_audio": sets["text"] - sets["audio"],
+        "audio_visual": sets["audio"] - sets["visual"],
+        **dict(zip(("C1", "C2", "C3"), content["lengths"][corpus], strict=True)),
+    }
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def published_best(corpus: str, file: Path = FILE) -> tuple[int, tuple[float, float]] | None:
+    """Best width, and best weights of both distillations; None if the paper lacks the corpus."""
+    content: dict = read_yaml(file)  # type: ignore[assignment]
+    if corpus not in content["widths"]:
+        return None
+    first, second = content["gammas"][corpus]
+    return content["widths"][corpus], (first, second)

@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from foundation.files import write_whole
 from foundation.log import log
-from paper.model_table import RESULTS, markdown_table
+from paper.model_table import RESULTS
 from paper.params import load_report
 from paper.sections import sections
+from paper.words import markdown_table
 from pipeline.params import Params
 from pipeline.stage import parser, start
 

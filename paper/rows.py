@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
@@ -86,16 +87,21 @@ def write_row(
     return scores
 
 
+def encoder_predictions(trainings: Trainings) -> Path:
+    """File of the fine-tuned text encoder's own predictions, of the main pipeline or of the stage text@D."""
+    home = Path("data") / trainings.name if trainings.fine_tuned else FOLDER / trainings.name
+    return home / "encoder" / "text_predictions.csv"
+
+
 def write_encoder_row(trainings: Trainings, folder: Path) -> None:
     """Evaluate the fine-tuned text encoder alone, without context, on test.
 
-    Writes predictions.csv, and metrics.json with `accuracy`, `weighted_f1` and `validation_weighted_f1`.
+    Writes predictions.csv, and metrics.json with `validation_weighted_f1` and the scores on test.
 
     Raises:
         UserError: the file of the encoder's predictions is missing.
     """
-    home = Path("data") / trainings.name if trainings.fine_tuned else FOLDER / trainings.name
-    file, order = home / "encoder" / "text_predictions.csv", trainings.labels
+    file, order = encoder_predictions(trainings), trainings.labels
     scores = text_encoder_scores(file, trainings.rows, order).get("text_encoder")
     if scores is None:
         raise UserError(f"{file}: is of an encoder that is used as published; `dvc repro` makes it anew")
@@ -103,10 +109,33 @@ def write_encoder_row(trainings: Trainings, folder: Path) -> None:
         said = {line["utterance_id"]: [float(line[name]) for name in order] for line in csv.DictReader(stream)}
     tested = [row for row in trainings.rows if row.split == "test"]
     probabilities = np.array([said[row.utterance_id] for row in tested])
-    if seen := marks(trainings.name, ["text"]):
+    write_single_row(trainings, tested, probabilities, ["text"], scores, folder)
+
+
+def write_single_row(
+    trainings: Trainings,
+    tested: list[Utterance],
+    probabilities: np.ndarray,
+    modalities: list[str],
+    more: dict[str, object],
+    folder: Path,
+) -> None:
+    """Write the row of what was trained once and has no seeds: predictions.csv and metrics.json.
+
+    Args:
+        tested: utterances of test, in the order of `probabilities` [utterances, C], which are neither calibrated nor
+            adjusted.
+        modalities: what it is made of, for the mark of labels that were seen.
+        more: further entries of metrics.json.
+    """
+    answer = Answer(probabilities, probabilities, probabilities.argmax(1))
+    only = Seed(0, answer, np.empty((len(tested), 0)), answer.label[None])
+    train = [row.label for row in trainings.rows if row.split == "train"]
+    found = metrics([only], tested, train, trainings.labels)
+    names = ("accuracy", "weighted_f1", "macro_f1", "f1", "calibration_error", "majority", "utterances")
+    scores = {name: found[name] for name in names} | more
+    if seen := marks(trainings.name, modalities):
         scores["seen"] = seen
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
-    answer = Answer(probabilities, probabilities, probabilities.argmax(1))  # neither calibrated nor adjusted
-    only = Seed(0, answer, np.empty((len(tested), 0)), answer.label[None])
-    write_predictions([only], tested, order, folder / "predictions.csv")
+    write_predictions([only], tested, trainings.labels, folder / "predictions.csv")

@@ -17,11 +17,14 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.f1 import confusion, weighted_f1
 from paper import model_table, pictures
-from paper.model_table import RUNS, SIGN, Comparison, counts, marked, spread, unfair
+from paper.model_table import PLAIN, RUNS, SIGN, Comparison, counts, marked, plain_name, spread, unfair
 from paper.names import NAMES
+from paper.overlap import Overlap
+from paper.overlap import sentences as overlap_sentences
+from paper.overlap import table as overlap_table
 from paper.params import Report
 from paper.published import published_statistics, published_study
-from paper.significance import beyond_chance, differences, differences_by_group, in_words
+from paper.significance import beyond_chance, differences, differences_by_group, in_words, once_in_words
 from paper.studies import settings
 from pipeline.corpora.index_file import read_index
 from pipeline.params import MODALITIES
@@ -58,6 +61,7 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
         yield Section(f"{SIGN}: scores that are not fair", "", said)
     yield statistics(corpus, rows)
     yield compared(one, figures)
+    yield known_of_train(one, rows)
     if studied(corpus, "ablations"):
         yield ablations(one, report)
     if studied(corpus, "modalities"):
@@ -145,6 +149,14 @@ def compared(one: Comparison, figures: Path) -> Section:
         rows,
         [name],
     )
+
+
+def known_of_train(one: Comparison, rows: list[Utterance]) -> Section:
+    overlap = Overlap.of(rows)
+    runs = {marked(NAMES[model], run): RUNS / one.corpus / model for model, run in one.runs.items()}
+    runs |= {marked(plain_name(name, run), run): PLAIN / one.corpus / name for name, run in one.plain.items()}
+    head, table = overlap_table(overlap, runs)
+    return Section("What test knows of train", "", overlap_sentences(overlap), head, table)
 
 
 def ablations(one: Comparison, report: Report) -> Section:
@@ -346,7 +358,6 @@ def text_encoder(one: Comparison) -> Section:
     home = STUDIES / one.corpus / "text"
     others = {"frozen": home / "frozen", "alone": home / "encoder"}
     against = differences(home / "fine-tuned", others)
-    lone = against["alone"]
     tuned, frozen, alone = (_metrics(folder) for folder in (home / "fine-tuned", *others.values()))
     rows = [
         [marked("CMATH, encoder fine-tuned", tuned), *_scores(tuned), f"{tuned['validation']['weighted_f1']:.2f}",
@@ -359,9 +370,7 @@ def text_encoder(one: Comparison) -> Section:
     seen = [
         f"Fine-tuning the encoder on train changes CMATH by {in_words(against['frozen'])}.",
         "CMATH with all its modalities less the fine-tuned encoder alone, which sees one utterance at a time: "
-        f"{lone['difference']:+.2f} points (95 % of the resampled differences: {lone['low']:.2f} to "
-        f"{lone['high']:.2f}; p = {lone['p_utterances_holm']:.4f} over utterances). The encoder is one "
-        "training, so that nothing can be said over seeds.",
+        f"{once_in_words(against['alone'])}. The encoder is one training, so that nothing can be said over seeds.",
     ]
     head = ["", "accuracy", "weighted F1", "on validation", "CMATH, fine-tuned, less this", "p over seeds",
             "p over utterances"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Formatting of durations for readers."""
+"""Formatting of durations, tables and pages for readers."""
 
 
 def duration(seconds: float) -> str:
@@ -7,3 +7,16 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def written(page: str, marks: tuple[str, str], lines: list[str]) -> str:
+    """The text of a page with `lines` between its two marks, in place of what stood there."""
+    begin, end = marks
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return "\n".join([before + begin, "", *lines, "", end]) + after

@@ -22,6 +22,7 @@ from foundation.errors import UserError
 from foundation.log import log
 from pipeline.corpora.iemocap import with_validation
 from pipeline.corpora.labels import EMORYNLP, IEMOCAP, MELD, POLARITY, SIGN
+from pipeline.corpora.meld import episode
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.settings import FeaturesSettings
 
@@ -38,6 +39,8 @@ WORDS = {
 }  # fmt: skip
 """Words for IEMOCAP's labels beside those of the index."""
 SESSION = re.compile(r"Ses0(?P<session>[1-5])")
+SCENE = re.compile(r"(?P<season>\d{1,2})_(?P<episode>\d{1,2})_\d{1,2}", re.ASCII)
+"""Name of a dialogue of EmoryNLP."""
 PROTOCOLS = {
     ((120, 31), (5810, 1623)): "MMGCN's (120 and 31 dialogues; validation is ours to choose)",
     ((108, 12, 31), (5163, 647, 1623)): "COSMIC's (108, 12 and 31 dialogues)",
@@ -96,6 +99,7 @@ def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
                 split=splits[place],
                 text=turn.text,
                 label=labels[place],
+                episode=episode_of(turn, found.coding),
                 **files,
             )
         )
@@ -146,6 +150,14 @@ def splits_of(found: Published, settings: FeaturesSettings) -> list[str]:
     if not found.folds:
         return [turn.split for turn in found.turns]
     return [TEST if session_of(turn) == str(settings.fold) else TRAIN for turn in found.turns]
+
+
+def episode_of(turn: PublishedTurn, coding: str) -> str:
+    """Session of IEMOCAP, or episode of EmoryNLP, as the name of the dialogue says it; MELD's numbers do not."""
+    if session := session_of(turn):
+        return f"Ses0{session}"
+    scene = SCENE.fullmatch(turn.dialogue) if coding == "emorynlp" else None
+    return episode(scene["season"], scene["episode"]) if scene else ""
 
 
 def session_of(turn: PublishedTurn) -> str:

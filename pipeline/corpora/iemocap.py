@@ -195,6 +195,7 @@ def _dialogue(
                 turn=turn,
                 speaker=ROLES["iemocap"].index(spoken["speaker"]),
                 speaker_name=spoken["speaker"],
+                episode=f"Ses0{name['session']}",
                 split="test" if name["session"] == TEST_SESSION else "train",
                 text=" ".join(spoken["text"].split()),
                 label=evaluation.label or "",

@@ -20,7 +20,9 @@ OF_PIECES = ("pieces", "pieces_hash")
 """Columns that only the index of a corpus has that joins utterances of pieces."""
 OF_BOXES = ("boxes",)
 """Column that only the index of a corpus has of which boxes of the speakers' faces are known."""
-FURTHER = {"text_file": OF_FILES, "pieces": OF_PIECES, "boxes": OF_BOXES}
+OF_SERIES = ("episode",)
+"""Column that only the index of a corpus has that says it."""
+FURTHER = {"text_file": OF_FILES, "episode": OF_SERIES, "pieces": OF_PIECES, "boxes": OF_BOXES}
 """Columns that stand behind the others if some row has the first of them."""
 TIMES = ("start", "end", "audio_start", "audio_end")
 REGION = re.compile(r"-?\d{1,6},-?\d{1,6},\d{1,6},\d{1,6}", re.ASCII)
@@ -28,7 +30,9 @@ BOX = r"\d{1,6}\.\d{3}:-?\d{1,6},-?\d{1,6},[1-9]\d{0,5},[1-9]\d{0,5}"
 BOXES = re.compile(rf"{BOX}(?: \| {BOX})*", re.ASCII)
 MOST = 1_000_000
 """More than the turns and speakers of any conversation."""
-COLUMNS = [field.name for field in fields(Utterance) if field.name not in (*OF_FILES, *OF_PIECES, *OF_BOXES)]
+COLUMNS = [
+    field.name for field in fields(Utterance) if field.name not in (*OF_FILES, *OF_SERIES, *OF_PIECES, *OF_BOXES)
+]
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:

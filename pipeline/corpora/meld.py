@@ -142,6 +142,7 @@ def _split(
                     audio=path if "audio" in media else "",
                     video=path if "visual" in media else "",
                     problem=f"{key}.mp4: no such clip" if media and not clip else "",
+                    episode=episode(values.get("Season", ""), values.get("Episode", "")),
                 )
             )
             start, end = seconds(values["StartTime"]), seconds(values["EndTime"])
@@ -171,6 +172,13 @@ def _dialogues(file: Path) -> dict[int, dict[int, tuple[int, dict[str, str]]]]:
             raise UserError(f"{file}, line {line}: emotion {values['Emotion']!r} is none of {', '.join(LABELS)}")
         found[dialogue][utterance] = line, values
     return found
+
+
+def episode(season: str, number: str) -> str:
+    """Name of an episode, such as s03e19; empty unless both are whole numbers."""
+    if not (season.strip().isdecimal() and number.strip().isdecimal()):
+        return ""
+    return f"s{int(season):02d}e{int(number):02d}"
 
 
 def seconds(time: str) -> float | None:

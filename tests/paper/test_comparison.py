@@ -13,6 +13,7 @@ from paper.model_table import (
     counts,
     legend,
     markdown,
+    plain_name,
     read,
     table,
     verdict,
@@ -104,6 +105,34 @@ def test_each_number_stands_in_its_own_column(one: Comparison, tmp_path: Path) -
         assert found[1][f"cmath_{name}"] == str(one.against["ctnet"][name])
         assert found[0][f"cmath_{name}"] == ""
     assert (found[3]["accuracy"], found[3]["weighted_f1"]) == ("30.0", "20.0")
+
+
+def test_the_table_has_logistic_regression_and_the_encoder_alone(one: Comparison, tmp_path: Path) -> None:
+    for name, said, score in (("logistic", "bbabbbaa", 58.0), ("encoder", "bbbbbbbb", 50.0)):
+        folder = write_run(tmp_path / "paper/plain/custom" / name, said)
+        metrics = {
+            "accuracy": 60.0, "weighted_f1": score, "macro_f1": 41.0, "f1": {"b": 70.0, "a": 12.5}, "seeds": 1,
+            "modalities": ["text", "audio"], "calibration_error": 9.5, "validation_weighted_f1": 61.0,
+            "seen": ["text: the encoder x has seen labels"] if name == "encoder" else [],
+        }  # fmt: skip
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    found = read("custom", ["cmath", "ctnet"])
+    assert list(found.plain) == list(found.beside) == ["logistic", "encoder"]
+    assert set(found.against) == {"ctnet"}  # Holm's correction of the baselines counts the baselines alone
+    page = "\n".join(markdown(found))
+    assert "| logistic regression (text + audio) | 60.00 | 58.00 | 41.00 | 70.00 | 12.50 |  | 9.50 |  |  |" in page
+    assert "| fine-tuned text encoder alone † | 60.00 | 50.00 |" in page
+    assert "† No fair score; text: the encoder x has seen labels." in page
+    difference = found.beside["logistic"]["difference"]
+    assert f"CMATH less the logistic regression (text + audio): {difference:+.2f} points (95 %" in verdict(found)
+    write_csv(found, tmp_path / "comparison.csv")
+    with (tmp_path / "comparison.csv").open(encoding="utf-8", newline="") as stream:
+        rows = {row["model"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["cmath", "ctnet", "logistic", "encoder", "majority"]
+    assert (rows["logistic"]["weighted_f1"], rows["logistic"]["f1.a"]) == ("58.0", "12.5")
+    assert rows["logistic"]["cmath_difference"] == str(difference)
+    assert rows["logistic"]["cmath_p_seeds"] == ""
+    assert plain_name("encoder", {}) == "fine-tuned text encoder alone"
 
 
 def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:

@@ -361,6 +361,19 @@ def test_broken_pieces_and_boxes_are_named_by_their_line(changes: dict, said: st
         read_index(tmp_path / "index.csv")
 
 
+@pytest.mark.parametrize("text_file", ["", "a.npy"])
+def test_an_index_has_a_column_of_episodes_only_where_the_corpus_tells_them(tmp_path: Path, text_file: str) -> None:
+    one = Utterance(utterance_id="a", dialogue_id="d", turn=0, speaker=0, split="train", text="x", label="joy",
+                    text_file=text_file, text_hash=text_file and "1")  # fmt: skip
+    other = replace(one, utterance_id="b", episode="s01e02")
+    for rows in ([one], [one, other]):
+        write_index(rows, tmp_path / "index.csv")
+        head = (tmp_path / "index.csv").read_text().splitlines()[0].split(",")
+        assert ("episode" in head) == (len(rows) == 2)
+        assert ("text_file" in head) == bool(text_file)
+        assert read_index(tmp_path / "index.csv") == rows
+
+
 def test_a_picture_without_sound_is_looked_at_too() -> None:
     row = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="train", text="", label="joy",
                     video="v.mp4")  # fmt: skip

@@ -44,6 +44,15 @@ def test_speakers_are_numbered_inside_each_dialogue_by_first_appearance(meld: Ca
     assert [row.speaker for row in rows if row.split == "train"] == [0, 1, 0, 2, 0, 0]
 
 
+def test_episodes_are_told_by_season_and_number_and_what_is_no_number_is_none(meld: Callable[..., Path]) -> None:
+    raw = meld()
+    said = [("3", " 19 "), ("10", "1"), ("", "4"), ("x", "4"), ("-1", "4")]
+    rewrite(raw, [{"Dialogue_ID": 0, "Utterance_ID": u, "Season": season, "Episode": number}
+                  for u, (season, number) in enumerate(said)])  # fmt: skip
+    rows = [row for row in reader.read(raw, ["text"]).rows if row.split == "train"]
+    assert [row.episode for row in rows] == ["s03e19", "s10e01", "", "", ""]
+
+
 def test_gaps_in_utterance_ids_order_turns_and_leave_no_holes(meld: Callable[..., Path]) -> None:
     raw = meld()
     rewrite(raw, [{"Dialogue_ID": 7, "Utterance_ID": u, "Utterance": str(u)} for u in (9, 2, 5)])

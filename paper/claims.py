@@ -1,0 +1,275 @@
+"""The paper's claims, one by one, beside our results: what holds, what does not, and what cannot be told.
+
+    python -m paper.claims meld iemocap_sdt=iemocap meld_mini=meld
+    python -m paper.claims                              # only writes the page anew
+
+Takes the runs and studies of each corpus (paper/runs/D, paper/studies/D), as far as they are there, and trains
+nothing. `D=P` says that D is a copy of the paper's corpus P. Every claim says that A is better than B, so each becomes
+a difference A - B of weighted F1 on test, with an interval that counts both kinds of chance: `interval` in
+paper/significance.py.
+
+- **holds**: the whole interval is above zero.
+- **does not**: the whole interval is below zero, so B is better.
+- **cannot be told**: the interval has zero in it, or there is only one seed.
+
+Where the paper claims that something is the best, it is held against the best of the others on test, which is the
+hardest comparison. The results are kept in paper/claims.json, and the table in docs/results.md is written from it.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import UserError
+from foundation.files import write_whole
+from foundation.log import log
+from paper.names import NAMES
+from paper.published import published_best, published_margins
+from paper.significance import interval, part_of
+from paper.words import markdown_table, written
+from pipeline.corpora.index_file import read_index
+from pipeline.params import load_params
+from pipeline.scoring.comparison import load
+from pipeline.scoring.lengths import length_groups
+from pipeline.stage import command
+
+SCORES, PAGE = Path("paper/claims.json"), Path("docs/results.md")
+MARKS = ("<!-- written by python -m paper.claims -->", "<!-- end of what is written -->")
+CORPORA = ("iemocap", "meld")
+HOLDS, FAILS, OPEN = "holds", "does not", "cannot be told"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Runs and studies of one corpus."""
+
+    corpus: str
+    paper: str
+    """The paper's corpus that it is, or is a copy of; empty if the paper lacks it."""
+    reader: str
+
+    def folder(self, model: str) -> Path:
+        return Path("paper/runs") / self.corpus / model
+
+    def study(self, study: str, setting: str) -> Path:
+        return Path("paper/studies") / self.corpus / study / setting
+
+    def best(self, folders: Iterator[Path]) -> Path | None:
+        """The run with the best weighted F1 on test; None if there is none."""
+        there = {folder: json.loads((folder / "metrics.json").read_text("utf-8"))["weighted_f1"]
+                 for folder in folders if is_run(folder)}  # fmt: skip
+        return max(there, key=lambda folder: there[folder], default=None)
+
+
+Pair = tuple[str, Path | None, Path | None]
+"""What B is in words, and the runs A and B."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim that A is better than B."""
+
+    key: str
+    said: str
+    """The claim, for a reader who has not read the paper."""
+    pair: Callable[[Results], Pair]
+    unit: str = ""
+    """Unit of the paper's number, if it is not points of weighted F1."""
+    group: str = ""
+    """Length group of the conversations that it is about; empty: all."""
+
+
+def is_run(folder: Path | None) -> bool:
+    return folder is not None and (folder / "predictions.csv").is_file() and (folder / "metrics.json").is_file()
+
+
+def _ablation(name: str) -> Callable[[Results], Pair]:
+    return lambda results: ("", results.folder("cmath"), results.study("ablations", name))
+
+
+def _sets(first: str, second: str) -> Callable[[Results], Pair]:
+    return lambda results: ("", results.study("modalities", first), results.study("modalities", second))
+
+
+def _best_baseline(results: Results) -> Pair:
+    other = results.best(results.folder(model) for model in NAMES if model != "cmath")
+    return (NAMES[other.name] if other else ""), results.folder("cmath"), other
+
+
+def _best_set(results: Results) -> Pair:
+    other = results.best(Path("paper/studies").glob(f"{results.corpus}/modalities/*"))
+    return (other.name.replace("+", " + ") if other else ""), results.folder("cmath"), other
+
+
+def _width(results: Results) -> Pair:
+    best = published_best(results.paper)
+    ours = results.study("widths", str(best[0])) if best else None
+    other = results.best(one for one in Path("paper/studies").glob(f"{results.corpus}/widths/*") if one != ours)
+    return (other.name if other else ""), ours, other
+
+
+def _gammas(results: Results) -> Pair:
+    best = published_best(results.paper)
+    ours = results.study("gammas", f"{best[1][0]:g}-{best[1][1]:g}") if best else None
+    other = results.best(one for one in Path("paper/studies").glob(f"{results.corpus}/gammas/*") if one != ours)
+    return (other.name.replace("-", ", ") if other else ""), ours, other
+
+
+def _multidag(results: Results) -> Pair:
+    return "", results.folder("cmath"), results.folder("multidag")
+
+
+CLAIMS = (
+    Claim("best", "CMATH is better than every baseline (against the best one)", _best_baseline),
+    Claim("mr", "Reconstructing each modality from its compressed form helps", _ablation("mr")),
+    Claim("cma_t", "The asymmetric fusion of the modalities (CMA-Transformer) helps", _ablation("cma_t")),
+    Claim("lld", "Low-level distillation (the modalities' representations learn from the fused one) helps",
+          _ablation("lld")),
+    Claim("hld", "High-level distillation (the modalities' predictions learn from the fused one) helps",
+          _ablation("hld")),
+    Claim("hd", "Both distillations together help", _ablation("hd")),
+    Claim("high_low", "High-level distillation matters more than low-level distillation",
+          lambda results: ("", results.study("ablations", "lld"), results.study("ablations", "hld"))),
+    Claim("whole", "All three modalities are better than any other set (against the best one)", _best_set),
+    Claim("audio_helps", "The voice beside the text is better than the text alone", _sets("text+audio", "text")),
+    Claim("visual_helps", "The face beside the text is better than the text alone", _sets("text+visual", "text")),
+    Claim("text_audio", "Text alone is better than the voice alone", _sets("text", "audio")),
+    Claim("audio_visual", "The voice alone is better than the face alone", _sets("audio", "visual")),
+    Claim("width", "A width of 400 (MELD) or 500 (IEMOCAP) is better than all others (against the best one)", _width),
+    Claim("gammas", "The weights of the distillations that it found are better than all others (against the best pair)",
+          _gammas),
+    *(Claim(group, f"CMATH is better than MultiDAG on {which} conversations", _multidag, " %", group)
+      for group, which in (("C1", "short"), ("C2", "middle-sized"), ("C3", "long"))),
+)  # fmt: skip
+
+
+def found_of(claim: Claim, results: Results) -> dict[str, Any] | None:
+    """Difference A - B with its interval, and what B is; None if a run of it is missing."""
+    against, ours, other = claim.pair(results)
+    if ours is None or other is None or not is_run(ours) or not is_run(other):
+        return None
+    a, b = load(str(ours), None), load(str(other), None)
+    if claim.group:
+        inside = _of_length(results, claim.group)
+        a, b = part_of(a, inside), part_of(b, inside)
+        if not a.utterances:
+            return None
+    seen = {"seen": list(dict.fromkeys([*a.seen, *b.seen]))} if a.seen or b.seen else {}
+    return {**interval(a, b), "against": against, **seen}
+
+
+def _of_length(results: Results, group: str) -> set[str]:
+    """Test utterances whose conversation is in a length group."""
+    tested = [row for row in read_index(Path("data") / results.corpus / "index.csv") if row.split == "test"]
+    names = length_groups(tested, results.paper or results.reader)
+    return {row.utterance_id for row, name in zip(tested, names, strict=True) if name.startswith(f"{group}:")}
+
+
+def verdict(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return NOT_RUN
+    if found["low"] is None or found["low"] <= 0 <= found["high"]:
+        return OPEN
+    return HOLDS if found["low"] > 0 else FAILS
+
+
+def run(corpora: list[tuple[str, str]]) -> None:
+    """Hold the claims against the runs of each corpus, keep what is found, and write the page.
+
+    Args:
+        corpora: name of each corpus, and the paper's corpus that it is a copy of.
+
+    Raises:
+        UserError: a corpus is none of params.yaml, or has no run at all.
+    """
+    params, kept = load_params(), read_found()
+    for corpus, paper in corpora:
+        if corpus not in params.index:
+            raise UserError(f"{corpus}: is no corpus; `index` of params.yaml has {', '.join(params.index)}")
+        if paper not in ("", *CORPORA):
+            raise UserError(f"{corpus}={paper}: the paper's corpora are {' and '.join(CORPORA)}")
+        results = Results(corpus, paper, params.index[corpus].reader)
+        found = {claim.key: found_of(claim, results) for claim in CLAIMS}
+        if not any(found.values()):
+            raise UserError(f"paper/runs/{corpus}: has no two runs to compare; `dvc repro paper/dvc.yaml` makes them")
+        kept[corpus] = {"paper": paper, "claims": {key: one for key, one in found.items() if one}}
+        log.info("%s: %s", corpus, ", ".join(f"{key}: {verdict(one)}" for key, one in found.items()))
+    write_whole(SCORES, json.dumps(kept, indent=2, sort_keys=True) + "\n")
+    write_page()
+
+
+def read_found() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(SCORES.read_text("utf-8")) if SCORES.is_file() else {}
+    return found
+
+
+def lines(kept: dict[str, dict[str, Any]]) -> list[str]:
+    """Lines of the table: a claim, the paper's numbers, ours on each corpus, and the verdict."""
+    margins = {paper: published_margins(paper) for paper in CORPORA}
+    head = ["claim", "the paper: IEMOCAP, MELD", *(f"ours on {corpus}" for corpus in kept), "verdict"]
+    rows, marks = [], dict[str, None]()
+    for claim in CLAIMS:
+        printed = ", ".join(f"{margins[paper][claim.key]:+.2f}{claim.unit}" if claim.key in margins[paper] else "-"
+                            for paper in CORPORA)  # fmt: skip
+        by_corpus = {corpus: one["claims"].get(claim.key) for corpus, one in kept.items()}
+        cells = []
+        for corpus, found in by_corpus.items():
+            published = None if claim.unit else margins.get(kept[corpus]["paper"], {}).get(claim.key)
+            cells.append(_cell(found, published))
+            marks |= dict.fromkeys((found or {}).get("seen", []))
+        rows.append(
+            [claim.said, printed, *cells, _together({corpus: verdict(one) for corpus, one in by_corpus.items()})]
+        )
+    return [*markdown_table(head, rows), *([""] if marks else []), *(f"† No fair score; {mark}." for mark in marks)]
+
+
+def _cell(found: dict[str, Any] | None, published: float | None) -> str:
+    """`+0.34 (-0.50 to 1.20), against SDT: cannot be told`; a star: the paper's number is out of the interval."""
+    if found is None:
+        return NOT_RUN
+    against = f", against {found['against']}" if found["against"] else ""
+    sign = "†" if "seen" in found else ""
+    if found["low"] is None:
+        return f"{found['difference']:+.2f} (one seed){against}{sign}: {verdict(found)}"
+    star = "*" if published is not None and not found["low"] <= published <= found["high"] else ""
+    between = f"{found['low']:.2f} to {found['high']:.2f}"
+    return f"{found['difference']:+.2f} ({between}){star}{against}{sign}: {verdict(found)}"
+
+
+def _together(verdicts: dict[str, str]) -> str:
+    """The verdicts of all corpora in short: `holds on meld; cannot be told on meld_mini`."""
+    parts = []
+    for kind in (HOLDS, FAILS, OPEN):
+        where = [corpus for corpus, one in verdicts.items() if one == kind]
+        if where:
+            parts.append(f"**{kind}** on {', '.join(where)}")
+    return "; ".join(parts) or NOT_RUN
+
+
+def write_page() -> None:
+    write_whole(PAGE, written(PAGE.read_text("utf-8"), MARKS, lines(read_found())))
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser("python -m paper.claims", description=__doc__,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    arguments.add_argument(
+        "corpora",
+        nargs="*",
+        metavar="D[=P]",
+        help="corpora of params.yaml; P is iemocap or meld, if D is a copy of it under another name",
+    )
+    args = arguments.parse_args()
+    corpora = []
+    for one in args.corpora:
+        name, _, paper = one.partition("=")
+        corpora.append((name, paper or (name if name in CORPORA else "")))
+    command(lambda: run(corpora) if corpora else write_page())
+
+
+if __name__ == "__main__":
+    main()

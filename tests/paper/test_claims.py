@@ -1,0 +1,207 @@
+"""The paper's claims beside our results: intervals, verdicts, and a page that has them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from extractors.utterance import Utterance
+from foundation.errors import UserError
+from foundation.f1 import weighted_f1_of
+from paper import claims
+from paper.claims import CLAIMS, Results, found_of, lines, verdict
+from paper.published import FILE, published_best, published_margins
+from paper.significance import interval
+from pipeline.corpora.index_file import write_index
+from pipeline.scoring.comparison import Predictions, compare
+
+PROJECT = Path(__file__).parents[2]
+PAPER = PROJECT.parent / "shared" / "paper" / "cmath.txt"
+LABELS = "abb" * 40
+BY_KEY = {claim.key: claim for claim in CLAIMS}
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.scoring.scores.RESAMPLES", 200)
+
+
+def said(wrong: int, step: int = 1) -> str:
+    """The labels, of which each `step`-th is wrong until `wrong` of them are."""
+    swap = {"a": "b", "b": "a"}
+    at = set(range(0, step * wrong, step))
+    return "".join(swap[label] if place in at else label for place, label in enumerate(LABELS))
+
+
+def predictions(*wrong: int) -> Predictions:
+    names = [f"u{place}" for place in range(len(LABELS))]
+    return Predictions(names, list(LABELS), {seed: list(said(one)) for seed, one in enumerate(wrong)})
+
+
+def write_run(folder: Path, *wrong: int, f1: float = 0.0) -> None:
+    folder.mkdir(parents=True)
+    rows = [f"u{place},{seed},{label},{told}" for seed, one in enumerate(wrong)
+            for place, (label, told) in enumerate(zip(LABELS, said(one), strict=True))]  # fmt: skip
+    (folder / "predictions.csv").write_text("\n".join(["utterance_id,seed,label,prediction", *rows]) + "\n")
+    (folder / "metrics.json").write_text(json.dumps({"weighted_f1": f1}))
+
+
+def scores(*wrong: int) -> np.ndarray:
+    number = {"a": 0, "b": 1}
+    label = [number[one] for one in LABELS]
+    return np.array([weighted_f1_of(label, [number[told] for told in said(one)]) for one in wrong])
+
+
+def test_an_interval_has_both_kinds_of_chance() -> None:
+    a, b = predictions(5, 9, 7), predictions(20, 19, 30)
+    found, over_utterances = interval(a, b), compare(a, b)
+    assert found["difference"] == over_utterances["difference"]
+    gaps = scores(5, 9, 7) - scores(20, 19, 30)
+    reach = t.ppf(0.975, 2) * gaps.std(ddof=1) / np.sqrt(3)
+    assert found["low"] == pytest.approx(min(over_utterances["low"], gaps.mean() - reach), abs=0.006)
+    assert found["high"] == pytest.approx(max(over_utterances["high"], gaps.mean() + reach), abs=0.006)
+    assert found["low"] < over_utterances["low"]  # the seeds of this pair are the more uncertain
+    assert (found["seeds"], found["utterances"]) == (3, 120)
+
+
+def test_seeds_that_are_all_alike_widen_nothing_and_one_seed_tells_nothing() -> None:
+    a, b = predictions(5, 5), predictions(20, 20)
+    assert [interval(a, b)[end] for end in ("low", "high")] == [compare(a, b)[end] for end in ("low", "high")]
+    one = interval(predictions(5), predictions(20))
+    assert (one["low"], one["high"], one["seeds"]) == (None, None, 1)
+    unequal = interval(predictions(5, 9, 7), predictions(20, 19))
+    assert unequal["seeds"] == 2
+    assert unequal["low"] < unequal["difference"] < unequal["high"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.01, 3.0, "holds"), (-3.0, -0.01, "does not"), (0.0, 3.0, "cannot be told"), (-1.0, 1.0, "cannot be told"),
+     (-1.0, 0.0, "cannot be told"), (None, None, "cannot be told")],
+)  # fmt: skip
+def test_the_verdict_follows_from_the_interval(low: float | None, high: float | None, expected: str) -> None:
+    assert verdict({"low": low, "high": high, "difference": 5.0}) == expected
+    assert verdict(None) == "not run"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with runs of which each claim needs another pair."""
+    monkeypatch.chdir(tmp_path)
+    for name in (FILE, Path("params.yaml"), claims.PAGE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((PROJECT / name).read_bytes())
+    studies, runs = tmp_path / "paper/studies/meld", tmp_path / "paper/runs/meld"
+    write_run(runs / "cmath", 10, 12)
+    write_run(runs / "sdt", 40, 41, f1=70.0)  # the best baseline
+    write_run(runs / "ctnet", 60, 61, f1=60.0)
+    write_run(studies / "ablations/lld", 30, 31)
+    write_run(studies / "ablations/hld", 2, 3)
+    write_run(studies / "widths/400", 5, 6, f1=99.0)
+    write_run(studies / "widths/100", 7, 6, f1=50.0)
+    write_run(studies / "widths/200", 8, 6, f1=60.0)
+    write_run(studies / "gammas/1-1.2", 5, f1=80.0)
+    write_run(studies / "gammas/1-1.8", 6, f1=81.0)
+    write_run(studies / "modalities/text", 20, 22, f1=80.0)
+    write_run(studies / "modalities/text+audio", 11, 14, f1=85.0)
+    rows = [
+        Utterance(utterance_id=f"u{place}", dialogue_id="long" if place >= 12 else f"short{place}", turn=place,
+                  speaker=0, split="test", text="x", label=label)
+        for place, label in enumerate(LABELS)
+    ]  # fmt: skip
+    write_index(rows, tmp_path / "data/meld/index.csv")
+    return tmp_path
+
+
+def test_each_claim_is_held_against_the_pair_that_it_is_about(folder: Path) -> None:
+    results = Results("meld", "meld", "meld")
+    found = {key: found_of(claim, results) for key, claim in BY_KEY.items()}
+    assert {key for key, one in found.items() if one} == {
+        "best", "lld", "hld", "high_low", "whole", "audio_helps", "width", "gammas"
+    }  # fmt: skip
+
+    def gap(key: str, ours: tuple[int, ...], other: tuple[int, ...]) -> str:
+        one: dict[str, Any] = found[key]  # type: ignore[assignment]
+        assert one["difference"] == pytest.approx(scores(*ours).mean() - scores(*other).mean(), abs=0.006)
+        return f"{one['against']}: {verdict(one)}"
+
+    assert gap("best", (10, 12), (40, 41)) == "SDT: holds"
+    assert gap("lld", (10, 12), (30, 31)) == ": holds"
+    assert gap("hld", (10, 12), (2, 3)) == ": does not"
+    assert gap("high_low", (30, 31), (2, 3)) == ": does not"
+    assert gap("whole", (10, 12), (11, 14)) == "text + audio: cannot be told"
+    assert gap("audio_helps", (11, 14), (20, 22)) == ": holds"
+    assert gap("width", (5, 6), (8, 6)) == "200: cannot be told"
+    assert gap("gammas", (5,), (6,)) == "1, 1.8: cannot be told"
+    write_run(folder / "paper/runs/meld/multidag", 0, 24)
+    long = found_of(BY_KEY["C3"], results)
+    assert long
+    assert long["utterances"] == len(LABELS) - 12
+    assert found_of(BY_KEY["C1"], results)["utterances"] == 12  # type: ignore[index]
+    assert found_of(BY_KEY["C2"], results) is None
+
+
+def test_the_page_says_what_was_found_on_each_corpus(folder: Path) -> None:
+    claims.run([("meld", "meld")])
+    page = claims.PAGE.read_text()
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
+    one = json.loads(claims.SCORES.read_text())["meld"]["claims"]["best"]
+    best = rows["CMATH is better than every baseline (against the best one)"]
+    # The paper's +0.14 is out of this interval.
+    assert best == (f"| CMATH is better than every baseline (against the best one) | +3.22, +0.14 | "
+                    f"+{one['difference']:.2f} ({one['low']:.2f} to {one['high']:.2f})*, against SDT: holds | "
+                    "**holds** on meld |")  # fmt: skip
+    assert rows["Both distillations together help"].endswith("| +2.30, +0.30 | not run | not run |")
+    assert "(one seed), against 1, 1.8: cannot be told" in page
+    before = (PROJECT / claims.PAGE).read_text()
+    assert page.partition(claims.MARKS[0])[0] == before.partition(claims.MARKS[0])[0]
+    assert page.partition(claims.MARKS[1])[2] == before.partition(claims.MARKS[1])[2]
+    with pytest.raises(UserError, match="paper/runs/demo: has no two runs to compare"):
+        claims.run([("demo", "")])
+    with pytest.raises(UserError, match="meld=mosei: the paper's corpora are iemocap and meld"):
+        claims.run([("meld", "mosei")])
+
+
+def test_verdicts_of_several_corpora_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    up, down = ({"difference": one, "low": one - 0.5, "high": one + 0.5, "seeds": 5, "utterances": 9, "against": ""}
+                for one in (1.0, -1.0))  # fmt: skip
+    kept = {"x": {"paper": "meld", "claims": {"mr": up}}, "y": {"paper": "", "claims": {"mr": down}},
+            "z": {"paper": "", "claims": {"mr": {**up, "seen": ["text: was taught"]}}}}  # fmt: skip
+    found = lines(kept)
+    [row] = [line for line in found if line.startswith("| Reconstructing")]
+    assert row.endswith("| +1.00 (0.50 to 1.50)*: holds | -1.00 (-1.50 to -0.50): does not | +1.00 (0.50 to 1.50)†: "
+                        "holds | **holds** on x, z; **does not** on y |")  # fmt: skip
+    assert found[-1] == "† No fair score; text: was taught."
+
+
+def test_the_page_has_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    inside = claims.PAGE.read_text("utf-8").partition(claims.MARKS[0])[2].partition(claims.MARKS[1])[0]
+    assert inside.strip().splitlines() == lines(claims.read_found())
+
+
+def test_the_papers_margins_are_differences_of_its_tables() -> None:
+    iemocap, meld = (published_margins(corpus, PROJECT / FILE) for corpus in ("iemocap", "meld"))
+    assert (iemocap["best"], meld["best"]) == (3.22, 0.14)  # 73.96 - 70.74, 66.93 - 66.79
+    assert (iemocap["mr"], meld["whole"]) == (1.29, 0.3)  # 73.96 - 72.67, 66.93 - 66.63
+    assert (iemocap["high_low"], meld["text_audio"]) == (2.58, 24.77)  # 73.76 - 71.18, 65.85 - 41.08
+    assert published_margins("demo", PROJECT / FILE) == {}
+    assert published_best("demo", PROJECT / FILE) is None
+    assert {claim.key for claim in CLAIMS} - iemocap.keys() == {"width", "gammas"}
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not here")
+def test_what_the_paper_says_of_widths_lengths_and_weights_is_typed_in() -> None:
+    text = PAPER.read_text("utf-8")
+    assert published_best("iemocap", PROJECT / FILE) == (500, (1.0, 1.8))
+    assert published_best("meld", PROJECT / FILE) == (400, (1.0, 1.2))
+    for part in ("peak when the dimension size equals to 500", "obtained when the dimension size equals to 400",
+                 r"\gamma_1 = 1.0$ (1.0) and $\gamma_2 = 1.8$ (1.2) on the IEMOCAP (MELD)",
+                 "3.86%, 3.74% and 5.41%, respectively", "4.15%, 2.67% and 4.19% on the three"):  # fmt: skip
+        assert part in text
+    found = [published_margins(corpus, PROJECT / FILE) for corpus in ("iemocap", "meld")]
+    assert [[one[group] for group in ("C1", "C2", "C3")] for one in found] == [[3.86, 3.74, 5.41], [4.15, 2.67, 4.19]]
