@@ -10,8 +10,8 @@ So these stand in every comparison table beside the models and the majority-clas
   pipeline).
 
 The features are those of the models, standardised by train, and zero where a modality is missing. Classes are weighted
-as for the models (train.D.class_weights). Only the strength of the regularisation is chosen, on validation, of
-STRENGTHS. Nothing of it is random, so there are no seeds.
+as for the models (train.D.class_weights). Only the strength of the regularisation is chosen, on validation
+(pipeline/training/linear.py). Nothing of it is random, so there are no seeds.
 
 Writes paper/plain/D/<name>/: predictions.csv and metrics.json.
 """
@@ -19,25 +19,16 @@ Writes paper/plain/D/<name>/: predictions.csv and metrics.json.
 import argparse
 from pathlib import Path
 
-import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
-
-from foundation.f1 import weighted_f1_of
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
-from model.batching import NO_LABEL, Corpus
 from model.training import positions
 from paper.rows import encoder_predictions, write_encoder_row, write_single_row
 from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.stage import parser, start
+from pipeline.training.linear import regression
 
 FOLDER = Path("paper/plain")
-STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
-"""Inverse strengths of the regularisation (scikit-learn's C) that are tried, the strongest first."""
-STEPS = 1000
-"""Largest number of steps of the solver."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
@@ -62,39 +53,6 @@ def run(args: argparse.Namespace, params: Params) -> None:
     file = encoder_predictions(trainings)
     if file.is_file() and len(file.read_text("utf-8").splitlines()) > 1:
         write_encoder_row(trainings, folder / "encoder")
-
-
-def regression(
-    corpus: Corpus, modalities: list[str], classes: int, *, balanced: bool
-) -> tuple[np.ndarray, float, float]:
-    """Fit logistic regressions on train, and choose one on validation.
-
-    Args:
-        balanced: weight the classes by their inverse frequency in train.
-
-    Returns:
-        Probabilities of test [utterances, C] in the order of `positions`, the strength that was chosen (the strongest
-        regularisation of equal ones), and its weighted F1 on validation.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    joined = torch.cat([corpus.features[name] for name in modalities], dim=1).double().numpy()
-    at = {split: positions(corpus, split).numpy() for split in ("train", "validation", "test")}
-    known = {split: places[corpus.label[places].numpy() != NO_LABEL] for split, places in at.items()}
-    label = {split: corpus.label[places].numpy() for split, places in known.items()}
-    best: tuple[float, float, np.ndarray] | None = None
-    with threadpool_limits(limits=1):  # the last bits of a matrix product depend on the number of threads
-        for strength in STRENGTHS:
-            model = LogisticRegression(C=strength, max_iter=STEPS, class_weight="balanced" if balanced else None)
-            model.fit(joined[known["train"]], label["train"])
-            score = weighted_f1_of(label["validation"], model.predict(joined[known["validation"]]))
-            if best is None or score > best[1]:
-                probabilities = np.zeros((len(at["test"]), classes))
-                probabilities[:, model.classes_] = model.predict_proba(joined[at["test"]])
-                best = strength, score, probabilities
-    assert best is not None
-    strength, score, probabilities = best
-    return probabilities, strength, score
 
 
 if __name__ == "__main__":
