@@ -20,6 +20,7 @@ import numpy as np
 
 from extractors.media import RATE, MediaError, chosen, media_info, open_container, pictures, read_sound, usable
 from foundation.files import write_whole
+from foundation.progress import Progress
 from pipeline.prediction.recordings import Recording
 from pipeline.prediction.summary import curves
 from pipeline.prediction.voice import drawn, voice_of
@@ -57,13 +58,18 @@ def write_report(content: dict, crops: Sequence[np.ndarray | None], recording: R
         crops: some of the used faces of each utterance, uint8 [faces, 64, 64] or, in RGB, [faces, 64, 64, 3].
     """
     player, places = make_player(recording, file)
-    voices = drawn([voice_of(row) for row in recording.rows])
+    with Progress(total=len(recording.rows), initial=0, what="voices", unit="utterance") as progress:
+        voices = []
+        for row in recording.rows:
+            voices.append(voice_of(row))
+            progress.update()
+    drawings = drawn(voices)
     lanes = {one["speaker"].casefold(): number for number, one in enumerate(content["speakers"])}
     utterances: list[dict] = []
     for number, (entry, faces) in enumerate(zip(content["utterances"], crops, strict=True)):
         begin, until = _interval(recording, number, places, utterances[-1]["until"] if utterances else 0.0)
         lane = lanes[entry["speaker"].casefold()]
-        shown = {"begin": begin, "until": until, "lane": lane, "strip": _strip(faces), "voice": voices[number]}
+        shown = {"begin": begin, "until": until, "lane": lane, "strip": _strip(faces), "voice": drawings[number]}
         utterances.append({**entry, **shown})
     labels = content["labels"]
     length = max([*(entry["until"] for entry in utterances), player.get("seconds", 0.0)])
@@ -208,8 +214,11 @@ def write_copy(files: Sequence[Path], target: Path) -> None:
 
     Pictures and sound are written alternately, so that memory does not grow with the length.
     """
-    size = _size(files)
-    with av.open(str(target), "w") as container:
+    size, lasting = _size(files), [media_info(file).seconds for file in files]
+    with (
+        av.open(str(target), "w") as container,
+        Progress(total=round(sum(lasting)), initial=0, what="copy for the page", unit="s") as progress,
+    ):
         video = None
         if size:
             video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "28"})
@@ -218,8 +227,7 @@ def write_copy(files: Sequence[Path], target: Path) -> None:
         sound = container.add_stream("aac", rate=RATE)
         sound.layout = "mono"
         offset = 0.0
-        for file in files:
-            seconds = media_info(file).seconds
+        for file, seconds in zip(files, lasting, strict=True):
             edges = [*np.arange(0.0, seconds, 30.0).tolist(), seconds]
             shown = _shown(file, size) if size else iter(())
             ahead = next(shown, None)
@@ -231,6 +239,7 @@ def write_copy(files: Sequence[Path], target: Path) -> None:
                     ahead = next(shown, None)
                 for piece in _sound(file, begin, end, offset):
                     container.mux(sound.encode(piece))
+                progress.update(round(offset + end) - progress.n)
             offset += seconds
         for stream in (video, sound):
             if stream:
