@@ -8,10 +8,10 @@ rooms; the work is done in extractors/decoding/.
 from extractors.decoding.content import ContentError, require_content, state
 from extractors.decoding.files import MediaError, OverBudgetError, chosen, no_file, open_container, usable
 from extractors.decoding.inspection import MediaInfo, media_info
-from extractors.decoding.pictures import frames, pictures
+from extractors.decoding.pictures import cut, frames, pictures
 from extractors.decoding.sound import RATE, read_sound
 
 __all__ = [
-    "RATE", "ContentError", "MediaError", "MediaInfo", "OverBudgetError", "chosen", "frames", "media_info", "no_file",
-    "open_container", "pictures", "read_sound", "require_content", "state", "usable",
+    "RATE", "ContentError", "MediaError", "MediaInfo", "OverBudgetError", "chosen", "cut", "frames", "media_info",
+    "no_file", "open_container", "pictures", "read_sound", "require_content", "state", "usable",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from foundation.settings import Count, KeyedError, NotNegative, Positive, Settings, Share
 
@@ -146,6 +146,9 @@ class VisualSettings(Settings):
     """One of this many sampled frames is searched for faces; those between only where faces change; 1: every frame."""
     margin: Share = 0.1
     """Margin around a face, as a fraction of its longer side."""
+    speaker: Literal["largest", "lips"] = "largest"
+    """Whose face is taken where a picture has several: the largest and steadiest, or the one whose lips move with the
+    sound."""
     weights: Annotated[str, Field(min_length=1)] = "extractors/visual/weights/denseface.safetensors"
     """Safetensors file with DenseNet-BC weights, or `random` for untrained weights from a fixed seed."""
     pooling: Literal["mean", "mean_std", "max"] = "mean"
@@ -156,6 +159,11 @@ class VisualSettings(Settings):
     """Settings of an extractor of one's own; its own class checks them."""
     allow_seen: bool = False
     """Whether an encoder may be used that is known to have seen labels of the corpus; its results are then marked."""
+
+    @model_serializer(mode="wrap")
+    def _named(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The settings without `speaker: largest`, so that features from before there was a choice keep their names."""
+        return {name: value for name, value in values(self).items() if (name, value) != ("speaker", "largest")}
 
 
 class FacePhase(Settings):
