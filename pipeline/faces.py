@@ -20,10 +20,12 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 from extractors.features import read_features
-from extractors.media import MediaError, frames, require_content
+from extractors.media import MediaError, require_content
+from extractors.result import Clip
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance
-from extractors.visual.faces import Box, crop, detector, followed, square, steadiest
+from extractors.visual.faces import chosen_places, crop, detector, followed, square, watched
+from extractors.visual.tracks import Box
 from foundation.files import whole
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
@@ -76,8 +78,10 @@ def run(args: argparse.Namespace, params: Params) -> None:
 def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     """Detect faces as the extractor does; a clip that cannot be decoded gives a sample with a problem."""
     require_content(raw / row.video, row.video_hash)
+    clip = Clip("", raw / row.video, row.video_hash, row.start, row.end, row.region)
+    shown, lips = watched(clip, settings.model_dump())
     try:
-        pictures = list(islice(frames(raw / row.video, settings.fps, row.start, row.end, row.region), MOST_FRAMES))
+        pictures = list(islice(shown, MOST_FRAMES))
     except MediaError as error:
         return Sample(row, [], [], [], str(error))
     if settings.crop == "frame":
@@ -86,9 +90,9 @@ def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     boxes = [found for _, found in followed(pictures, detect, settings.detect_every)]
     with_face = [place for place, found in enumerate(boxes) if found]
     chosen: list[int | None] = [None] * len(pictures)
-    if with_face:
-        for place, box in zip(with_face, steadiest([boxes[place] for place in with_face]), strict=True):
-            chosen[place] = box
+    taken = chosen_places([boxes[place] for place in with_face], with_face, lips)
+    for place, box in zip(with_face, taken, strict=True):
+        chosen[place] = box
     return Sample(row, pictures, boxes, chosen)
 
 

@@ -32,7 +32,7 @@ DARKEST = 0.1
 """Fraction of the mouth's pixels that are its darkest part."""
 SMOOTH = 0.12
 """Seconds over which mouth and sound are averaged."""
-DELAYS = (-0.08, -0.04, 0.0, 0.04, 0.08, 0.12, 0.16, 0.2)
+DELAYS = (-0.04, 0.0, 0.04, 0.08, 0.12, 0.16)
 """Seconds by which the sound may come after the mouth, which moves before there is a voice."""
 SHORTEST = 1.0
 """Seconds for which a face must be followed: of two short signals any two are alike for some delay."""
@@ -125,7 +125,7 @@ def _shown(clip: Clip, fps: float) -> Iterator[tuple[float, np.ndarray]]:
 
 
 class Loudness:
-    """Loudness of a sound at any time: the square root of its root mean square, as hearing compresses it.
+    """Loudness of a sound at any time: the root mean square around it.
 
     Args:
         sound: float32 [samples] at 16 kHz.
@@ -139,7 +139,7 @@ class Loudness:
     @property
     def is_silent(self) -> bool:
         steps = np.arange(self.begin, self.begin + self.seconds, SMOOTH)
-        return not len(steps) or bool(self.at(steps).max() < QUIET**0.5)
+        return not len(steps) or bool(self.at(steps).max() < QUIET)
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """Loudness around each of `times`, in seconds of the film."""
@@ -147,7 +147,7 @@ class Loudness:
         edges = np.clip(np.round([middle - SMOOTH * RATE / 2, middle + SMOOTH * RATE / 2]).astype(int), 0,
                         len(self.energy) - 1)  # fmt: skip
         mean = (self.energy[edges[1]] - self.energy[edges[0]]) / np.maximum(edges[1] - edges[0], 1)
-        return np.maximum(mean, 0) ** 0.25
+        return np.sqrt(np.maximum(mean, 0))
 
 
 class Mouth:
