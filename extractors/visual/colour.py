@@ -121,7 +121,7 @@ def pictures_of_clip(clip: Clip) -> Pictures | TaskLost:
 def _faces(pictures: Iterator[np.ndarray], lips: Lips | None) -> Pictures:
     cut = partial(face, margin=_worker["margin"])
     jpegs, inspected = speakers_faces(pictures, _worker["detect"], _worker["detect_every"], cut, lips)
-    return Pictures(jpegs, inspected, chosen_by=lips.chosen_by if lips and jpegs else "")
+    return Pictures(jpegs, inspected, chosen_by=lips.chosen_by if lips else "")
 
 
 def _frames(pictures: Iterator[np.ndarray]) -> Pictures:

@@ -259,7 +259,7 @@ def faces_in(
     """Grey crops of the speaker's face; see `speakers_faces`."""
     crops, inspected = speakers_faces(pictures, detect, every, partial(crop, margin=margin), lips)
     stack = np.stack(crops) if crops else np.zeros((0, EDGE, EDGE), np.uint8)
-    return Faces(stack, inspected, chosen_by=lips.chosen_by if lips and crops else "")
+    return Faces(stack, inspected, chosen_by=lips.chosen_by if lips else "")
 
 
 def grey_levels(counts: np.ndarray) -> tuple[float, float]:

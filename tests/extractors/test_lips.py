@@ -21,6 +21,7 @@ from extractors.visual.colour import Pictures, picture_of
 from extractors.visual.faces import Faces
 from extractors.visual.lips import Loudness, Mouth, correlation
 from extractors.visual.tracks import Box, tracks
+from pipeline import faces as sheet
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 FPS = 25
@@ -40,7 +41,7 @@ def write_film(file: Path, mouths: Sequence[np.ndarray], loud: np.ndarray | None
     draw = np.random.default_rng(0)
     wall = draw.integers(100, 140, (160, 240))
     with av.open(str(file), "w") as container:
-        video = container.add_stream("libx264", rate=FPS)
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 240, 160, "yuv420p"
         audio = container.add_stream("aac", rate=RATE, layout="mono") if loud is not None else None
         for number in range(len(mouths[0])):
@@ -120,10 +121,12 @@ def test_sound_and_mouths_are_those_between_start_and_end_and_in_the_region(tmp_
     first, second = talk(6, 1), talk(6, 2)
     loud = np.r_[first[:75], second[75:]]
     film = write_film(tmp_path / "film.mp4", (first, second), loud, (SMALL, LARGE))
-    assert is_small(found(film, start=0.0, end=3.0))
-    assert not is_small(found(film, start=3.0, end=6.0))
-    shifted = [(left - 10, top - 5, *size) for left, top, *size in (SMALL, LARGE)]
-    assert is_small(found(film, start=0.0, end=3.0, boxes=shifted, region="10,5,230,155"))  # type: ignore[arg-type]
+    before, after = found(film, start=0.0, end=3.0), found(film, start=3.0, end=6.0)
+    assert (is_small(before), is_small(after)) == (True, False)
+    assert before.frames == after.frames == 15
+    shifted = [(left - 2, top - 8, *size) for left, top, *size in (SMALL, LARGE)]
+    within = found(film, start=0.0, end=3.0, boxes=shifted, region="2,8,238,152")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(within.crops, before.crops)
 
 
 @pytest.mark.parametrize(("case", "why"), [("soundless", "no sound"), ("quiet", "silent"), ("brief", "too short")])
@@ -134,6 +137,15 @@ def test_where_lips_do_not_tell_the_largest_is_taken_and_it_is_said_why(case: st
     by_lips = found(film)
     assert by_lips.chosen_by == why
     np.testing.assert_array_equal(by_lips.crops, found(film, "largest").crops)
+
+
+def test_a_face_that_is_there_for_a_moment_is_not_compared(one_talks: Path) -> None:
+    faces.prepare(VisualSettings(speaker="lips", detect_every=1).model_dump())
+    shown = iter([[LARGE, SMALL]] * 3 + [[LARGE]] * 17)
+    faces._worker["detect"] = lambda _: next(shown)
+    brief = faces.faces_of_clip(Clip("k", one_talks, sha256(one_talks.read_bytes()).hexdigest(), None, None))
+    assert isinstance(brief, Faces)
+    assert (brief.chosen_by, is_small(brief)) == ("too short", False)
 
 
 def test_a_clip_with_one_face_is_read_once_and_has_that_face(one_talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,18 +177,18 @@ def test_what_chose_is_kept_with_the_faces_and_the_result_and_is_counted(one_tal
     np.testing.assert_array_equal(again.crops, by_lips.crops)
     assert Faces(by_lips.crops, 20).to_bytes().startswith(b'[20, ""]\n')  # as before there was a choice
     vector = np.arange(3, dtype=np.float32)
-    kept = {why: Result(vector, used=2, chosen_by=why) for why in ("", "lips", "one face")}
-    for why, result in kept.items():
+    kept = {f"of {why}": Result(vector, used=2, chosen_by=why) for why in ("", "lips", "one face")}
+    for name, result in kept.items():
+        why = name.removeprefix("of ")
         loaded = Result.from_bytes(result.to_bytes())
         assert (loaded.chosen_by, loaded.used, loaded.lasting) == (why, 2, True)
         np.testing.assert_array_equal(loaded.vector, vector)
     rows = [Utterance(utterance_id=f"u{n}", dialogue_id="d", turn=n, speaker=0, split="test", text="", label="joy")
             for n in range(4)]  # fmt: skip
-    keys = ["lips", "one face", "lips", ""]
-    write_report(kept, rows, keys, tmp_path / "visual", set())  # type: ignore[arg-type]
+    write_report(kept, rows, ["of lips", "of one face", "of lips", "of "], tmp_path / "visual", set())
     report = json.loads((tmp_path / "visual.report.json").read_text())
     assert report["face chosen by"] == {"lips": 2, "one face": 1}
-    write_report(kept, rows[:1], [""], tmp_path / "visual", set())
+    write_report(kept, rows[:1], ["of "], tmp_path / "visual", set())
     assert "face chosen by" not in json.loads((tmp_path / "visual.report.json").read_text())
 
 
@@ -209,7 +221,7 @@ def test_loudness_is_the_root_mean_square_around_a_time_of_the_film() -> None:
 
 def test_motion_and_opening_of_a_mouth_are_read_where_the_face_is_then() -> None:
     """The face goes to the right, its mouth opens once, and its upper half may do what it wants."""
-    mouth = Mouth(np.array([1.0, 2.0]), np.array([[0, 0, 64, 64], [100, 0, 64, 64]]))
+    mouth = Mouth(np.array([1.0, 2.0]), np.array([[10, 0, 44, 64], [110, 0, 44, 64]]))  # in squares of 64
     for number in range(30):
         time = 0.9 + number / 25
         left = round(100 * (time - 1))
@@ -225,12 +237,40 @@ def test_motion_and_opening_of_a_mouth_are_read_where_the_face_is_then() -> None
     assert min(mouth.opening[opened:]) > max(mouth.opening[:opened]) + 1
 
 
+def test_motion_and_opening_count_alike_and_more_the_longer_they_agree_with_the_sound() -> None:
+    def synchrony(seconds: int, motion: bool, opening: bool) -> float:
+        steps = np.arange(seconds * FPS)
+        loud = np.sin(steps / 4) ** 2
+        mouth = Mouth(np.array([0.0, seconds]), np.array([SMALL, SMALL]))
+        mouth.times = list(steps / FPS)
+        mouth.motion, mouth.opening = list(loud * motion), list(loud * opening)
+        sound = np.repeat(loud, RATE // FPS) * np.sin(np.arange(seconds * RATE))
+        return mouth.synchrony(Loudness(sound, 0.0))
+
+    alone = synchrony(4, motion=True, opening=False)
+    assert alone == pytest.approx(100**0.5, rel=0.05)  # of 100 pictures; the correlation is nearly 1
+    assert synchrony(4, motion=False, opening=True) == pytest.approx(alone)
+    assert synchrony(4, motion=True, opening=True) == pytest.approx(2 * alone)
+    assert synchrony(16, motion=True, opening=False) == pytest.approx(2 * alone, rel=0.05)
+    assert synchrony(4, motion=False, opening=False) == 0
+
+
 def test_correlation_is_pearsons_and_0_of_what_does_not_change() -> None:
     draw = np.random.default_rng(0)
     one, other = draw.normal(size=(2, 50))
     assert correlation(one, other) == pytest.approx(np.corrcoef(one, other)[0, 1])
     assert correlation(one, 3 - 2 * one) == pytest.approx(-1)
     assert correlation(one, np.ones(50)) == 0
+
+
+def test_the_sheet_shows_whose_lips_move(one_talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheet, "detector", lambda *_: lambda _: [SMALL, LARGE])
+    digest = sha256(one_talks.read_bytes()).hexdigest()
+    row = Utterance(utterance_id="u", dialogue_id="d", turn=0, speaker=0, split="test", text="", label="joy",
+                    video=one_talks.name, video_hash=digest)  # fmt: skip
+    for rule, place in (("lips", 0), ("largest", 1)):
+        shown = sheet.sample(row, one_talks.parent, VisualSettings(speaker=rule))  # type: ignore[arg-type]
+        assert shown.chosen == [place] * 20
 
 
 @pytest.mark.slow
