@@ -181,15 +181,16 @@ def is_right(film: Film, rule: str) -> bool | None:
     return 2 * sum(right) > len(right)
 
 
-Outcome = tuple[str, str, bool]
-"""Who is heard, who is not, and whether the heard one was taken."""
+Outcome = tuple[str, str, float]
+"""Who is heard, who is not, and a value: of one rule, whether the heard one was taken; or a difference of two."""
 
 
 def rate(outcomes: list[Outcome], seed: int) -> tuple[float, float, float]:
-    """Share that is right, and its interval of 95 %."""
+    """Mean value, and its interval of 95 %."""
     persons = sorted({person for heard, other, _ in outcomes for person in (heard, other)})
     place = {person: number for number, person in enumerate(persons)}
-    heard, other, right = np.array([(place[heard], place[other], right) for heard, other, right in outcomes]).T
+    heard, other = np.array([(place[heard], place[other]) for heard, other, _ in outcomes]).T
+    right = np.array([value for *_, value in outcomes])
     draw = np.random.default_rng(seed)
     shares = []
     for _ in range(RESAMPLES):
@@ -211,21 +212,31 @@ def main() -> None:
     persons = sorted({talk.person for talk in talks})
     seconds = dict.fromkeys(RULES, 0.0)
     for number, half in enumerate((persons[::2], persons[1::2]), 1):
-        outcomes: dict[tuple[str, str], list[Outcome]] = {}
+        outcomes: dict[str, dict[str, list[Outcome]]] = {}
         unusable = 0
         with tempfile.TemporaryDirectory() as folder:
             for film in films([talk for talk in talks if talk.person in half], args.seed, Path(folder)):
+                right = {}
                 for rule in RULES:
                     begin = perf_counter()
-                    right = is_right(film, rule)
+                    right[rule] = is_right(film, rule)
                     seconds[rule] += perf_counter() - begin
-                    if right is not None:
-                        outcomes.setdefault((film.case, rule), []).append((film.heard, film.other, right))
-                unusable += right is None
+                largest, lips = right["largest"], right["lips"]
+                if largest is None or lips is None:
+                    unusable += 1
+                    continue
+                words = film.case.partition(",")[0]
+                for case in (film.case, f"{words}, all sizes"):
+                    for name, value in (("largest", largest), ("lips", lips), ("lips - largest", lips - largest)):
+                        of_case = outcomes.setdefault(case, {}).setdefault(name, [])
+                        of_case.append((film.heard, film.other, float(value)))
         print(f"\nhalf {number}: {len(half)} persons ({', '.join(half)}), {unusable} films without both faces")
-        for (case, rule), of_case in outcomes.items():
-            share, low, high = rate(of_case, args.seed)
-            print(f"{case:28} {rule:8} {100 * share:5.1f} % ({100 * low:.1f} to {100 * high:.1f}) of {len(of_case)}")
+        for case, by_name in sorted(outcomes.items()):
+            for name, of_case in by_name.items():
+                share, low, high = rate(of_case, args.seed)
+                print(
+                    f"{case:27} {name:14} {100 * share:5.1f} % ({100 * low:.1f} to {100 * high:.1f}) of {len(of_case)}"
+                )
     print(f"\ntime of finding faces and choosing: lips against largest {seconds['lips'] / seconds['largest']:.2f}")
 
 
