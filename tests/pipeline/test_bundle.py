@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extractors.text.folders import checksum
+from extractors.visual.extractor import VisualExtractor
+from extractors.visual.lips import LIPS_VERSION
 from foundation.errors import UserError
 from pipeline import predict
 from pipeline.bundle import read_bundle
@@ -261,6 +263,19 @@ def test_an_origin_that_makes_no_extractor_is_refused(copied: Path, modality: st
     with pytest.raises(UserError, match=r"bundle|checksum") as error:
         make_extractor(modality, bundle)
     assert "\n" not in str(error.value)
+
+
+def test_a_bundle_says_whose_face_is_taken(copied: Path) -> None:
+    usual = make_extractor("visual", read_bundle(copied))
+    assert isinstance(usual, VisualExtractor)
+    assert usual.settings.speaker == "largest"
+    change(copied, lambda card: card["origins"]["visual"].update(speaker="lips", lips=LIPS_VERSION))
+    by_lips = make_extractor("visual", read_bundle(reseal(copied)))
+    assert isinstance(by_lips, VisualExtractor)
+    assert by_lips.how["speaker"] == "lips"
+    change(copied, lambda card: card["origins"]["visual"].update(lips=0))
+    with pytest.raises(UserError, match=f"are of version 0, and this project makes version {LIPS_VERSION}"):
+        make_extractor("visual", read_bundle(reseal(copied)))
 
 
 def test_a_nan_never_becomes_a_probability(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
