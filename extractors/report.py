@@ -23,11 +23,13 @@ def write_report(
     missing: dict[str, list[str]] = {}
     outcomes = Counter(dict.fromkeys(("present", *MISSING.values(), "failed", "no input"), 0))
     reasons: Counter[str] = Counter()
+    chosen_by: Counter[str] = Counter()
     used = 0
     for row, key in zip(rows, keys, strict=True):
         if key and results[key].vector is not None:
             outcomes["present"] += 1
             used += results[key].used
+            chosen_by[results[key].chosen_by] += 1
             continue
         if key:
             reason = results[key].reason
@@ -37,7 +39,14 @@ def write_report(
         outcomes[outcome] += 1
         reasons[reason] += outcome == "failed"
         missing.setdefault(reason, []).append(row.utterance_id)
-    content = {"utterances": len(rows), "pieces": used, "outcomes": outcomes, "missing": dict(sorted(missing.items()))}
+    del chosen_by[""]
+    content = {
+        "utterances": len(rows),
+        "pieces": used,
+        "outcomes": outcomes,
+        **({"face chosen by": dict(sorted(chosen_by.items()))} if chosen_by else {}),
+        "missing": dict(sorted(missing.items())),
+    }
     write_whole(file.with_suffix(".report.json"), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     from_cache = sum(key in known for key in keys)
     log.info("%s: %d utterances, %d extracted now, %d from the work cache",
@@ -47,3 +56,5 @@ def write_report(
     for reason, count in reasons.most_common():
         if count:
             log.info("  %13d: %s", count, reason)
+    for what, count in chosen_by.most_common():
+        log.info("  %6d %s", count, "speaker chosen by lips" if what == "lips" else f"largest face taken: {what}")

@@ -1,7 +1,7 @@
 """Extractor interface and result type: the contract between `pipeline.extract` and the extractor of each modality."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,16 +28,23 @@ class Result:
     """Number of tokens, samples or faces from which the vector was made."""
     lasting: bool = True
     """Whether a repetition would give the same result; if not (a worker process died), it is not cached."""
+    chosen_by: str = ""
+    """What chose the speaker's face among several, where that was asked for."""
 
     def to_bytes(self) -> bytes:
         if self.vector is None:
             return b"-" + self.reason.encode()
+        if self.chosen_by:
+            return b"*" + self.chosen_by.encode() + b"\n" + replace(self, chosen_by="").to_bytes()
         return b"+" + self.used.to_bytes(8, "little") + pack(self.vector)
 
     @staticmethod
     def from_bytes(value: bytes) -> "Result":
         if value[:1] == b"-":
             return Result(None, value[1:].decode())
+        if value[:1] == b"*":
+            chosen_by, _, vector = value[1:].partition(b"\n")
+            return replace(Result.from_bytes(vector), chosen_by=chosen_by.decode())
         return Result(unpack(value[9:]), used=int.from_bytes(value[1:9], "little"))
 
 

@@ -147,9 +147,9 @@ class VisualSettings(Settings):
     """One of this many sampled frames is searched for faces; those between only where faces change; 1: every frame."""
     margin: Share = 0.1
     """Margin around a face, as a fraction of its longer side."""
-    speaker: Literal["largest", "boxes"] = "largest"
-    """Whose face is taken: the largest and steadiest one, or the one that the index has boxes of (docs/meld_fair.md);
-    where it has none of an utterance, the largest and steadiest."""
+    speaker: Literal["largest", "boxes", "lips"] = "largest"
+    """Whose face is taken where a picture has several: the largest and steadiest; the one that the index has boxes of
+    (docs/meld_fair.md), the largest where it has none of an utterance; or the one whose lips move with the sound."""
     weights: Annotated[str, Field(min_length=1)] = "extractors/visual/weights/denseface.safetensors"
     """Safetensors file with DenseNet-BC weights, or `random` for untrained weights from a fixed seed."""
     pooling: Literal["mean", "mean_std", "max"] = "mean"

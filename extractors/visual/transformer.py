@@ -20,6 +20,7 @@ from extractors.result import ExtractorError, Result, clip_of
 from extractors.settings import VisualSettings, dumped
 from extractors.utterance import Utterance
 from extractors.visual import extractor as denseface
+from extractors.visual import lips
 from extractors.visual.colour import (
     LARGEST_FACE,
     LARGEST_FRAME,
@@ -79,6 +80,7 @@ class TransformerVisualExtractor:
         libraries = {"opencv": version("opencv-python-headless"), "av": version("av")}
         of_pictures: dict[str, object] = {
             **self.how,
+            **lips.identity(self.how),
             "faces": denseface.FACES_VERSION,
             "colour": LARGEST_FACE if faces else LARGEST_FRAME,
             "quality": QUALITY,
@@ -144,7 +146,7 @@ class TransformerVisualExtractor:
         if not wanted:
             return
         most = GROUP.get(self.encoder.device.type, GROUP["cpu"])  # an encoder that does not fit is found now
-        group: dict[str, list[bytes]] = {}
+        group: dict[str, Pictures] = {}
         for key, found in self._pictures(wanted):
             if isinstance(found, TaskLost):
                 yield {key: Result(None, found.reason, lasting=False)}
@@ -152,8 +154,8 @@ class TransformerVisualExtractor:
             if not found.jpegs:
                 yield {key: Result(None, found.problem or "no face")}
                 continue
-            group[key] = found.jpegs
-            if sum(map(len, group.values())) >= most:
+            group[key] = found
+            if sum(len(one.jpegs) for one in group.values()) >= most:
                 yield self._encoded(group)
                 group = {}
         if group:
@@ -181,18 +183,19 @@ class TransformerVisualExtractor:
                 self.cache.put(name, {clip.key: found.to_bytes()})
             yield clip.key, found
 
-    def _encoded(self, group: dict[str, list[bytes]]) -> dict[str, Result]:
+    def _encoded(self, group: dict[str, Pictures]) -> dict[str, Result]:
         """Encode the pictures in `group` (by key) and make a result for each clip."""
         frames = self.encoder.frames
+        of_clips = [found.jpegs for found in group.values()]
         if frames:
-            samples = [[jpegs[place] for place in spread_evenly(len(jpegs), frames)] for jpegs in group.values()]
+            samples = [[jpegs[place] for place in spread_evenly(len(jpegs), frames)] for jpegs in of_clips]
         else:
-            samples = [[one] for jpegs in group.values() for one in jpegs]
+            samples = [[one] for jpegs in of_clips for one in jpegs]
         values = self.encode(samples)
-        ends = np.cumsum([1 if frames else len(jpegs) for jpegs in group.values()])
+        ends = np.cumsum([1 if frames else len(jpegs) for jpegs in of_clips])
         return {
-            key: Result(pooled(part, self.settings.pooling), used=len(jpegs))
-            for (key, jpegs), part in zip(group.items(), np.split(values, ends[:-1]), strict=True)
+            key: Result(pooled(part, self.settings.pooling), used=len(found.jpegs), chosen_by=found.chosen_by)
+            for (key, found), part in zip(group.items(), np.split(values, ends[:-1]), strict=True)
         }
 
     def encode(self, samples: list[list[bytes]]) -> np.ndarray:

@@ -16,7 +16,7 @@ from pipeline.bundle import DENSEFACE, FACE_ENCODER, TEXT_ENCODERS, Bundle
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "opensmile", "librosa", "av", "opencv", "mtcnn", "torchvision")
 """Libraries whose versions may change feature values."""
-VERSIONS = ("version", "faces")
+VERSIONS = ("version", "faces", "lips")
 """Fields of an identity that are versions of this project's code."""
 OF_MACHINE = ("device", "precision")
 """Fields of an identity that may differ from machine to machine."""
@@ -183,7 +183,8 @@ def _visual(bundle: Bundle, origin: dict, given: str) -> Extractor:
                         "in the bundle; leave it out")  # fmt: skip
     weights = "random" if bundle.untrained_faces else str((bundle.folder / FACE_ENCODER).resolve())
     names = VisualSettings.model_fields.keys() - NAMES
-    # Older bundles lack these two fields; make_extractor then refuses them with a message about their version.
+    # Older bundles lack the first two fields; make_extractor then refuses them with a message about their version. What
+    # came later is only in an identity where it is another one.
     known = {"first_look": 0, "detect_every": 1, **CAME_LATER, **origin}
     settings = VisualSettings.model_validate({name: known[name] for name in names} | {"weights": weights})
     try:

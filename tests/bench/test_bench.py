@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
-from bench import memory, mutants, seeds, training
+from bench import memory, mutants, seeds, speaker, training
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +71,21 @@ def test_memory_of_fine_tuning_is_that_of_weights_gradients_and_moments(monkeypa
     # Of one short utterance the backward pass keeps little. The update has intermediate values of its largest matrix.
     assert 4 * weights <= memory.peak(1, 2, "float32", False, 0) < 6 * weights
     assert weights < memory.peak(1, 2, "float32", True, 2) < 2 * weights
+
+
+def test_the_quiet_part_of_a_talk_is_its_longest_and_not_a_short_one() -> None:
+    pictures = [np.full((2, 2, 3), number, np.uint8) for number in range(50)]
+    sound = np.repeat(np.where(np.isin(np.arange(50), [*range(8), *range(20, 24)]), 0.001, 0.5), 640)
+    quiet = [int(picture[0, 0, 0]) for picture in speaker.Talk("a", pictures, sound.astype(np.float32)).quiet()]
+    assert set(range(1, 7)) <= set(quiet) <= set(range(8))
+    assert speaker.Talk("a", pictures, np.full(32_000, 0.5, np.float32)).quiet() == []
+    assert [*speaker.to_and_fro(pictures[:3], 8)] == [pictures[place] for place in (0, 1, 2, 2, 1, 0, 0, 1)]
+
+
+def test_a_share_of_pairs_has_the_interval_of_its_persons() -> None:
+    """What one of five persons decides is less certain than its number of pairs says."""
+    pairs = [(one, other) for one in "abcde" for other in "abcde" if one != other]
+    assert speaker.rate([(*pair, True) for pair in pairs], 0) == (1, 1, 1)
+    share, low, high = speaker.rate([(*pair, pair[0] != "a") for pair in pairs], 0)
+    assert share == 0.8
+    assert low < 0.8 - 1.96 * (0.8 * 0.2 / len(pairs)) ** 0.5 < 0.8 < high == 1

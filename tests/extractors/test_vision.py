@@ -128,6 +128,13 @@ def test_whole_frames_are_encoded_without_a_search_for_faces_and_are_not_kept(
     assert corpus.extractor(networks / family, crop="frame").thumbnails_of(str(key), 64, corpus.cache).size == 0
 
 
+def test_it_is_said_of_each_clip_what_chose_its_face(networks: Path, corpus: Corpus) -> None:
+    own = VisualSettings(weights="random", fps=1.0, speaker="lips")
+    for extractor in (corpus.extractor(networks / "clip", speaker="lips"), VisualExtractor(own, corpus.folder)):
+        assert [result.chosen_by for result in corpus.results(extractor)] == ["one face", "one face", ""]
+    assert [result.chosen_by for result in corpus.results(corpus.extractor(networks / "clip"))] == ["", "", ""]
+
+
 def test_a_network_of_clips_repeats_frames_of_a_clip_that_has_fewer(networks: Path, corpus: Corpus) -> None:
     result, *_ = corpus.results(corpus.extractor(networks / "videomae", fps=0.4))
     begin, end = corpus.faces()[0], corpus.faces()[3]  # at 0 s, and the first picture after 2.5 s

@@ -16,6 +16,7 @@ from extractors.result import clip_of
 from extractors.text.folders import checksum
 from extractors.utterance import Utterance
 from extractors.visual.extractor import VisualExtractor
+from extractors.visual.lips import LIPS_VERSION
 from foundation.errors import UserError
 from pipeline import predict
 from pipeline.bundle import read_bundle
@@ -278,6 +279,19 @@ def test_a_bundle_that_was_trained_on_boxes_takes_the_largest_face_of_a_recordin
                     video="u.mp4", video_hash="b" * 64)  # fmt: skip
     assert before.keys([row]) == found.keys([row])
     assert clip_of("u", row, "video", Path(), boxes=True).boxes == ""  # so its faces are searched
+
+
+def test_a_bundle_says_whose_face_is_taken(copied: Path) -> None:
+    usual = make_extractor("visual", read_bundle(copied))
+    assert isinstance(usual, VisualExtractor)
+    assert usual.settings.speaker == "largest"
+    change(copied, lambda card: card["origins"]["visual"].update(speaker="lips", lips=LIPS_VERSION))
+    by_lips = make_extractor("visual", read_bundle(reseal(copied)))
+    assert isinstance(by_lips, VisualExtractor)
+    assert by_lips.how["speaker"] == "lips"
+    change(copied, lambda card: card["origins"]["visual"].update(lips=0))
+    with pytest.raises(UserError, match=f"are of version 0, and this project makes version {LIPS_VERSION}"):
+        make_extractor("visual", read_bundle(reseal(copied)))
 
 
 def test_a_nan_never_becomes_a_probability(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

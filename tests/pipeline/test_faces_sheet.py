@@ -60,7 +60,7 @@ def test_an_encoder_that_sees_colours_has_its_crops_in_colour_and_one_of_frames_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red = np.full((80, 96, 3), (200, 0, 0), np.uint8)
-    monkeypatch.setattr(faces, "joined_pictures", lambda *_: iter([(0.0, red)]))
+    monkeypatch.setattr(faces, "watched", lambda *_: (iter([(0.0, red)]), None))
     monkeypatch.setattr(faces, "detector", lambda *_: lambda _: [(10, 10, 40, 40)])
     monkeypatch.setattr(faces, "require_parts", lambda *_: None)
 
