@@ -313,7 +313,7 @@ def test_what_was_made_before_there_was_a_choice_of_faces_has_its_name(
     assert own.speaker == "largest"
     monkeypatch.setattr(lips, "LIPS_VERSION", 999)  # of another choice
     for named in (VisualExtractor(own, Path()).identity, VisualExtractor(own, Path()).faces_identity,
-                  TransformerVisualExtractor(with_vision(encoders), Path()).identity, own.model_dump()):  # fmt: skip
+                  TransformerVisualExtractor(with_vision(encoders), Path()).identity):  # fmt: skip
         assert "speaker" not in named
         assert 999 not in named.values()
 

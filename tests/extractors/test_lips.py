@@ -15,7 +15,7 @@ from extractors.media import RATE
 from extractors.report import write_report
 from extractors.result import Clip, Result
 from extractors.settings import VisualSettings
-from extractors.utterance import Utterance
+from extractors.utterance import Part, Utterance
 from extractors.visual import colour, faces
 from extractors.visual.colour import Pictures, picture_of
 from extractors.visual.faces import Faces
@@ -127,6 +127,24 @@ def test_sound_and_mouths_are_those_between_start_and_end_and_in_the_region(tmp_
     shifted = [(left - 2, top - 8, *size) for left, top, *size in (SMALL, LARGE)]
     within = found(film, start=0.0, end=3.0, boxes=shifted, region="2,8,238,152")  # type: ignore[arg-type]
     np.testing.assert_array_equal(within.crops, before.crops)
+
+
+def test_sound_and_mouths_of_an_utterance_in_two_pieces_are_joined(tmp_path: Path) -> None:
+    """In the first piece nobody is heard, and in the second, of a later time of its film, the small face is."""
+    still, mine, other = talk(2, 5), talk(6, 1), talk(6, 2)
+    quiet = write_film(tmp_path / "quiet.mp4", (still, still[::-1]), 0 * still, (SMALL, LARGE))
+    loud = write_film(tmp_path / "loud.mp4", (np.r_[other[:50], mine[50:]], np.r_[mine[:50], other[50:]]), mine,
+                      (SMALL, LARGE))  # fmt: skip
+    content = {file: sha256(file.read_bytes()).hexdigest() for file in (quiet, loud)}
+    faces.prepare(VisualSettings(speaker="lips", min_face=12).model_dump())
+    faces._worker["detect"] = lambda _: [SMALL, LARGE]
+    joined = faces.faces_of_clip(
+        Clip("k", quiet, content[quiet], 0.0, 2.0, more=(Part(loud, content[loud], 2.0, 6.0),))
+    )
+    assert isinstance(joined, Faces)
+    assert (joined.chosen_by, is_small(joined), joined.frames) == ("lips", True, 30)
+    assert found(quiet).chosen_by == "silent"
+    assert not is_small(found(loud, start=0.0, end=2.0))  # there the large one is heard
 
 
 @pytest.mark.parametrize(("case", "why"), [("soundless", "no sound"), ("quiet", "silent"), ("brief", "too short")])
