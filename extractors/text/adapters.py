@@ -5,6 +5,7 @@ and A as many rows. Only A and B are trained and kept: some megabytes for RoBERT
 such an encoder is loaded, the sums are added to the published weights, so that it computes as fast as any other.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def add_adapters(network: Any, rank: int, dropout: float) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=rank, lora_alpha=SCALE * rank, lora_dropout=dropout, target_modules="all-linear")
-    return get_peft_model(network, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft still calls what transformers has renamed
+        return get_peft_model(network, config)
 
 
 def adapter_weights(network: Any) -> dict[str, Any]:
