@@ -98,6 +98,13 @@ def test_it_is_fitted_once_for_the_same_features(monkeypatch: pytest.MonkeyPatch
         linear(noisy(1), 4, balanced=False)
 
 
+def test_a_label_that_train_lacks_keeps_its_number_and_is_never_said() -> None:
+    corpus = noisy()
+    less = replace(corpus, label=torch.where(corpus.label == 1, 3, corpus.label))
+    assert (linear(less, 4, balanced=False).strength, linear(less, 4, balanced=False).test) == by_hand(less)[::2]
+    assert set(linear(less, 4, balanced=False).test) == {0, 2, 3}
+
+
 def test_a_corpus_of_one_label_has_one_answer() -> None:
     corpus = noisy()
     found = linear(replace(corpus, label=torch.full_like(corpus.label, 2)), 4, balanced=False)
