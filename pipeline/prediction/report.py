@@ -6,6 +6,7 @@ conversation, a small copy is made.
 """
 
 import base64
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -212,8 +213,19 @@ def _plays(file: Path) -> bool:
 def write_copy(files: Sequence[Path], target: Path) -> None:
     """Write the `files`, one after another, as one small mp4 (H.264, AAC); parts that cannot be decoded are left out.
 
-    Pictures and sound are written alternately, so that memory does not grow with the length.
+    Pictures and sound are written alternately, and pictures that were written are freed with each piece, so that memory
+    does not grow with the length.
     """
+    # The pictures are in reference cycles. Left to itself, Python looks for old ones once a quarter of all objects is
+    # new, and among those of torch that is gigabytes later. Frozen, all that is there by now is not looked through.
+    gc.freeze()
+    try:
+        _write_copy(files, target)
+    finally:
+        gc.unfreeze()
+
+
+def _write_copy(files: Sequence[Path], target: Path) -> None:
     size, lasting = _size(files), [media_info(file).seconds for file in files]
     with (
         av.open(str(target), "w") as container,
@@ -240,6 +252,7 @@ def write_copy(files: Sequence[Path], target: Path) -> None:
                 for piece in _sound(file, begin, end, offset):
                     container.mux(sound.encode(piece))
                 progress.update(round(offset + end) - progress.n)
+                gc.collect()
             offset += seconds
         for stream in (video, sound):
             if stream:

@@ -1,6 +1,7 @@
 """report.html in a real browser: what it shows, at which widths, and what a click does."""
 
 import base64
+import gc
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -289,6 +291,27 @@ def test_clips_sounds_and_rows_without_media_follow_each_other(tmp_path: Path) -
     assert places(write_for(recording, tmp_path)) == [(0, 1), (1, 2)]
     recording = recording_of(tmp_path, "text,start,end\nOne.,2,2.5\nTwo.,7,\n")
     assert places(write_for(recording, tmp_path)) == [(2, 2.5), (7, 8)]  # of a text alone, as the transcript has it
+
+
+def test_pictures_of_a_long_recording_are_freed_while_it_is_copied(tmp_path: Path) -> None:
+    """And not when Python happens to look for them, which among the objects of torch is hours of film later."""
+    long = tmp_path / "long.mkv"
+    with av.open(str(long), "w") as container:
+        video = container.add_stream("libx264", rate=report.FPS, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(report.FPS * 65):
+            picture = np.full((48, 64, 3), number % 255, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(video.encode(None))
+    gc.collect()
+    gc.disable()
+    try:
+        write_copy([long], tmp_path / "copy.mp4")
+        left = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left < report.FPS * 30
+    assert not gc.get_freeze_count()
 
 
 def test_the_copy_of_clips_of_several_shapes_keeps_their_proportions(tmp_path: Path) -> None:
