@@ -26,13 +26,17 @@ def test_steps_of_cmath_and_of_baselines_are_timed(
     monkeypatch.setattr(training, "DIM", 20)
     monkeypatch.setattr(training, "SMALL", (1, 2, 10))
     monkeypatch.setattr("sys.argv", ["bench.training", "--models", "cmath", "scmm"])
+    # Everything takes half a second here, and no ratio depends on what else the machine does.
+    monkeypatch.setattr(training, "timed", lambda work, repeats=7: (work(), 0.5)[1])
     training.main()
     said = capsys.readouterr().out
     assert "CMATH, 2 x 3 turns, width 20" in said
     assert "CMATH, 1 x 2 turns, width 10" in said
     ratios = re.findall(r"^  ratio +([0-9.]+) to (.*)$", said, re.MULTILINE)
     assert [what for _, what in ratios] == ["the products alone", "its own products and the update"] * 2
-    assert all(float(alone) <= float(both) for (alone, _), (both, _) in zip(ratios[::2], ratios[1::2], strict=True))
+    # The limit is the products and the update, of the time of one step; a step has the work of many single products.
+    assert [both for both, _ in ratios[1::2]] == ["2.00", "2.00"]
+    assert all(float(alone) > 10 for alone, _ in ratios[::2])
     assert re.search(r"^scmm +[0-9.]+ +[0-9.]+ s   -$", said, re.MULTILINE)
 
 
