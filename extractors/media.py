@@ -9,11 +9,11 @@ from extractors.decoding.content import ContentError, require_content, state
 from extractors.decoding.files import MediaError, OverBudgetError, chosen, no_file, open_container, usable
 from extractors.decoding.inspection import MediaInfo, media_info
 from extractors.decoding.joined import joined_pictures, joined_sound, joints_of, require_parts
-from extractors.decoding.pictures import frames, pictures
+from extractors.decoding.pictures import pictures
 from extractors.decoding.sound import RATE, read_sound
 
 __all__ = [
-    "RATE", "ContentError", "MediaError", "MediaInfo", "OverBudgetError", "chosen", "frames", "joined_pictures",
-    "joined_sound", "joints_of", "media_info", "no_file", "open_container", "pictures", "read_sound",
+    "RATE", "ContentError", "MediaError", "MediaInfo", "OverBudgetError", "chosen", "joined_pictures", "joined_sound",
+    "joints_of", "media_info", "no_file", "open_container", "pictures", "read_sound",
     "require_content", "require_parts", "state", "usable",
 ]  # fmt: skip

@@ -52,7 +52,7 @@ def joined_pictures(parts: Sequence[Part], fps: float, region: str = "") -> Iter
     The steps of 1/`fps` go on over the joints: what is left of a step when a part ends is passed over in the next one.
 
     Args:
-        region: part of each picture, as in `frames`.
+        region: part of each picture, as in `cut`; empty: the whole picture.
 
     Raises:
         MediaError: a file cannot be decoded, or no part has a picture.

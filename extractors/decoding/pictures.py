@@ -21,24 +21,6 @@ Timed = tuple[float, VideoFrame, float]
 """Time and frame, and the width of a pixel over its height: the stream may not be asked once the file is closed."""
 
 
-def frames(
-    path: Path, fps: float, start: float | None = None, end: float | None = None, region: str = ""
-) -> Iterator[np.ndarray]:
-    """Yield pictures of `path` as a player shows them, `fps` per second, as RGB uint8 [height, width, 3].
-
-    `pictures` says which pictures these are.
-
-    Args:
-        region: part of each picture to return, `left,top,width,height` in pixels of the picture that is shown; what of
-            it lies outside the picture is left out. Empty: the whole picture.
-
-    Raises:
-        MediaError: no picture can be decoded, or there is none between `start` and `end`, or none in `region`.
-    """
-    for _, picture in pictures(path, fps, start, end):
-        yield cut(picture, region) if region else picture
-
-
 def pictures(
     path: Path, fps: float, start: float | None = None, end: float | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
@@ -84,6 +66,9 @@ def pictures(
 
 def cut(picture: np.ndarray, region: str) -> np.ndarray:
     """The part `region` of `picture`, in memory of its own.
+
+    Args:
+        region: `left,top,width,height` in pixels of the picture that is shown; what lies outside of it is left out.
 
     Raises:
         MediaError: nothing of it lies in the picture.

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from extractors.media import frames
 from extractors.result import Clip
 from extractors.visual import denseface, face_encoder, faces
 from extractors.visual.faces import Box, Detector, Faces, crop, detector, followed, grey_levels, overlap, steadiest
 from pipeline.synthetic import demo
 from tests.conftest import write_clip
+from tests.extractors.shown import frames
 
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 

@@ -15,11 +15,12 @@ import pytest
 from extractors.audio.extractor import AudioExtractor
 from extractors.decoding.files import MOST_PIXELS, clip_seconds
 from extractors.decoding.sound import LONGEST
-from extractors.media import RATE, MediaError, OverBudgetError, frames, media_info, pictures, read_sound
+from extractors.media import RATE, MediaError, OverBudgetError, media_info, pictures, read_sound
 from extractors.settings import AudioSettings
 from extractors.utterance import Utterance
 from foundation.errors import UserError
 from tests.conftest import in_this_process, write_clip
+from tests.extractors.shown import frames
 
 PCM, FLOAT = 1, 3
 

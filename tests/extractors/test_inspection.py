@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from extractors.media import RATE, MediaError, frames, media_info, read_sound
+from extractors.media import RATE, MediaError, media_info, read_sound
 from tests.conftest import write_clip
 from tests.extractors.known import second_heard, second_seen, tone, write_known
+from tests.extractors.shown import frames
 
 HOSTILE = Path(__file__).parents[3] / "shared" / "data" / "cases" / "hostile"
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from extractors.media import MediaError, frames, joined_pictures, joined_sound, joints_of, read_sound
+from extractors.media import MediaError, joined_pictures, joined_sound, joints_of, read_sound
 from extractors.utterance import Part, Piece, as_text, pieces_of
 from tests.conftest import write_clip
+from tests.extractors.shown import frames
 
 RATE = 16_000
 

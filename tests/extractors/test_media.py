@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from extractors.media import RATE, ContentError, MediaError, frames, media_info, read_sound, require_content
+from extractors.media import RATE, ContentError, MediaError, media_info, read_sound, require_content
 from tests.conftest import change_in_secret, write_clip
+from tests.extractors.shown import frames
 
 
 def test_sound_is_16_khz_mono_and_as_long_as_the_clip(clip: Path) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from extractors.media import MediaError, frames, media_info
+from extractors.media import MediaError, media_info
 from tests.extractors.known import second_seen, write_known
+from tests.extractors.shown import frames
 
 CORNERS = ((240, 150), (60, 20))
 """Grey levels of the quarters of a test picture: upper left and right, lower left and right."""

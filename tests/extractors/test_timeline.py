@@ -9,8 +9,9 @@ import pytest
 
 from extractors.decoding import inspection
 from extractors.decoding.matroska import is_one_recording
-from extractors.media import RATE, MediaError, frames, media_info, pictures, read_sound
+from extractors.media import RATE, MediaError, media_info, pictures, read_sound
 from tests.extractors.known import second_heard, second_seen, write_known
+from tests.extractors.shown import frames
 
 VP8 = {"video": "libvpx", "audio": "libopus", "rate": 48_000}
 MPEG2 = {"video": "mpeg2video", "audio": "mp2", "rate": 48_000, "fps": 25}

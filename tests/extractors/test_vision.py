@@ -10,7 +10,6 @@ import pytest
 import transformers as of
 
 from extractors.cache import WorkCache
-from extractors.media import frames
 from extractors.result import ExtractorError, Result
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance
@@ -22,6 +21,7 @@ from extractors.visual.transformer import TransformerVisualExtractor
 from foundation.workers import TaskLost
 from pipeline.cache import kind
 from tests.conftest import in_this_process, write_clip
+from tests.extractors.shown import frames
 from tests.extractors.vision_encoders import CLIP_NETWORKS, FAMILIES, FRAMES, TEXT, reference, write_vision
 
 pytestmark = pytest.mark.slow

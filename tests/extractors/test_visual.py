@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from extractors.cache import WorkCache
-from extractors.media import ContentError, frames
+from extractors.media import ContentError
 from extractors.result import Clip
 from extractors.settings import VisualSettings
 from extractors.utterance import Utterance
@@ -22,6 +22,7 @@ from extractors.visual.extractor import VisualExtractor, pooled
 from extractors.visual.faces import Faces, crop
 from foundation.workers import TaskLost
 from tests.conftest import change_in_secret, in_this_process, write_clip
+from tests.extractors.shown import frames
 
 PROJECT = Path(__file__).parents[2]
 SETTINGS = VisualSettings(

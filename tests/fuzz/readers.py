@@ -26,7 +26,7 @@ import pytest
 
 from extractors.cache import ShardCache, WorkCache
 from extractors.features import Features, read_features, read_origin, write_features
-from extractors.media import MediaError, frames, media_info, read_sound
+from extractors.media import MediaError, media_info, read_sound
 from extractors.published.files import read_file as read_published_file
 from extractors.published.reading import read_published
 from extractors.settings import MOST_RANK
@@ -47,6 +47,7 @@ from pipeline.prediction.transcripts import SUFFIXES, read_transcript
 from pipeline.scoring import comparison
 from pipeline.scoring.metrics import text_encoder_scores, validation_scores
 from tests.extractors.published import written
+from tests.extractors.shown import frames
 from tests.pipeline.sealing import reseal
 
 PROJECT = Path(__file__).parents[2]

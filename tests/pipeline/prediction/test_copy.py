@@ -8,11 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from extractors.media import RATE, frames, media_info, read_sound
+from extractors.media import RATE, media_info, read_sound
 from pipeline.prediction.recordings import read_recording
 from pipeline.prediction.report import make_player, write_copy
 from pipeline.prediction.transcripts import read_transcript
 from tests.extractors.known import second_heard, second_seen, write_known
+from tests.extractors.shown import frames
 
 VP8 = {"video": "libvpx", "audio": "libopus", "rate": 48_000}
 

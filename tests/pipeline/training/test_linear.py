@@ -14,7 +14,7 @@ from foundation.errors import UserError
 from model.batching import NO_LABEL, Corpus
 from model.training import positions
 from pipeline.training import linear as module
-from pipeline.training.linear import linear, read_linear, write_linear
+from pipeline.training.linear import STRENGTHS, linear, read_linear, regression, write_linear
 from tests.model.dialogues import random_corpus
 
 
@@ -125,3 +125,47 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None
     file.unlink()
     with pytest.raises(UserError, match=r"linear.json: no such file; `dvc repro` makes it"):
         read_linear(tmp_path, 30)
+
+
+def three_classes(seed: int = 0) -> Corpus:
+    """Three classes of which the text tells more than the audio; class 0 is rare in train."""
+    draw = np.random.default_rng(seed)
+    label = draw.choice(3, size=300, p=[0.1, 0.4, 0.5])
+    text, audio = (np.eye(3)[label] * size + draw.normal(size=(300, 3)) for size in (1.5, 0.8))
+    dialogues = {split: list(torch.arange(begin, end).split(10)) for split, begin, end in
+                 (("train", 0, 150), ("validation", 150, 220), ("test", 220, 300))}  # fmt: skip
+    features = {"text": torch.tensor(text).float(), "audio": torch.tensor(audio).float()}
+    there = {name: torch.ones(300, dtype=torch.bool) for name in features}
+    return Corpus(features, there, torch.zeros(300, dtype=torch.int64), torch.tensor(label), dialogues)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_probabilities_are_those_of_the_chosen_strength_and_test_is_not_looked_at(balanced: bool) -> None:
+    made = three_classes()
+    said, strength, score = regression(made, ["text", "audio"], 4, balanced=balanced)
+    values = np.concatenate([made.features[name].double().numpy() for name in ("text", "audio")], axis=1)
+    label = made.label.numpy()
+    fitted = {
+        one: LogisticRegression(C=one, max_iter=1000, class_weight="balanced" if balanced else None).fit(
+            values[:150], label[:150])
+        for one in STRENGTHS
+    }  # fmt: skip
+    scores = {one: 100 * f1_score(label[150:220], model.predict(values[150:220]), average="weighted")
+              for one, model in fitted.items()}  # fmt: skip
+    assert scores[strength] == max(scores.values())
+    assert score == pytest.approx(scores[strength])
+    np.testing.assert_allclose(said[:, :3], fitted[strength].predict_proba(values[220:]), atol=1e-3)
+    assert (said[:, 3] == 0).all()  # a label that train does not have
+    blind = replace(made, label=torch.where(torch.arange(300) < 220, made.label, 0))
+    np.testing.assert_array_equal(regression(blind, ["text", "audio"], 4, balanced=balanced)[0], said)
+
+
+def test_turns_without_a_label_are_not_learnt_from() -> None:
+    made = three_classes()
+    context = torch.arange(300) % 3 == 0
+    less = replace(made, label=torch.where(context, NO_LABEL, made.label))
+    noise = (context & (torch.arange(300) < 220))[:, None]
+    other = replace(less, features={name: torch.where(noise, 9.0, values) for name, values in less.features.items()})
+    first, second = (regression(one, ["text"], 3, balanced=False) for one in (less, other))
+    np.testing.assert_array_equal(first[0], second[0])
+    assert first[1:] == second[1:]
