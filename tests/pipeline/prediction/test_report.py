@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from extractors.media import pictures
+from foundation.progress import Progress
 from pipeline.prediction import report
 from pipeline.prediction.recordings import Recording, read_recording
 from pipeline.prediction.report import colours_of, write_copy, write_report
@@ -312,6 +313,22 @@ def test_pictures_of_a_long_recording_are_freed_while_it_is_copied(tmp_path: Pat
         gc.enable()
     assert left < report.FPS * 30
     assert not gc.get_freeze_count()
+
+
+def test_how_much_of_a_recording_is_copied_and_heard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, list[int]] = {}
+
+    class Counted(Progress):
+        def update(self, n: float | None = 1) -> bool | None:
+            told.setdefault(self.desc, [self.total]).append(round(n or 0))
+            return super().update(n)
+
+    monkeypatch.setattr(report, "Progress", Counted)
+    clip = write_clip(tmp_path / "a.mkv", 2.0)
+    (tmp_path / "a.csv").write_text("start,end,text\n0,1,Hi\n1,2,Yes?\n")
+    write_for(read_recording("a", clip, read_transcript(tmp_path / "a.csv"), tmp_path), tmp_path)
+    assert told["copy for the page"] == [2, 2]  # seconds: in all, and of the only piece
+    assert told["voices"] == [2, 1, 1]  # utterances
 
 
 def test_the_copy_of_clips_of_several_shapes_keeps_their_proportions(tmp_path: Path) -> None:

@@ -189,6 +189,14 @@ def test_the_stage_writes_what_it_found_of_each_modality(
     assert Path("results/meld/leakage.json").read_bytes() == content
 
 
+def test_a_published_file_whose_census_is_missing_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"results/meld_sdt/corpus\.json: no such file; `dvc repro` makes it"):
+        leakage.known("meld_sdt", load_params(PROJECT / "params.yaml"))
+
+
 def test_marks_are_of_the_encoders_that_are_known_and_of_what_the_probe_suspects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
