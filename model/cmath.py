@@ -202,6 +202,17 @@ def _mlp(dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
 
 
+def without_some(present: dict[str, Tensor], probability: float) -> dict[str, Tensor]:
+    """Presence of each modality, bool [B, T], in which each turn loses each modality with `probability`.
+
+    A turn that would lose all that it has keeps them all, so that it still has something to learn from.
+    """
+    there = torch.stack(list(present.values()))
+    kept = there & (torch.rand_like(there, dtype=torch.float32) >= probability)
+    kept = torch.where(kept.any(dim=0), kept, there)
+    return dict(zip(present, kept, strict=True))
+
+
 class Cmath(ErcModel):
     """The whole model; it gives the logits of every turn and the loss terms of Eq. 24."""
 
@@ -237,6 +248,8 @@ class Cmath(ErcModel):
     def forward(self, batch: Batch, class_weights: Tensor | None = None) -> Output:
         """Compute the logits of the fused representation and the losses by name."""
         config, mask, present = self.config, batch.mask, batch.present
+        if self.training and config.modality_dropout:
+            present = without_some(present, config.modality_dropout)
         embedding = self._embedding(batch.speaker) * mask.unsqueeze(-1)
         h, reconstructed = {}, {}
         for name, module in self.reconstruction.items():

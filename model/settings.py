@@ -33,6 +33,8 @@ class CmathSettings(DialogueContext):
     """Dropout on H_m of Eq. 8, on the outputs of attention and feed-forward networks, and before each classifier."""
     feature_dropout: Dropout
     """Dropout on the features U_m before Eq. 1; the target of the reconstruction is U_m without dropout."""
+    modality_dropout: Dropout = 0.0
+    """Probability with which a turn loses a modality in training, as if it were missing; a turn keeps at least one."""
     embedding_scale: NotNegative
     """Factor on S + P in Eq. 8; 1 gives the equation as printed."""
     kernel: Count

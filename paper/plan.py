@@ -49,6 +49,22 @@ def plan(trainings: Trainings, params: Params, model: str, report: Report) -> Pl
     return replace(known, left=known.left + unknown, epochs_left=known.epochs_left + unknown * epochs)
 
 
+def planned_jobs(trainings: Trainings, params: Params, report: Report) -> list[Job]:
+    """The trainings of a report, as far as its searches have come, each once; those whose features are there."""
+    jobs = []
+    for model in report.models:
+        tried, walk = finished(trainings, params, model, report), walk_of(params, trainings.name, model, report)
+        points = list(tried) or [walk.start]
+        jobs += [job for one in points for job in search_jobs(params, trainings.name, model, report, one)]
+        jobs += reported_jobs(params, trainings.name, model, report, chosen(tried) or walk.start)
+    if "cmath" in report.models:
+        point = point_of(trainings, params, "cmath", report)
+        for study in STUDIES:
+            jobs += [job for part in study_jobs(trainings, params, report, study, point).values() for job in part]
+    ready = [job for job in jobs if trainings.has_features(job.params)]
+    return list({(trainings.folder(job.params), job.seed): job for job in ready}.values())
+
+
 def plan_of_study(trainings: Trainings, params: Params, report: Report, study: str) -> Plan:
     point = point_of(trainings, params, "cmath", report)
     settings = study_jobs(trainings, params, report, study, point)

@@ -3,17 +3,23 @@
     python -m paper.settings demo                                   a small first look at the synthetic corpus
     python -m paper.settings meld --raw /corpora/MELD.Raw           the published settings for a whole corpus
     python -m paper.settings iemocap --raw /corpora/IEMOCAP_full_release
+    python -m paper.settings meld_text --raw /corpora/MELD.Raw --text context      those of a committed report
     python -m paper.settings printed                                CMATH as the paper prints it, for any corpus
     python -m paper.settings off                                    no report, as after a clone
 
 The sets are in paper/sets. Those of a whole corpus have the paper's settings, and of each baseline what its authors
-published for that corpus; for which models nothing is published, the command prints.
+published for that corpus; for which models nothing is published, the command prints. Those of the reports in
+docs/reports have our settings for CMATH, a search that two cores can do, and three kinds of text features (`--text`).
 
 `git diff` shows the changes, `git restore params.yaml paper/params.yaml` reverts them.
 """
 
 import argparse
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
@@ -24,49 +30,111 @@ from pipeline.params import Params, ParamsError, checked, read_yaml
 
 SETS = Path(__file__).parent / "sets"
 MAIN = Path("params.yaml")
-WHOLE = ("iemocap", "meld")
-"""Names of the sets that need the folder of a full corpus."""
+OF_A_CORPUS = ("index", "text", "audio", "visual", "train")
+"""Sections of params.yaml that have an entry for each corpus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A named set, with the values of the sets that it is based on."""
+
+    name: str
+    main: dict[str, Any]
+    """Values for params.yaml by key, as `train.meld.gamma1`; `*` stands for all entries of a section."""
+    report: dict[str, Any]
+    """Values for paper/params.yaml by key."""
+    raw: str = ""
+    """Key of the corpus' folder or file, which `--raw` gives; empty: the set needs none."""
+    copies: dict[str, str] = field(default_factory=dict)
+    """New corpora of params.yaml, each with the entry that it is a copy of."""
+    text: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Values for params.yaml of each kind of text features, by its name."""
+    about: str = ""
+    """What the corpus of a report is, in a sentence."""
+    unpublished: dict[str, str] = field(default_factory=dict)
+    """Models for which a setting is not published, and what they have instead."""
+
+    @property
+    def corpora(self) -> list[str]:
+        found: list[str] = self.report.get("report.corpora", [])
+        return found
+
+
+def names() -> list[str]:
+    return sorted(file.stem for file in SETS.glob("*.yaml"))
+
+
+def read_set(name: str) -> Set:
+    """Read a set. A set with `based_on` has all values of that one, as far as it does not name them itself."""
+    values: dict[str, Any] = read_yaml(SETS / f"{name}.yaml")  # type: ignore[assignment]
+    below = values.pop("based_on", "")
+    if below:
+        base = read_set(below)
+        values["main"] = base.main | values["main"]
+        values["report"] = base.report | values["report"]
+    return Set(name, **values)
+
+
+def write(chosen: Set, raw: str | None, text: str | None) -> None:
+    """Write a set into params.yaml and paper/params.yaml.
+
+    Args:
+        raw: folder or file of the corpus, for a set that needs one.
+        text: kind of text features, for a set that has several.
+
+    Raises:
+        UserError: a file cannot be read or written, it lacks a key, or a value is not allowed.
+    """
+    values = chosen.main | (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {})
+    main_text = with_values(MAIN, values, Params, chosen.copies)
+    report_text = with_values(FILE, chosen.report, PaperParams)
+    write_whole(MAIN, main_text)
+    write_whole(FILE, report_text)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("name", choices=sorted(file.stem for file in SETS.glob("*.yaml")))
-    arguments.add_argument("--raw", help=f"of {' and '.join(WHOLE)}: folder of the corpus, as its authors ship it")
+    arguments = argparse.ArgumentParser("python -m paper.settings", description=__doc__,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    arguments.add_argument("name", choices=names())
+    arguments.add_argument("--raw", help="folder or file of the corpus, for a set that needs it")
+    arguments.add_argument("--text", help="kind of text features, for a set that has several: frozen, tuned or context")
     args = arguments.parse_args()
-    if (args.name in WHOLE) != (args.raw is not None):
-        arguments.error(f"{args.name} {'needs' if args.name in WHOLE else 'has no'} --raw")
-    values: dict = read_yaml(SETS / f"{args.name}.yaml")  # type: ignore[assignment]
-    if args.raw is not None:
-        values["main"][f"index.{args.name}.raw"] = args.raw
+    chosen = read_set(args.name)
+    if bool(chosen.raw) != (args.raw is not None):
+        arguments.error(f"{args.name} {'needs' if chosen.raw else 'has no'} --raw")
+    if args.text not in (chosen.text or [None]):
+        arguments.error(f"{args.name} needs --text {' | '.join(chosen.text)}" if chosen.text else
+                        f"{args.name} has no --text")  # fmt: skip
     try:
-        main_text = with_values(MAIN, values["main"], Params)
-        report_text = with_values(FILE, values["report"], PaperParams)
-        write_whole(MAIN, main_text)
-        write_whole(FILE, report_text)
+        write(chosen, args.raw, args.text)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
-    if unpublished := values.get("unpublished", {}):
+    if chosen.unpublished:
         print(f"Not published for {args.name}, by the authors of:")
-    for model, instead in unpublished.items():
+    for model, instead in chosen.unpublished.items():
         print(f"  {model}: {instead}")
-    print(_next(args.name, values))
+    print(_next(chosen))
 
 
-def _next(name: str, values: dict) -> str:
-    if name == "printed":
+def _next(chosen: Set) -> str:
+    if chosen.name == "printed":
         return (f"{MAIN} has CMATH as the paper prints it, in which it collapses to one class (docs/distillation.md); "
                 "go on with: dvc repro")  # fmt: skip
-    if values["report"]["report.corpora"]:
-        return f"{MAIN} and {FILE} have the settings for {name}; go on with: dvc repro paper/dvc.yaml"
+    if chosen.corpora:
+        return f"{MAIN} and {FILE} have the settings for {chosen.name}; go on with: dvc repro paper/dvc.yaml"
     return (f"{FILE} names no corpus: paper/dvc.yaml has no stages; dvc checkout takes their results away, and "
             "brings them back when the corpus is chosen again")  # fmt: skip
 
 
-def with_values(file: Path, values: dict[str, object], schema: type[Params] | type[PaperParams]) -> str:
+def with_values(
+    file: Path, values: dict[str, Any], schema: type[Params] | type[PaperParams], copies: dict[str, str] | None = None
+) -> str:
     """Text of `file` with other values for some keys, in the form in which DVC writes it; comments are kept.
 
     Args:
         values: values by key, as `train.meld.gamma1`; in the place of a section, `*` stands for all that are there.
+        copies: new corpora, each with the one whose entries it gets before the values are written. One that is there
+            already begins anew.
 
     Raises:
         ParamsError: the file cannot be read, it lacks a key, or a value is not allowed.
@@ -74,6 +142,12 @@ def with_values(file: Path, values: dict[str, object], schema: type[Params] | ty
     read_yaml(file)
     text = file.read_text("utf-8")
     content = loads_yaml(text, typ="rt")
+    for new, old in (copies or {}).items():
+        for name in OF_A_CORPUS:
+            if old not in content.get(name, {}):
+                raise ParamsError(f"{file}: {name}.{old} is missing")
+            content[name][new] = deepcopy(content[name][old])
+        text = dumps_yaml(content)
     for key, value in values.items():
         *path, last = key.split(".")
         for section in _sections(content, path):
@@ -86,13 +160,13 @@ def with_values(file: Path, values: dict[str, object], schema: type[Params] | ty
     return text
 
 
-def _sections(content: object, path: list[str]) -> list[object]:
+def _sections(content: object, path: list[str]) -> Iterator[object]:
     """The sections at `path` inside `content`; one that is missing is None."""
     found = [content]
     for name in path:
         maps = [part if isinstance(part, dict) else {} for part in found]
         found = [one for part in maps for one in (part.values() if name == "*" else [part.get(name)])]
-    return found
+    yield from found
 
 
 if __name__ == "__main__":

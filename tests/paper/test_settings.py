@@ -169,6 +169,73 @@ def test_on_a_full_disk_the_settings_that_there_were_stay(folder: Path, monkeypa
     assert texts(folder) == before
 
 
+REPORTS = ("emorynlp_text", "iemocap_mini", "iemocap_text", "meld_mini", "meld_text")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_set_of_a_report_differs_between_its_kinds_of_text_in_nothing_else(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, found = texts(folder), {}
+    for text in ("frozen", "tuned", "context"):
+        choose(monkeypatch, name, "--raw", "/corpora/it", "--text", text)
+        found[text] = load_params(), load_report(), texts(folder)[1]
+        for file, before in zip(FILES, committed, strict=True):
+            (folder / file).write_text(before, "utf-8")
+    params, report, words = found["context"]
+    (corpus,) = report.corpora
+    assert params.datasets == [corpus]
+    assert params.index[corpus].raw == "/corpora/it"
+    kinds = {text: (of.text[corpus].finetune, of.text[corpus].crossfit) for text, (of, _, _) in found.items()}
+    assert kinds == {"frozen": (False, 1), "tuned": (True, 5), "context": (True, 5)}
+    assert [of.text[corpus].context.past > 0 for of, _, _ in found.values()] == [False, False, True]
+    for other, _, also in found.values():
+        assert also == words
+        assert other.model_copy(update={"text": params.text}) == params
+        assert {one: of for one, of in other.text.items() if one != corpus} == {
+            one: of for one, of in params.text.items() if one != corpus
+        }
+    assert len(report.models) == 11
+    assert report.seeds == [0, 1, 2, 3, 4]
+    assert report.search.points >= 7  # fewer do not reach all neighbours of any point
+    # CMATH's form is that of params.yaml, and not the paper's.
+    assert params.train[corpus].gamma1 == load_params().train["meld"].gamma1 == 0.1
+
+
+def test_a_new_corpus_is_a_copy_of_the_one_that_it_is_like(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_params()
+    for _ in range(2):  # the second time it is there already
+        choose(monkeypatch, "meld_mini", "--raw", "/corpora/small", "--text", "tuned")
+        params = load_params()
+        assert set(params.index) == {*before.index, "meld_mini"}
+        assert params.index["meld_mini"] == before.index["meld"].model_copy(update={"raw": "/corpora/small"})
+        assert params.visual["meld_mini"] == before.visual["meld"]
+        changes = {"set": "IS10", "reduce": "none"}
+        assert params.audio["meld_mini"] == before.audio["meld"].model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["meld_text", "--raw", "/corpora/it"], "meld_text needs --text frozen | tuned | context"),
+     (["meld_text", "--raw", "/corpora/it", "--text", "best"], "meld_text needs --text frozen | tuned | context"),
+     (["meld_text", "--text", "frozen"], "meld_text needs --raw"),
+     (["demo", "--text", "frozen"], "demo has no --text")],
+)  # fmt: skip
+def test_a_kind_of_text_is_named_for_the_sets_that_have_some(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = texts(folder)
+    with pytest.raises(SystemExit):
+        choose(monkeypatch, *arguments)
+    assert message in capsys.readouterr().err
+    assert texts(folder) == before
+
+
 @pytest.mark.parametrize("arguments", [["meld"], ["demo", "--raw", "/corpora/it"], ["off", "--raw", "/corpora/it"]])
 def test_a_folder_is_named_for_a_whole_corpus_only(
     arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,142 @@
+"""Make the reports in docs/reports: one for each corpus and kind of text features.
+
+    python -m paper.reports meld_text --raw /corpora/MELD.Raw              # three reports: frozen, tuned, context
+    python -m paper.reports meld_mini --raw /corpora/small --text context
+    python -m paper.reports iemocap_text --raw published/iemocap.pkl --as-it-is
+
+For each it writes the settings of the set (paper/sets), makes index and features by `dvc repro`, trains what is not
+trained yet (paper.ahead), makes the tables by `dvc repro paper/dvc.yaml`, and copies the page and its pictures to
+docs/reports/<set>_<text>. A killed run goes on where it was. The settings of the last report stay in params.yaml and
+paper/params.yaml: `git restore params.yaml paper/params.yaml dvc.lock` brings the committed ones back.
+
+With --as-it-is, data/D is not made anew: it has index and features that another machine made, of one kind of text.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.device import training_devices
+from foundation.errors import UserError
+from foundation.files import write_whole
+from foundation.log import log
+from paper.model_table import RESULTS
+from paper.params import load_report
+from paper.plan import found_of, planned_jobs
+from paper.settings import Set, names, read_set, write
+from paper.trainings import Trainings
+from paper.words import duration
+from pipeline.params import MODALITIES, load_params
+from pipeline.stage import command
+
+FOLDER = Path("docs/reports")
+TEXTS = {
+    "frozen": "as published",
+    "tuned": "fine-tuned on train, each utterance alone",
+    "context": "fine-tuned on train, each utterance read with the turns before it",
+}
+"""Kinds of text features, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the trainings of a report took."""
+
+    trainings: int
+    """Number of trainings that the report has."""
+    seconds: float
+    """Time of all of them, one after the other, each with one thread or one GPU."""
+    now: int
+    """Number of those that were done now; the others were there."""
+    clock: float
+    """Seconds of the wall clock in which they were done."""
+
+    def __str__(self) -> str:
+        said = f"{self.trainings} trainings, {duration(self.seconds)} of one process in all"
+        if not self.now:
+            return f"{said}; all of them were there"
+        several = len(training_devices())
+        by = f"{several} processes" if several > 1 else "one process"
+        return (f"{said}; {self.now} were done now, in {duration(self.clock)} by {by} "
+                f"({60 * self.now / self.clock:.1f} a minute)")  # fmt: skip
+
+
+def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
+    """Make one report, and copy it to docs/reports.
+
+    Raises:
+        UserError: a step failed; it has said why.
+    """
+    name, (corpus,) = f"{chosen.name}_{text}", chosen.corpora
+    log.info("%s: settings", name)
+    write(chosen, raw, text)
+    if not as_it_is:
+        _run("dvc", "repro", f"leakage@{corpus}", *(f"extract@{corpus}-{modality}" for modality in MODALITIES))
+    before, begin = len(_trained(corpus)), time.monotonic()
+    _run(sys.executable, "-m", "paper.ahead", corpus)
+    clock, trained = time.monotonic() - begin, _trained(corpus)
+    _run("dvc", "repro", "paper/dvc.yaml")
+    spent = Spent(len(trained), sum(trained), len(trained) - before, clock)
+    copy(RESULTS / corpus, FOLDER / name, _about(chosen, text, spent))
+    log.info("%s: %s; the report is %s", name, spent, FOLDER / name / "README.md")
+
+
+def _trained(corpus: str) -> list[float]:
+    """Seconds of each finished training of the report."""
+    params, report = load_params(), load_report()
+    trainings = Trainings(corpus, params)
+    found = found_of(trainings, planned_jobs(trainings, params, report))
+    return [(one.seconds or 0.0) * len(one.history) for one in found if one]
+
+
+def _about(chosen: Set, text: str, spent: Spent) -> Iterator[str]:
+    yield f"{chosen.about} The text encoder is {TEXTS[text]}."
+    yield f"`python -m paper.reports {chosen.name} --raw … --text {text}` writes this page. It has {spent}."
+
+
+def copy(results: Path, folder: Path, about: Iterator[str]) -> None:
+    """Copy the page and its pictures, with the sentences `about` below the title."""
+    page = (results / "report.md").read_text("utf-8")
+    title, _, rest = page.partition("\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_whole(folder / "README.md", "\n\n".join([title, *about]) + "\n" + rest)
+    for picture in dict.fromkeys(re.findall(r"\]\((figures/[^)]+)\)", page)):
+        (folder / picture).parent.mkdir(exist_ok=True)
+        shutil.copyfile(results / picture, folder / picture)
+
+
+def _run(*words: str) -> None:
+    log.info("$ %s", " ".join(words))
+    if subprocess.run(words).returncode:
+        raise UserError(f"`{' '.join(words)}` failed; what it finished is kept, and the same command goes on")
+
+
+def main() -> None:
+    sets = {name: read_set(name) for name in names()}
+    reports = [name for name, one in sets.items() if one.text]
+    arguments = argparse.ArgumentParser("python -m paper.reports", description=__doc__,
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    arguments.add_argument("name", choices=reports, help=f"a set of paper/sets: {', '.join(reports)}", metavar="set")
+    arguments.add_argument("--raw", required=True, help="folder or file of the corpus")
+    arguments.add_argument("--text", nargs="+", choices=TEXTS, default=list(TEXTS), help="kinds of text (all)")
+    arguments.add_argument("--as-it-is", action="store_true", help="take index and features in data/D as they are")
+    args = arguments.parse_args()
+    if args.as_it_is and len(args.text) > 1:
+        arguments.error("--as-it-is needs one --text: data/D has features of one kind")
+
+    def work() -> None:
+        for text in args.text:
+            make(sets[args.name], args.raw, text, as_it_is=args.as_it_is)
+
+    command(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The reports of docs/reports: which steps make one, and what stands on its page."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paper import reports
+from paper.reports import Spent
+from paper.settings import Set
+from pipeline.params import load_params
+from tests.paper.small import PROJECT, SEARCH, write_params
+from tests.random_features import write_features_of_meld
+
+pytestmark = pytest.mark.slow
+SMALL = Set(
+    "meld_small",
+    main={"datasets": ["meld"], "text.meld.model": "minilm"},
+    report={"report.corpora": ["meld"], "report.models": ["ctnet"], "report.seeds": [0]},
+    raw="index.meld.raw",
+    text={"frozen": {"text.meld.finetune": False}, "tuned": {"text.meld.finetune": True}},
+    about="A corpus of random numbers.",
+)
+FEATURES = ["dvc", "repro", "leakage@meld", "extract@meld-text", "extract@meld-audio", "extract@meld-visual"]
+TABLES = ["dvc", "repro", "paper/dvc.yaml"]
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that are run, in a project's folder with features; DVC's are only noted, and a page is there."""
+    write_features_of_meld(tmp_path)
+    write_params(tmp_path, models=["ctnet"], search=SEARCH)
+    for name in ("extractors", "foundation", "model", "paper", "pipeline"):
+        if not (tmp_path / name).exists() or name == "paper":
+            for file in (PROJECT / name).rglob("*.py"):
+                target = tmp_path / file.relative_to(PROJECT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CMATH_DEVICES", "cpu")
+    page = tmp_path / "paper/results/meld"
+    (page / "figures").mkdir(parents=True)
+    (page / "report.md").write_text("# CMATH on meld\n\nWords.\n\n![a picture](figures/one.png)\n", "utf-8")
+    for name in ("one", "other"):
+        (page / f"figures/{name}.png").write_bytes(name.encode())
+    seen: list[list[str]] = []
+    run = subprocess.run
+
+    def noted(words: tuple[str, ...]) -> subprocess.CompletedProcess:
+        seen.append(list(words))
+        return run(words) if words[0] == sys.executable else subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", noted)
+    return seen
+
+
+def page(text: str) -> str:
+    return Path(f"docs/reports/meld_small_{text}/README.md").read_text("utf-8")
+
+
+def test_settings_features_trainings_and_tables_in_this_order(commands: list[list[str]]) -> None:
+    reports.make(SMALL, "/corpora/it", "frozen", as_it_is=False)
+    assert commands == [FEATURES, [sys.executable, "-m", "paper.ahead", "meld"], TABLES]
+    assert load_params().index["meld"].raw == "/corpora/it"
+    title, about, how, words, picture, *_ = page("frozen").split("\n\n")
+    assert (title, words) == ("# CMATH on meld", "Words.")
+    assert about == "A corpus of random numbers. The text encoder is as published."
+    # Two points of the search of two epochs with seed 0, and the reported seed 0 of four.
+    assert "`python -m paper.reports meld_small --raw … --text frozen` writes this page. It has 3 trainings" in how
+    assert "; 3 were done now, in " in how
+    assert "by one process (" in how
+    assert "a minute)." in how
+    assert picture.startswith("![a picture]")
+    figures = Path("docs/reports/meld_small_frozen/figures")
+    assert [file.name for file in figures.iterdir()] == ["one.png"]  # those that the page shows
+
+    # What was trained is there; pictures of an older page are not.
+    (figures / "old.png").write_bytes(b"")
+    del commands[:]
+    reports.make(SMALL, "/corpora/it", "frozen", as_it_is=True)
+    assert commands == [[sys.executable, "-m", "paper.ahead", "meld"], TABLES]
+    assert "It has 3 trainings" in page("frozen")
+    assert page("frozen").split("\n\n")[2].endswith("of one process in all; all of them were there.")
+    assert [file.name for file in figures.iterdir()] == ["one.png"]
+
+
+def test_a_step_that_fails_ends_the_command_in_one_line(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reports, "read_set", lambda _: SMALL)
+    monkeypatch.setattr(subprocess, "run", lambda words: subprocess.CompletedProcess(words, 1))
+    monkeypatch.setattr("sys.argv", ["reports", "meld_text", "--raw", "/corpora/it", "--text", "frozen"])
+    with pytest.raises(SystemExit) as ended:
+        reports.main()
+    said = str(ended.value) + capsys.readouterr().err
+    assert "`dvc repro leakage@meld extract@meld-text extract@meld-audio extract@meld-visual` failed" in said
+    assert not Path("docs/reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["demo", "--raw", "/corpora/it"], "invalid choice: 'demo'"),
+     (["meld_text"], "required: --raw"),
+     (["meld_text", "--raw", "/corpora/it", "--as-it-is"], "--as-it-is needs one --text")],
+)  # fmt: skip
+def test_what_the_command_refuses(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["reports", *arguments])
+    with pytest.raises(SystemExit):
+        reports.main()
+    assert message in capsys.readouterr().err
+
+
+def test_times_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMATH_DEVICES", "cpu,cpu,cpu")
+    before, now = str(Spent(trainings=40, seconds=7200.0, now=30, clock=600.0)).split("; ")
+    assert before == "40 trainings, 2.0 h of one process in all"
+    assert now == "30 were done now, in 10 min by 3 processes (3.0 a minute)"
