@@ -75,8 +75,10 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
     """
     name, (corpus,) = f"{chosen.name}_{text}", chosen.corpora
     log.info("%s: settings", name)
-    write(chosen, raw, text)
-    if not as_it_is:
+    write(chosen, raw, text, {"datasets": ["demo"]} if as_it_is else {})  # so that DVC makes nothing of this corpus
+    if as_it_is:
+        _run(sys.executable, "-m", "pipeline.leakage", corpus)
+    else:
         _run("dvc", "repro", f"leakage@{corpus}", *(f"extract@{corpus}-{modality}" for modality in MODALITIES))
     before, begin = len(_trained(corpus)), time.monotonic()
     _run(sys.executable, "-m", "paper.ahead", corpus)

@@ -75,17 +75,18 @@ def read_set(name: str) -> Set:
     return Set(name, **values)
 
 
-def write(chosen: Set, raw: str | None, text: str | None) -> None:
+def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] | None = None) -> None:
     """Write a set into params.yaml and paper/params.yaml.
 
     Args:
         raw: folder or file of the corpus, for a set that needs one.
         text: kind of text features, for a set that has several.
+        more: other values for params.yaml, by key.
 
     Raises:
         UserError: a file cannot be read or written, it lacks a key, or a value is not allowed.
     """
-    values = chosen.main | (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {})
+    values = chosen.main | (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {}) | (more or {})
     main_text = with_values(MAIN, values, Params, chosen.copies)
     report_text = with_values(FILE, chosen.report, PaperParams)
     write_whole(MAIN, main_text)

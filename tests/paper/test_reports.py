@@ -79,7 +79,9 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     (figures / "old.png").write_bytes(b"")
     del commands[:]
     reports.make(SMALL, "/corpora/it", "frozen", as_it_is=True)
-    assert commands == [[sys.executable, "-m", "paper.ahead", "meld"], TABLES]
+    probe = [sys.executable, "-m", "pipeline.leakage", "meld"]
+    assert commands == [probe, [sys.executable, "-m", "paper.ahead", "meld"], TABLES]
+    assert load_params().datasets == ["demo"]  # DVC takes data/meld as it is
     assert "It has 3 trainings" in page("frozen")
     assert page("frozen").split("\n\n")[2].endswith("of one process in all; all of them were there.")
     assert [file.name for file in figures.iterdir()] == ["one.png"]
