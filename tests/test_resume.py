@@ -47,7 +47,7 @@ def features(tmp_path: Path) -> Path:
     """A folder in which train@meld can run."""
     write_features_of_meld(tmp_path)
     text = (PROJECT / "params.yaml").read_text()
-    for old, new in (("dim: 400", "dim: 60"), ("patience: 10", "patience: 12"), ("epochs: 50", "epochs: 12"),
+    for old, new in (("dim: 200", "dim: 60"), ("patience: 10", "patience: 12"), ("epochs: 50", "epochs: 12"),
                      ("    - 2\n    - 3\n    - 4\n", "")):  # fmt: skip
         text = text.replace(old, new)
     (tmp_path / "params.yaml").write_text(text)

@@ -85,10 +85,8 @@ def test_the_list_says_who_uses_what_and_how_makers_differ(
     run(params)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["entries", "MB", "used", "by", "what"]
-    [of_meld] = [
-        line for line in lines if "audio" in line and "set=IS13 " in line and f"version={AUDIO_VERSION}" in line
-    ]
-    assert "meld" in of_meld
+    [now] = [line for line in lines if "audio" in line and "set=IS10 " in line and f"version={AUDIO_VERSION}" in line]
+    assert all(corpus in now for corpus in params.index)
     [old] = [line for line in lines if "audio" in line and "version=0" in line]
     assert " - " in old
     assert "opensmile=" not in old  # the same in all of them
@@ -110,7 +108,8 @@ def test_prune_deletes_what_no_parameters_can_use_and_nothing_before_it_is_told_
         run(params, "--prune")
     assert left(filled, tmp_path) == everything
     experiment = tmp_path / "experiment.yaml"
-    experiment.write_text(Path("params.yaml").read_text().replace("set: IS13", "set: ComParE_2016"))
+    of_meld = "  meld:\n    encoder: opensmile\n    set: "
+    experiment.write_text(Path("params.yaml").read_text().replace(f"{of_meld}IS10", f"{of_meld}ComParE_2016"))
     run(params, "--prune", "--yes", "--params", str(experiment))
     assert left(filled, tmp_path) == STAY | {"audio of an experiment"}
     run(params, "--prune", "--yes")

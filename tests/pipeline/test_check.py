@@ -68,7 +68,7 @@ def test_git_sees_the_change_of_a_refused_run(project: Path) -> None:
     os.utime(file, ns=(noted.st_atime_ns, noted.st_mtime_ns - 5_000_000_000))  # long before the index was written
     subprocess.run(["git", "update-index", "--refresh"], cwd=project, check=True)
     noted = file.stat()
-    file.write_text(text.replace("dim: 400", "dim: 501"))
+    file.write_text(text.replace("dim: 200", "dim: 501"))
     os.utime(file, ns=(noted.st_atime_ns, noted.st_mtime_ns))
     with pytest.raises(ParamsError):
         check.run()

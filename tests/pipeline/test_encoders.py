@@ -214,5 +214,5 @@ def test_encoders_that_saw_no_labels_are_not_on_the_list() -> None:
 
 def test_other_settings_of_the_block_may_stay(tmp_path: Path) -> None:
     folder = write_speech(tmp_path / "wavlm")
-    params = load_params(params_with(tmp_path, "audio", "meld", encoder=str(folder)))  # IS13, pca, 300 columns
+    params = load_params(params_with(tmp_path, "audio", "meld", encoder=str(folder), set="IS13", reduce="pca"))
     assert make("audio", params.audio["meld"], tmp_path).dim == WIDTH

@@ -41,14 +41,14 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
     assert (params.train["iemocap"].batch, params.train["meld"].batch) == (16, 4)
     assert params.train["iemocap"].gamma2 == 1.8
     assert params.train["meld"].gamma2 == 1.2
-    assert params.model.dim == 400
+    assert params.model.dim == 200
     iemocap, meld = params.recipe("iemocap"), params.recipe("meld")
     assert (iemocap.learning_rate, meld.learning_rate) == (1e-6, 1e-5)
     assert (iemocap.dropout, meld.dropout) == (0.2, 0.1)
     assert {recipe.batch * recipe.accumulation for recipe in params.recipes.values()} == {32}
     assert params.recipe("demo") == params.recipes["minilm"]  # by `auto`, for minilm
     assert (params.audio["iemocap"].set, params.audio["iemocap"].reduce) == ("IS10", "none")
-    assert (params.audio["meld"].reduce, params.audio["meld"].dim) == ("pca", 300)
+    assert (params.audio["meld"].set, params.audio["meld"].reduce) == ("IS10", "none")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,6 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("baselines.mmgcn.loss", "hinge", "baselines.mmgcn.loss = 'hinge'"),
         ("baselines.cmath", {"dim": 300}, "baselines.cmath.dim = 300: there is no such key"),
         ("baselines.mm_dfn.speaker_weights.smell", 1.0, "baselines.mm_dfn.speaker_weights.smell = 1.0: there is no"),
-        ("audio.meld.dim", 6374, "audio.meld.dim = 6374: must be at most 6373, the width of IS13"),
         ("visual.meld.crop", "frame", "visual.meld.crop = 'frame': must be face for denseface, which sees nothing"),
         ("audio.meld.set", "IS09", "audio.meld.set = 'IS09': must be 'IS10', 'IS13', 'ComParE_2016' or"),
         ("text.meld.crossfit", 5, "text.meld.crossfit = 5: must be 1 unless finetune is true"),
@@ -106,6 +105,13 @@ def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: obj
     assert said in message
     assert message.startswith(str(tmp_path / "params.yaml"))
     assert len(message.splitlines()) == 1
+
+
+def test_a_reduction_has_no_more_columns_than_the_set(tmp_path: Path) -> None:
+    reduced = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())["audio"]["meld"] | {"reduce": "pca"}
+    message = refusal(changed(tmp_path, "audio.meld", reduced | {"dim": 1583}))
+    assert "audio.meld.dim = 1583: must be at most 1582, the width of IS10" in message
+    assert load_params(changed(tmp_path, "audio.meld", reduced | {"dim": 1582}))
 
 
 def test_an_encoder_that_has_seen_labels_is_taken_where_that_is_allowed_or_the_corpus_is_another(
@@ -152,7 +158,7 @@ def with_corpus(folder: Path, name: str) -> Path:
 
 
 def test_width_and_heads_that_do_not_divide_are_refused_together(tmp_path: Path) -> None:
-    content = (PROJECT / "params.yaml").read_text().replace("dim: 400", "dim: 500").replace("heads: 10", "heads: 8")
+    content = (PROJECT / "params.yaml").read_text().replace("dim: 200", "dim: 500").replace("heads: 10", "heads: 8")
     file = tmp_path / "params.yaml"
     file.write_text(content)
     assert refusal(file) == f"{file}: model.dim = 500: must be a multiple of model.heads = 8"
@@ -233,11 +239,11 @@ def test_the_file_has_the_form_in_which_dvc_writes_it(tmp_path: Path) -> None:
     text = (PROJECT / "params.yaml").read_text()
     file = tmp_path / "params.yaml"
     file.write_text(text)
-    apply_overrides(file, ["model.dim=400"])  # as `-S` does
+    apply_overrides(file, ["model.dim=200"])  # as `-S` does
     assert file.read_text() == text
     apply_overrides(file, ["model.dim=500", "datasets=[meld,demo]", "train.demo.seeds=[7]"])
     before, after = text.splitlines(), file.read_text().splitlines()
-    removed = ["- demo", "  dim: 400 ", "    - 0", "    - 1", "    - 2"]
+    removed = ["- demo", "  dim: 200 ", "    - 0", "    - 1", "    - 2"]
     gone = list((Counter(before) - Counter(after)).elements())
     assert sorted(line[:11] for line in gone) == sorted(line[:11] for line in removed if line != "- demo")
     new = (Counter(after) - Counter(before)).elements()
@@ -261,7 +267,7 @@ def test_a_stage_refuses_before_a_heavy_import_and_without_a_traceback(tmp_path:
         capture_output=True, env={"PYTHONPATH": str(PROJECT), "PATH": ""}, check=False,
     )  # fmt: skip
     assert found.returncode == 1
-    assert "error: params.yaml: model.dim = 400: must be a multiple of model.heads = 7" in found.stderr
+    assert "error: params.yaml: model.dim = 200: must be a multiple of model.heads = 7" in found.stderr
     assert "Traceback" not in found.stderr
     assert not any(line.endswith((" torch", " numpy")) for line in found.stderr.splitlines())
 

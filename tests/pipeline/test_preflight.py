@@ -58,7 +58,7 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(downloaded: Path) -> 
     file.write_text(file.read_text().replace("heads: 10", "heads: 7"))
     said = run(downloaded, sys.executable, "-m", "pipeline.preflight")
     assert said.returncode == 1
-    assert said.stderr == "error: params.yaml: model.dim = 400: must be a multiple of model.heads = 7\n"
+    assert said.stderr == "error: params.yaml: model.dim = 200: must be a multiple of model.heads = 7\n"
 
 
 def test_a_device_that_there_is_not_is_refused_before_anything_runs(downloaded: Path) -> None:
