@@ -117,11 +117,14 @@ def test_what_is_not_published_for_the_corpus_is_printed(
 def test_the_printed_form_is_complete_and_of_every_corpus(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (folder / "params.yaml").read_text("utf-8")
+    text = (folder / "params.yaml").read_text("utf-8").replace("modality_dropout: 0.0 ", "modality_dropout: 0.3 ")
+    (folder / "params.yaml").write_text(text, "utf-8")
     before, report = load_params(), (folder / "paper/params.yaml").read_bytes()
     choose(monkeypatch, "printed")
     params = load_params()
-    printed = {"reduction": "sum", "detach_teacher": False, "embedding_scale": 1.0, "feature_dropout": 0.0}
+    assert before.model.modality_dropout == 0.3
+    printed = {"reduction": "sum", "detach_teacher": False, "embedding_scale": 1.0, "feature_dropout": 0.0,
+               "modality_dropout": 0.0}  # fmt: skip
     assert params.model == before.model.model_copy(update=printed)
     of_train = {"gamma1": 1.0, "weight_decay": 0.0, "ema_decay": 0.0, "class_weights": False}
     assert list(params.train) == list(before.train)
