@@ -120,7 +120,7 @@ def test_the_table_has_logistic_regression_and_the_encoder_alone(one: Comparison
     assert list(found.plain) == list(found.beside) == ["logistic", "encoder"]
     assert set(found.against) == {"ctnet"}  # Holm's correction of the baselines counts the baselines alone
     page = "\n".join(markdown(found))
-    assert "| logistic regression (text + audio) | 60.00 | 58.00 | 41.00 | 70.00 | 12.50 |  | 9.50 |  |  |" in page
+    assert "| logistic regression (text + audio) | 60.00 | 58.00 | 41.00 | 70.00 | 12.50 |  |  | 9.50 |  |  |" in page
     assert "| fine-tuned text encoder alone † | 60.00 | 50.00 |" in page
     assert "† No fair score; text: the encoder x has seen labels." in page
     difference = found.beside["logistic"]["difference"]
@@ -137,9 +137,9 @@ def test_the_table_has_logistic_regression_and_the_encoder_alone(one: Comparison
 
 def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
     head, rows = table(one)
-    assert head[3:6] == ["macro F1", "b", "a"]
+    assert head[3:9] == ["macro F1", "b", "a", "oracle", "seeds as one", "calibration error"]
     assert rows[1][1:] == ["51.00 ± 1.00", "58.25 ± 3.00", "34.00 ± 1.50", "81.00 ± 5.00", "41.00 ± 6.00",
-                           "71.00 ± 3.00", "5.00", "1.2 M", ""]  # fmt: skip
+                           "71.00 ± 3.00", "66.00", "5.00", "1.2 M", ""]  # fmt: skip
     assert rows[3][:5] == ["majority-class baseline", "30.00", "20.00", "10.00", ""]
     assert all(len(row) == len(head) for row in rows)
     assert counts(one.runs["cmath"]) == "Test, 8 utterances; percent, mean and standard deviation of 2 seeds."
