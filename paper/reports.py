@@ -2,14 +2,14 @@
 
     python -m paper.reports meld_text --raw /corpora/MELD.Raw              # three reports: frozen, tuned, context
     python -m paper.reports meld_mini --raw /corpora/small --text context
-    python -m paper.reports iemocap_text --raw published/iemocap.pkl --as-it-is
+    python -m paper.reports iemocap_text --raw published/iemocap.pkl --text context --as-it-is
 
 For each it writes the settings of the set (paper/sets), makes index and features by `dvc repro`, trains what is not
 trained yet (paper.ahead), makes the tables by `dvc repro paper/dvc.yaml`, and copies the page and its pictures to
 docs/reports/<set>_<text>. A killed run goes on where it was. The settings of the last report stay in params.yaml and
 paper/params.yaml: `git restore params.yaml paper/params.yaml dvc.lock` brings the committed ones back.
 
-With --as-it-is, data/D is not made anew: it has index and features that another machine made, of one kind of text.
+With --as-it-is, data/D and results/D/corpus.json are not made anew: another machine made them, for one kind of text.
 """
 
 import argparse
