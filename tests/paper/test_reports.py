@@ -77,7 +77,7 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     figures = Path("docs/reports/meld_small_frozen/figures")
     assert [file.name for file in figures.iterdir()] == ["one.png"]  # those that the page shows
 
-    # What was trained is there; pictures of an older page are not. The records now say 100 seconds for each epoch, of 8.
+    # What was trained is there, pictures of an older page are not. The records now say 100 seconds for each epoch.
     for record in cache_folder().rglob("seed*.json"):
         record.write_text(json.dumps(json.loads(record.read_text("utf-8")) | {"seconds": 100.0}), "utf-8")
     (figures / "old.png").write_bytes(b"")
