@@ -84,8 +84,10 @@ def test_features_are_as_wide_as_their_encoders(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "paper").mkdir()
     (tmp_path / "paper/published.yaml").write_bytes((project / "paper/published.yaml").read_bytes())
     params = load_params(project / "params.yaml")
-    audio = params.audio["meld"].model_copy(update={"encoder": "wavlm", "reduce": "none"})
+    whole = params.audio["meld"].model_copy(update={"set": "IS10", "reduce": "none"})
+    reduced = whole.model_copy(update={"reduce": "pca", "dim": 300})
+    audio = whole.model_copy(update={"encoder": "wavlm"})
     narrow = audio.model_copy(update={"reduce": "pca", "dim": 1000})
-    for settings, expected in ((params.audio["meld"], 300), (audio, 768), (narrow, 768)):
+    for settings, expected in ((whole, 1582), (reduced, 300), (audio, 768), (narrow, 768)):
         changed = params.model_copy(update={"audio": {**params.audio, "meld": settings}})
         assert estimate.form("meld", changed)["dims"]["audio"] == expected
