@@ -7,6 +7,7 @@ uninterrupted one. A finished training leaves a folder that transformers can loa
 import json
 import math
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -251,7 +252,12 @@ def _finish_epoch(
     folder: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Score the epoch on validation, save its weights if they are the best so far, and decide whether to stop."""
+    """Score the epoch on validation, save its weights if they are the best so far, and decide whether to stop.
+
+    Patience counts only once the encoder is better than the best constant prediction, the most frequent class: with
+    few utterances it predicts that class for some epochs before it learns.
+    """
+    constant = weighted_f1_of(validation.labels, [statistics.mode(validation.labels)] * len(validation.labels))
     predicted = probabilities(classifier, validation.windows).argmax(1).tolist()
     score = weighted_f1_of(validation.labels, predicted)
     epoch = len(state.history) + 1
@@ -265,7 +271,8 @@ def _finish_epoch(
         else:
             _write(classifier.network.state_dict(), folder / ENCODER)
         _write(classifier.head.state_dict(), folder / HEAD)
-    state.finished = epoch == recipe.epochs or epoch - state.best_epoch >= recipe.patience
+    waited = epoch - state.best_epoch if state.best_score > constant else 0
+    state.finished = epoch == recipe.epochs or waited >= recipe.patience
 
 
 def trained(classifier: Classifier) -> list[nn.Parameter]:

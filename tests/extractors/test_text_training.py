@@ -177,12 +177,27 @@ def test_the_weights_left_are_those_of_the_best_epoch_and_tell_the_classes_apart
 def test_it_stops_when_patience_is_at_its_end_and_a_finished_one_is_not_trained_again(
     tiny_roberta: Path, tmp_path: Path
 ) -> None:
-    state = trained(tmp_path / "fit", tiny_roberta, epochs=30, patience=1, learning_rate=1e-9)
-    assert (len(state.history), state.best_epoch) == (2, 1)
+    state = trained(tmp_path / "fit", tiny_roberta, epochs=30, patience=2)
+    scores = [row["validation_weighted_f1"] for row in state.history]
+    assert len(scores) == state.best_epoch + 2 < 30
+    assert max(scores) == scores[-3] > constant()
     said: list[str] = []
     assert asdict(trained(tmp_path / "fit", tiny_roberta, said, epochs=30)) == asdict(state)
     assert said == []
-    assert json.loads((tmp_path / "fit" / "fit.json").read_text())["best_epoch"] == 1
+    assert json.loads((tmp_path / "fit" / "fit.json").read_text())["best_epoch"] == state.best_epoch
+
+
+def constant() -> float:
+    """Weighted F1 on validation of the most frequent class."""
+    labels = lines(20, 1).labels
+    return 100 * float(f1_score(labels, [max(set(labels), key=labels.count)] * 20, average="weighted", zero_division=0))
+
+
+def test_patience_does_not_count_before_the_encoder_is_better_than_a_constant_prediction(
+    tiny_roberta: Path, tmp_path: Path
+) -> None:
+    state = trained(tmp_path / "fit", tiny_roberta, epochs=5, patience=1, learning_rate=1e-9)
+    assert [row["validation_weighted_f1"] for row in state.history] == pytest.approx([constant()] * 5)
 
 
 def test_what_is_left_is_a_folder_that_transformers_and_the_extractor_read(tiny_roberta: Path, tmp_path: Path) -> None:
