@@ -7,6 +7,7 @@ numbers in the shapes of the synthetic corpus, of a small corpus with three moda
 are CMATH with the settings of params.yaml. Every seed trains for the same number of epochs.
 """
 
+import argparse
 import multiprocessing
 import os
 import tempfile
@@ -131,4 +132,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m bench.seeds", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     main()

@@ -9,6 +9,7 @@ form is trained from two seeds and prints the cross-entropy (of four classifiers
 the first and the last epoch, and weighted F1 on validation, the best and the last. docs/distillation.md has the table.
 """
 
+import argparse
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,4 +118,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m paper.collapse", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     main()

@@ -3,6 +3,7 @@
 python -m paper.params          checks the file and prints "ok"
 """
 
+import argparse
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -133,6 +134,8 @@ def changed(params: Params, changes: dict[str, object]) -> Params:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m paper.params", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     try:
         load_report()
     except ParamsError as error:

@@ -3,6 +3,7 @@
 python -m paper.plan
 """
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -166,4 +167,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m paper.plan", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     main()

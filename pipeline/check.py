@@ -9,6 +9,7 @@ It looks for the raw corpora, encoders (a folder, or a name on the hub) and face
 to run: with features made by a colleague, none of them is needed.
 """
 
+import argparse
 import os
 import re
 from collections.abc import Iterator
@@ -195,4 +196,6 @@ def outputs_of(locked: dict[str, dict], corpus: str) -> Iterator[dict]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m pipeline.check", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     command(run)

@@ -6,6 +6,7 @@ The message for a refused value is one line with file, key, value and what is al
 are imported, so that a mistake in the file is found at once.
 """
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -271,6 +272,8 @@ def checked(content: object, schema: type[Values], file: Path) -> Values:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m pipeline.params", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     try:
         load_params()
     except ParamsError as error:

@@ -3,6 +3,7 @@
 python -m pipeline.preflight
 """
 
+import argparse
 import subprocess
 
 from foundation.device import device_type
@@ -55,4 +56,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m pipeline.preflight", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
     main()
