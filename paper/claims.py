@@ -13,7 +13,8 @@ paper/significance.py.
 - **cannot be told**: the interval has zero in it, or there is only one seed.
 
 Where the paper claims that something is the best, it is held against the best of the others on test, which is the
-hardest comparison. The results are kept in paper/claims.json, and the table in docs/results.md is written from it.
+hardest comparison. The fusion is judged only where the models read several modalities. The results are kept in
+paper/claims.json, and the table in docs/results.md is written from it.
 """
 
 import argparse
@@ -51,6 +52,8 @@ class Results:
     paper: str
     """The paper's corpus that it is, or is a copy of; empty if the paper lacks it."""
     reader: str
+    modalities: int = 3
+    """Number of modalities that its models read."""
 
     def folder(self, model: str) -> Path:
         return Path("paper/runs") / self.corpus / model
@@ -91,6 +94,11 @@ def _ablation(name: str) -> Callable[[Results], Pair]:
     return lambda results: ("", results.folder("cmath"), results.study("ablations", name))
 
 
+def _fusion(results: Results) -> Pair:
+    """CMATH without its CMA-Transformer; no pair where nothing is fused, since there it only reads the dialogue."""
+    return _ablation("cma_t")(results) if results.modalities > 1 else ("", None, None)
+
+
 def _sets(first: str, second: str) -> Callable[[Results], Pair]:
     return lambda results: ("", results.study("modalities", first), results.study("modalities", second))
 
@@ -126,7 +134,7 @@ def _multidag(results: Results) -> Pair:
 CLAIMS = (
     Claim("best", "CMATH is better than every baseline (against the best one)", _best_baseline),
     Claim("mr", "Reconstructing each modality from its compressed form helps", _ablation("mr")),
-    Claim("cma_t", "The asymmetric fusion of the modalities (CMA-Transformer) helps", _ablation("cma_t")),
+    Claim("cma_t", "The asymmetric fusion of the modalities (CMA-Transformer) helps", _fusion),
     Claim("lld", "Low-level distillation (the modalities' representations learn from the fused one) helps",
           _ablation("lld")),
     Claim("hld", "High-level distillation (the modalities' predictions learn from the fused one) helps",
@@ -192,7 +200,8 @@ def run(corpora: list[tuple[str, str]]) -> None:
             raise UserError(f"{corpus}: is no corpus; `index` of params.yaml has {', '.join(params.index)}")
         if paper not in ("", *CORPORA):
             raise UserError(f"{corpus}={paper}: the paper's corpora are {' and '.join(CORPORA)}")
-        results = Results(corpus, paper, params.index[corpus].reader)
+        index = params.index[corpus]
+        results = Results(corpus, paper, index.reader, len(set(index.modalities) & set(params.model.modalities)))
         found = {claim.key: found_of(claim, results) for claim in CLAIMS}
         if not any(found.values()):
             raise UserError(f"paper/runs/{corpus}: has no two runs to compare; `dvc repro paper/dvc.yaml` makes them")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import t
 
 from extractors.utterance import Utterance
@@ -163,6 +164,31 @@ def test_the_page_says_what_was_found_on_each_corpus(folder: Path) -> None:
         claims.run([("demo", "")])
     with pytest.raises(UserError, match="meld=mosei: the paper's corpora are iemocap and meld"):
         claims.run([("meld", "mosei")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "fused"),
+    [({}, True), ({"index.meld.modalities": ["text"]}, False), ({"model.modalities": ["audio"]}, False),
+     ({"index.meld.modalities": ["text", "audio"], "model.modalities": ["audio", "visual"]}, False),
+     ({"index.meld.modalities": ["text", "visual"]}, True)],
+)  # fmt: skip
+def test_the_fusion_is_not_judged_where_nothing_is_fused(
+    folder: Path, changes: dict[str, list[str]], fused: bool
+) -> None:
+    write_run(folder / "paper/studies/meld/ablations/cma_t", 50, 51)
+    write_run(folder / "paper/studies/meld/ablations/mr", 50, 51)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        section = params
+        for name in path:
+            section = section[name]
+        section[last] = value
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    claims.run([("meld", "meld")])
+    found = json.loads(claims.SCORES.read_text())["meld"]["claims"]
+    assert ("cma_t" in found) is fused
+    assert "mr" in found  # the other parts do something with one modality, too
 
 
 def test_verdicts_of_several_corpora_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
