@@ -48,7 +48,8 @@ class Set:
     copies: dict[str, str] = field(default_factory=dict)
     """New corpora of params.yaml, each with the entry that it is a copy of."""
     text: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Values for params.yaml of each kind of text features, by its name."""
+    """Values of each kind of text features, by its name: for params.yaml, and for paper/params.yaml as
+    `report.studies.widths`."""
     about: str = ""
     """What the corpus of a report is, in a sentence."""
     unpublished: dict[str, str] = field(default_factory=dict)
@@ -86,9 +87,12 @@ def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] |
     Raises:
         UserError: a file cannot be read or written, it lacks a key, or a value is not allowed.
     """
-    values = chosen.main | (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {}) | (more or {})
-    main_text = with_values(MAIN, values, Params, chosen.copies)
-    report_text = with_values(FILE, chosen.report, PaperParams)
+    of_text = chosen.text[text] if text else {}
+    of_report = {key: value for key, value in of_text.items() if key.startswith("report.")}
+    of_main = {key: value for key, value in of_text.items() if key not in of_report}
+    main_text = with_values(MAIN, chosen.main | of_main | ({chosen.raw: raw} if raw else {}) | (more or {}), Params,
+                            chosen.copies)  # fmt: skip
+    report_text = with_values(FILE, chosen.report | of_report, PaperParams)
     write_whole(MAIN, main_text)
     write_whole(FILE, report_text)
 

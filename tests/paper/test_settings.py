@@ -196,22 +196,26 @@ def test_a_set_of_a_report_differs_between_its_kinds_of_text_in_nothing_else(
     committed, found = texts(folder), {}
     for text in ("frozen", "tuned", "context"):
         choose(monkeypatch, name, "--raw", "/corpora/it", "--text", text)
-        found[text] = load_params(), load_report(), texts(folder)[1]
+        found[text] = load_params(), load_report()
         for file, before in zip(FILES, committed, strict=True):
             (folder / file).write_text(before, "utf-8")
-    params, report, words = found["context"]
+    params, report = found["context"]
     (corpus,) = report.corpora
     assert params.datasets == [corpus]
     assert params.index[corpus].raw == "/corpora/it"
-    kinds = {text: (of.text[corpus].finetune, of.text[corpus].crossfit) for text, (of, _, _) in found.items()}
+    kinds = {text: (of.text[corpus].finetune, of.text[corpus].crossfit) for text, (of, _) in found.items()}
     assert kinds == {"frozen": (False, 1), "tuned": (True, 5), "context": (True, 5)}
-    assert [of.text[corpus].context.past > 0 for of, _, _ in found.values()] == [False, False, True]
-    for other, _, also in found.values():
-        assert also == words
+    assert [of.text[corpus].context.past > 0 for of, _ in found.values()] == [False, False, True]
+    none = {"ablations": [], "widths": [], "gammas": []}
+    for text, (other, also) in found.items():
+        left_out = none if name.endswith("_text") and text != "context" else {}  # a quarter of the trainings
+        assert also == report.model_copy(update={"studies": report.studies.model_copy(update=left_out)})
         assert other.model_copy(update={"text": params.text}) == params
         assert {one: of for one, of in other.text.items() if one != corpus} == {
             one: of for one, of in params.text.items() if one != corpus
         }
+    assert (report.studies.ablations, len(report.studies.gammas)) == (["mr", "cma_t", "lld", "hld", "hd"], 2)
+    assert params.model.dim in report.studies.widths
     assert len(report.models) == 11
     assert report.seeds == [0, 1, 2, 3, 4]
     assert report.search.points >= 7  # fewer do not reach all neighbours of any point
