@@ -52,7 +52,7 @@ class Results:
     paper: str
     """The paper's corpus that it is, or is a copy of; empty if the paper lacks it."""
     reader: str
-    modalities: int = 3
+    modalities: int
     """Number of modalities that its models read."""
 
     def folder(self, model: str) -> Path:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from scipy.stats import t
 
 from extractors.utterance import Utterance
@@ -15,8 +14,10 @@ from foundation.f1 import weighted_f1_of
 from paper import claims
 from paper.claims import CLAIMS, Results, found_of, lines, verdict
 from paper.published import FILE, published_best, published_margins
+from paper.settings import with_values
 from paper.significance import interval
 from pipeline.corpora.index_file import write_index
+from pipeline.params import Params
 from pipeline.scoring.comparison import Predictions, compare
 
 PROJECT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_claim_is_held_against_the_pair_that_it_is_about(folder: Path) -> None:
-    results = Results("meld", "meld", "meld")
+    results = Results("meld", "meld", "meld", 3)
     found = {key: found_of(claim, results) for key, claim in BY_KEY.items()}
     assert {key for key, one in found.items() if one} == {
         "best", "lld", "hld", "high_low", "whole", "audio_helps", "width", "gammas"
@@ -177,14 +178,7 @@ def test_the_fusion_is_not_judged_where_nothing_is_fused(
 ) -> None:
     write_run(folder / "paper/studies/meld/ablations/cma_t", 50, 51)
     write_run(folder / "paper/studies/meld/ablations/mr", 50, 51)
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    for key, value in changes.items():
-        *path, last = key.split(".")
-        section = params
-        for name in path:
-            section = section[name]
-        section[last] = value
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Path("params.yaml").write_text(with_values(Path("params.yaml"), changes, Params))
     claims.run([("meld", "meld")])
     found = json.loads(claims.SCORES.read_text())["meld"]["claims"]
     assert ("cma_t" in found) is fused
