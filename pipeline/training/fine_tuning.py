@@ -56,6 +56,8 @@ def finetune(
             text_training.train(published, settings, recipe, data, chosen_on, len(order), device(), work,
                                 CHECKPOINT_SECONDS, log.info)
         )  # fmt: skip
+        # A fine-tuning that was killed between its last two steps has left its checkpoint beside its record.
+        (work / text_training.STATE).unlink(missing_ok=True)
         shutil.copytree(work, folder / str(number), ignore=shutil.ignore_patterns(text_training.FIT, ABOUT, HALVES))
         classifier = text_training.load(folder / str(number), settings, device())
         shares += text_training.probabilities(classifier, windows_of(held_out, settings.context)) / settings.crossfit

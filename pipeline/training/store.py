@@ -109,7 +109,10 @@ def training_folder(content: str, model: str, config: dict[str, Any], train: Tra
 
 
 def found(folder: Path, seed: int, *, weights: bool) -> Trained | None:
-    """Find the record of a training; None if it is not finished, or if `weights` are requested and missing."""
+    """Find the record of a training; None if it is not finished, or if `weights` are requested and missing.
+
+    A finished training needs no checkpoint: one that is left is deleted.
+    """
     file = folder / f"seed{seed}.json"
     if not file.is_file():
         return None
@@ -119,7 +122,11 @@ def found(folder: Path, seed: int, *, weights: bool) -> Trained | None:
         log.warning("%s: is no whole record of a training (%s); it is trained anew", file, error)
         return None
     kept = (folder / f"seed{seed}.safetensors").is_file() or not known.history
-    return known if kept or not weights else None
+    if weights and not kept:
+        return None
+    # A training that was killed between its last two steps has left its checkpoint beside its record.
+    _checkpoint(folder, seed).unlink(missing_ok=True)
+    return known
 
 
 def trained(
@@ -145,7 +152,7 @@ def trained(
         return known
     write_about(folder, corpus=corpus_name, model=model)
     class_weights = class_weights_of(train, corpus.label[positions(corpus, "train")], config["classes"])
-    checkpoint = folder / f"seed{seed}.pt"
+    checkpoint = _checkpoint(folder, seed)
     before, begin = _epochs(checkpoint), time.monotonic()
     parameters = sum(value.numel() for value in make_model(model, config).parameters())
     try:
@@ -179,6 +186,10 @@ def kept_weights(folder: Path, seed: int) -> tuple[dict[str, Tensor], Tensor]:
         return tensors, tensors.pop(PREDICTIONS)
     except (SafetensorError, KeyError) as error:
         raise UserError(f"{file}: is broken ({error}); delete it, and the same command trains this seed anew") from None
+
+
+def _checkpoint(folder: Path, seed: int) -> Path:
+    return folder / f"seed{seed}.pt"
 
 
 def _epochs(checkpoint: Path) -> int:

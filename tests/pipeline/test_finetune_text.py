@@ -17,6 +17,7 @@ from extractors.settings import ContextSettings
 from extractors.text.window import Window
 from extractors.training import text_training
 from foundation.errors import UserError
+from foundation.folders import cache_folder
 from pipeline import extract, finetune_text
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.scoring.metrics import text_encoder_scores
@@ -159,8 +160,13 @@ def test_what_was_once_trained_is_taken_from_the_work_cache(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(text_training, "_step", never)
+    [record] = (cache_folder() / "trainings").glob("*/fit.json")
+    checkpoint = record.with_name("state.pt")
+    checkpoint.write_bytes(b"left by a kill after the record")
     run(tiny_roberta, crossfit=1)
     assert [file.read_bytes() for file in files] == before
+    assert not checkpoint.exists()
+    assert not list((corpus / ENCODER).rglob("state.pt"))
 
 
 @pytest.mark.slow

@@ -99,6 +99,23 @@ def test_a_training_whose_weights_were_not_kept_is_done_again_when_they_are_aske
     assert found(folder(), 0, weights=True) == again
 
 
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_kill_after_the_record_leaves_no_checkpoint_behind(corpus: Corpus, weights: bool) -> None:
+    known = train(corpus, 0, weights=weights)
+    left = [folder() / "seed0.pt", folder() / "seed5.pt"]
+    for file in left:
+        file.write_bytes(b"a checkpoint")
+    assert found(folder(), 0, weights=weights) == known
+    assert [file.exists() for file in left] == [False, True]
+
+
+def test_weights_that_are_being_trained_keep_their_checkpoint(corpus: Corpus) -> None:
+    train(corpus, 0, weights=False)
+    (folder() / "seed0.pt").write_bytes(b"a checkpoint")
+    assert found(folder(), 0, weights=True) is None
+    assert (folder() / "seed0.pt").exists()
+
+
 def test_a_training_that_is_not_finite_in_its_first_epoch_is_finished_too(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
