@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from paper.model_table import Comparison, marked
+from paper.model_table import Comparison, marked, plain_name
 from paper.names import NAMES
 from pipeline.scoring.pictures import ACCENT, CLASS_COLOURS, COLOUR, save
 
 
 def draw_comparison(one: Comparison, file: Path) -> None:
-    """Draw weighted F1 of each model: mean and standard deviation over the seeds, and the paper's value."""
+    """Draw weighted F1 of each model: mean and standard deviation over the seeds, and the paper's value.
+
+    Vertical lines are what needs no model of the dialogue: the majority class, logistic regression, the encoder alone.
+    """
     figure, axes = plt.subplots(figsize=(7.2, 2.2 + 0.36 * len(one.runs)), layout="constrained")
     ranked = sorted(one.runs, key=lambda model: one.runs[model]["weighted_f1"])
     for height, model in enumerate(ranked):
@@ -19,14 +22,17 @@ def draw_comparison(one: Comparison, file: Path) -> None:
         axes.errorbar(run["weighted_f1"], height, xerr=run["weighted_f1_std"], fmt="o", color=colour, capsize=4)
         if model in one.published:
             axes.plot(one.published[model]["weighted_f1"], height, "D", color="grey", markerfacecolor="none")
-    constant = one.majority["weighted_f1"]
-    axes.axvline(constant, color="grey", linestyle="--", label=f"majority-class baseline {constant:.1f}")
-    axes.legend(loc="upper left")  # the models are ranked, so this corner is empty
+    if one.published:
+        axes.plot([], [], "D", color="grey", markerfacecolor="none", label="as the paper prints it")
+    lines = {"majority-class baseline": one.majority["weighted_f1"]}
+    lines |= {plain_name(name, run): run["weighted_f1"] for name, run in one.plain.items()}
+    for style, (name, score) in zip(("--", "-", ":", "-."), lines.items(), strict=False):
+        axes.axvline(score, color="grey", linestyle=style, zorder=0, label=f"{name} {score:.1f}")
+    figure.legend(loc="outside lower center", ncols=2)
     axes.set_yticks(range(len(ranked)), [marked(NAMES[model], one.runs[model]) for model in ranked])
     axes.set_xlabel("weighted F1 on test, %")
     seeds = next(iter(one.runs.values()))["seeds"]
-    hollow = "; hollow: as the paper prints it" if one.published else ""
-    axes.set_title(f"{one.corpus}: mean and standard deviation of {seeds} seeds{hollow}")
+    axes.set_title(f"{one.corpus}: mean and standard deviation of {seeds} seeds")
     axes.grid(axis="x", alpha=0.3)
     save(figure, file)
 

@@ -26,7 +26,8 @@ from paper.params import Report
 from paper.published import published_statistics, published_study
 from paper.significance import beyond_chance, differences, differences_by_group, in_words, once_in_words
 from paper.studies import settings
-from pipeline.corpora.index_file import read_index
+from pipeline.corpora.index_file import SPLITS, read_index
+from pipeline.corpora.labels import labels
 from pipeline.params import MODALITIES
 from pipeline.scoring.comparison import load
 from pipeline.scoring.lengths import length_groups
@@ -60,6 +61,7 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
     if said := unfair(one):
         yield Section(f"{SIGN}: scores that are not fair", "", said)
     yield statistics(corpus, rows)
+    yield label_counts(rows, labels(reader, [row.label for row in rows]))
     yield compared(one, figures)
     yield known_of_train(one, rows)
     if studied(corpus, "ablations"):
@@ -92,6 +94,7 @@ def studied(corpus: str, study: str) -> bool:
 
 
 def statistics(corpus: str, rows: list[Utterance]) -> Section:
+    rows = [row for row in rows if row.label]  # the others are context, which the paper does not count
     parts = [[row for row in rows if (row.split == "test") == test] for test in (False, True)]
     dialogues = [len({row.dialogue_id for row in part}) for part in parts]
     labels = len({row.label for row in rows})
@@ -128,6 +131,31 @@ def statistics(corpus: str, rows: list[Utterance]) -> Section:
                 f"published copy: {dialogues[0]} conversations have one, with {here[4]} each on average."
             )
     return Section("Table 1: statistics", "", seen, head, table)
+
+
+def label_counts(rows: list[Utterance], order: tuple[str, ...]) -> Section:
+    """Utterances of each label by split, and their share of the labelled ones; other turns have a row of their own.
+
+    Args:
+        order: the labels, in the order of the report's tables.
+    """
+    counted = {split: Counter(row.label for row in rows if row.split == split) for split in SPLITS}
+    labelled = {split: sum(counts[label] for label in order) for split, counts in counted.items()}
+    shares = {
+        label: {split: f"{100 * counted[split][label] / max(labelled[split], 1):.1f} %" for split in SPLITS}
+        for label in order
+    }
+    table = [[label, *(f"{counted[split][label]:,} ({shares[label][split]})" for split in SPLITS)] for label in order]
+    table.append(["all", *(f"{number:,}" for number in labelled.values())])
+    if any(counts[""] for counts in counted.values()):
+        table.append(["no label, context only", *(f"{counts['']:,}" for counts in counted.values())])
+    most = next(label for label, _ in counted["train"].most_common() if label)
+    said = [f"The majority-class baseline always answers {most}, the most frequent label of train: it has "
+            f"{shares[most]['train']} of train, {shares[most]['validation']} of validation and "
+            f"{shares[most]['test']} of test."]  # fmt: skip
+    if missing := [f"{label} in {split}" for split in SPLITS for label in order if not counted[split][label]]:
+        said.append(f"There is no {', no '.join(missing)}.")
+    return Section("Labels", "", said, ["label", *SPLITS], table)
 
 
 def compared(one: Comparison, figures: Path) -> Section:

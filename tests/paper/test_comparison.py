@@ -2,9 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from paper import model_table
 from paper.model_table import (
@@ -20,6 +23,8 @@ from paper.model_table import (
     write_csv,
     write_search,
 )
+from paper.pictures import draw_comparison
+from pipeline.scoring.pictures import save
 from tests.paper.small import PROJECT
 from tests.paper.test_significance import write_run
 
@@ -161,3 +166,22 @@ def test_the_papers_own_gap_is_told_beside_ours(one: Comparison) -> None:
     printed = {"cmath": {"weighted_f1": 66.5}, "ctnet": {"weighted_f1": 60.5}, "multidag": {"weighted_f1": 64.0}}
     said = verdict(model_table.Comparison("custom", one.runs, 9, printed, one.against))
     assert "The paper's Table 9 has CMATH +2.50 points from its best baseline, MultiDAG" in said
+
+
+def test_the_picture_shows_what_needs_no_model_and_nothing_is_cut_off(
+    one: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr("paper.pictures.save", lambda figure, file: (figures.append(figure), save(figure, file)))
+    plain = {"logistic": {"weighted_f1": 59.75, "modalities": ["text", "audio"]}, "encoder": {"weighted_f1": 58.5}}
+    draw_comparison(replace(one, plain=plain, published={"ctnet": {"weighted_f1": 60.5}}), tmp_path / "one.png")
+    [axes] = figures[0].axes
+    lines = {str(line.get_label()): line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]}
+    assert lines == {"majority-class baseline 20.0": 20.0, "logistic regression (text + audio) 59.8": 59.75,
+                     "fine-tuned text encoder alone 58.5": 58.5}  # fmt: skip
+    assert {text.get_text() for text in figures[0].legends[0].get_texts()} == {*lines, "as the paper prints it"}
+    picture = plt.imread(tmp_path / "one.png")
+    edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
+    assert all((edge == 1).all() for edge in edges), "something is cut off: the title, most likely"
+    draw_comparison(one, tmp_path / "none.png")
+    assert [text.get_text() for text in figures[1].legends[0].get_texts()] == ["majority-class baseline 20.0"]
