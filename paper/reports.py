@@ -5,8 +5,9 @@
     python -m paper.reports iemocap_text --raw published/iemocap.pkl --text context --as-it-is
 
 For each it writes the settings of the set (paper/sets), makes index and features by `dvc repro`, trains what is not
-trained yet (paper.ahead), makes the tables by `dvc repro paper/dvc.yaml`, and copies the page and its pictures to
-docs/reports/<set>_<text>. A killed run goes on where it was. The settings of the last report stay in params.yaml and
+trained yet (paper.ahead), and makes the tables by `dvc repro paper/dvc.yaml`. It copies the page, its pictures and the
+numbers (comparison.csv, search.csv) to docs/reports/<set>_<text>, and writes the overview in docs/results.md
+(paper.overview). A killed run goes on where it was. The settings of the last report stay in params.yaml and
 paper/params.yaml: `git restore params.yaml paper/params.yaml dvc.lock` brings the committed ones back.
 
 With --as-it-is, data/D and results/D/corpus.json are not made anew: another machine made them, for one kind of text.
@@ -27,6 +28,7 @@ from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
 from paper.model_table import RESULTS
+from paper.overview import REPORTS, write_page
 from paper.params import load_report
 from paper.plan import found_of, planned_jobs
 from paper.settings import Set, names, read_set, write
@@ -35,7 +37,8 @@ from paper.words import duration
 from pipeline.params import MODALITIES, load_params
 from pipeline.stage import command
 
-FOLDER = Path("docs/reports")
+NUMBERS = ("comparison.csv", "search.csv")
+"""Files of numbers that are copied beside the page."""
 TEXTS = {
     "frozen": "as published",
     "tuned": "fine-tuned on train, each utterance alone",
@@ -85,8 +88,9 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
     clock, trained = time.monotonic() - begin, _trained(corpus)
     _run("dvc", "repro", "paper/dvc.yaml")
     spent = Spent(len(trained), sum(trained), len(trained) - before, clock)
-    copy(RESULTS / corpus, FOLDER / name, _about(chosen, text, spent))
-    log.info("%s: %s; the report is %s", name, spent, FOLDER / name / "README.md")
+    copy(RESULTS / corpus, REPORTS / name, _about(chosen, text, spent))
+    write_page()
+    log.info("%s: %s; the report is %s", name, spent, REPORTS / name / "README.md")
 
 
 def _trained(corpus: str) -> list[float]:
@@ -103,12 +107,14 @@ def _about(chosen: Set, text: str, spent: Spent) -> Iterator[str]:
 
 
 def copy(results: Path, folder: Path, about: Iterator[str]) -> None:
-    """Copy the page and its pictures, with the sentences `about` below the title."""
+    """Copy the page, its pictures and numbers, with the sentences `about` below the title."""
     page = (results / "report.md").read_text("utf-8")
     title, _, rest = page.partition("\n")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_whole(folder / "README.md", "\n\n".join([title, *about]) + "\n" + rest)
+    for numbers in NUMBERS:
+        shutil.copyfile(results / numbers, folder / numbers)
     for picture in dict.fromkeys(re.findall(r"\]\((figures/[^)]+)\)", page)):
         (folder / picture).parent.mkdir(exist_ok=True)
         shutil.copyfile(results / picture, folder / picture)

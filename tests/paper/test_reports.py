@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foundation.folders import cache_folder
-from paper import reports
+from paper import overview, reports
 from paper.reports import Spent
 from paper.settings import Set
 from pipeline.params import load_params
@@ -44,6 +44,17 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     page = tmp_path / "paper/results/meld"
     (page / "figures").mkdir(parents=True)
     (page / "report.md").write_text("# CMATH on meld\n\nWords.\n\n![a picture](figures/one.png)\n", "utf-8")
+    row = "cmath,here,50.5,,60.5,,,,\n"
+    (page / "comparison.csv").write_text(
+        "model,source,weighted_f1,weighted_f1_std,validation_weighted_f1,cmath_difference,cmath_p_seeds_holm,"
+        f"cmath_p_utterances_holm,seen\n{row}"
+    )
+    (page / "search.csv").write_text("model,learning_rate\nctnet,0.001\n")
+    (tmp_path / "paper/sets").mkdir()
+    monkeypatch.setattr("paper.settings.SETS", tmp_path / "paper/sets")
+    (tmp_path / "paper/sets/meld_small.yaml").write_text("main: {}\nreport: {}\ntext: {frozen: {}, tuned: {}}\n")
+    (tmp_path / overview.PAGE).parent.mkdir()
+    (tmp_path / overview.PAGE).write_text("# Results\n\n" + "\n\n".join(overview.MARKS) + "\n\nMore.\n")
     for name in ("one", "other"):
         (page / f"figures/{name}.png").write_bytes(name.encode())
     seen: list[list[str]] = []
@@ -76,6 +87,13 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     assert picture.startswith("![a picture]")
     figures = Path("docs/reports/meld_small_frozen/figures")
     assert [file.name for file in figures.iterdir()] == ["one.png"]  # those that the page shows
+    for name in ("comparison.csv", "search.csv"):
+        copied, made = (folder / name for folder in (figures.parent, Path("paper/results/meld")))
+        assert copied.read_bytes() == made.read_bytes()
+    results = overview.PAGE.read_text("utf-8")
+    assert "| meld_small | [frozen](reports/meld_small_frozen/README.md) | tuned |" in results
+    assert "| CMATH | 50.50 | - |" in results
+    assert results.endswith("\n\nMore.\n")
 
     # What was trained is there, pictures of an older page are not. The records now say 100 seconds for each epoch.
     for record in cache_folder().rglob("seed*.json"):
@@ -96,7 +114,7 @@ def test_a_step_that_fails_ends_the_command_in_one_line(
 ) -> None:
     monkeypatch.setattr(reports, "read_set", lambda _: SMALL)
     monkeypatch.setattr(subprocess, "run", lambda words: subprocess.CompletedProcess(words, 1))
-    monkeypatch.setattr("sys.argv", ["reports", "meld_text", "--raw", "/corpora/it", "--text", "frozen"])
+    monkeypatch.setattr("sys.argv", ["reports", "meld_small", "--raw", "/corpora/it", "--text", "frozen"])
     with pytest.raises(SystemExit) as ended:
         reports.main()
     said = str(ended.value) + capsys.readouterr().err

@@ -1,0 +1,124 @@
+"""The reports in docs/reports side by side: weighted F1 of every model, by corpus and kind of text features.
+
+    python -m paper.overview
+
+It reads `comparison.csv` of each report and trains nothing. The tables in docs/results.md are written from these files.
+"""
+
+import argparse
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.errors import UserError
+from foundation.files import write_whole
+from paper.model_table import SIGN
+from paper.names import NAMES
+from paper.settings import names, read_set
+from paper.significance import LEVEL
+from paper.words import markdown_table, written
+from pipeline.stage import command
+
+REPORTS, PAGE = Path("docs/reports"), Path("docs/results.md")
+MARKS = ("<!-- written by python -m paper.overview -->", "<!-- end of the overview -->")
+BETTER, WORSE = "▲", "▼"
+"""Signs of a model that is better, or worse, than CMATH beyond chance."""
+PLAIN = {
+    "logistic": "*logistic regression, what the models read*", "logistic_text": "*logistic regression, text alone*",
+    "encoder": "*fine-tuned text encoder alone*", "majority": "*majority-class baseline*",
+}  # fmt: skip
+"""What needs no model of the dialogue, in the order of the table."""
+MISSING = "-"
+
+Rows = dict[str, dict[str, str]]
+"""Our rows of one comparison.csv, by model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One report in the table of a corpus."""
+
+    kind: str
+    """Kind of text features."""
+    rows: Rows | None
+    """None if this report was not made."""
+
+
+def read(file: Path) -> Rows:
+    """Read our rows of a comparison.csv, without those that the paper prints.
+
+    Raises:
+        UserError: the file lacks CMATH or a column.
+    """
+    with file.open(encoding="utf-8", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    lacking = {"model", "source", "weighted_f1", "validation_weighted_f1"} - set(found[0] if found else ())
+    rows = {row["model"]: row for row in found if row.get("source") == "here"}
+    if lacking or "cmath" not in rows:
+        what = f"the columns {', '.join(sorted(lacking))}" if lacking else "a row of CMATH"
+        raise UserError(f"{file}: lacks {what}; `python -m paper.reports` writes it")
+    return rows
+
+
+def cell(row: dict[str, str] | None) -> str:
+    """`61.46 ± 0.12 ▼`: mean and standard deviation, and whether it differs from CMATH beyond chance.
+
+    What is trained once has no seeds, so of it the test over utterances decides alone.
+    """
+    if row is None:
+        return MISSING
+    score = f"{float(row['weighted_f1']):.2f}"
+    tests = ["cmath_p_utterances_holm"]
+    if row["weighted_f1_std"]:
+        score += f" ± {float(row['weighted_f1_std']):.2f}"
+        tests.append("cmath_p_seeds_holm")
+    if all(row[test] and float(row[test]) < LEVEL for test in tests):
+        score += f" {WORSE if float(row['cmath_difference']) > 0 else BETTER}"
+    return f"{score} {SIGN}" if row["seen"] else score
+
+
+def place(rows: Rows) -> str:
+    """`2 of 11`: the place of CMATH among the models by weighted F1 on test."""
+    scores = {model: float(rows[model]["weighted_f1"]) for model in NAMES if model in rows}
+    return f"{1 + sum(score > scores['cmath'] for score in scores.values())} of {len(scores)}"
+
+
+def chosen(rows: Rows) -> str:
+    """`MultiDAG: 63.93`: the model with the best score on validation, and what it has on test."""
+    scores = {model: float(rows[model]["validation_weighted_f1"]) for model in NAMES if model in rows}
+    model = max(scores, key=lambda name: scores[name])
+    return f"{NAMES[model]}: {float(rows[model]['weighted_f1']):.2f}"
+
+
+def table(name: str, columns: list[Column]) -> list[str]:
+    """Lines of the table of one set of settings: a model a row, a kind of text features a column."""
+    made = [column.rows or {} for column in columns]
+    head = [name, *(f"[{column.kind}](reports/{name}_{column.kind}/README.md)" if column.rows else column.kind
+                    for column in columns)]  # fmt: skip
+    said = {**NAMES, **PLAIN}
+    there = [model for model in said if any(model in one for one in made)]
+    rows = [[said[model], *(cell(one.get(model)) for one in made)] for model in there]
+    rows += [[words, *(function(one) if one else MISSING for one in made)]
+             for words, function in (("place of CMATH", place), ("validation would choose", chosen))]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def lines() -> list[str]:
+    """Lines of all tables, of the sets in paper/sets that have a report."""
+    found = []
+    for name in names():
+        files = {kind: REPORTS / f"{name}_{kind}" / "comparison.csv" for kind in read_set(name).text}
+        columns = [Column(kind, read(file) if file.is_file() else None) for kind, file in files.items()]
+        if any(column.rows for column in columns):
+            found += [*table(name, columns), ""]
+    return found[:-1]
+
+
+def write_page() -> None:
+    write_whole(PAGE, written(PAGE.read_text("utf-8"), MARKS, lines()))
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser("python -m paper.overview", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
+    command(write_page)

@@ -1,0 +1,97 @@
+"""The overview of the reports: what its cells, its last rows and its links say, and that docs/results.md has it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import UserError
+from paper import overview
+from paper.overview import lines, read
+from tests.paper.small import PROJECT
+
+HEAD = ("model,source,weighted_f1,weighted_f1_std,validation_weighted_f1,cmath_difference,cmath_p_seeds_holm,"
+        "cmath_p_utterances_holm,seen\n")  # fmt: skip
+ONE = """cmath,here,61.654,0.115,59.7,,,,
+cmath,"paper, Table 3",66.93,,,,,,
+sdt,here,61.2,0.44,60.5,0.4,0.04,0.051,
+ctnet,here,64,0.2,58,-2.35,0.01,0.049,
+multidag,here,59.8,1.5,57,1.85,0.001,0.04,
+mmgcn,here,61.9,0.3,57,-0.25,,0.001,a published file
+logistic,here,61.67,,56.3,-0.02,,0.9,
+majority,here,31.27,,,,,,
+"""
+TWO = "cmath,here,50,1,50,,,,\nencoder,here,45,,,5,,0.04,\nmajority,here,20,,,,,,\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with two sets, one of which has two of its three reports."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("paper.settings.SETS", tmp_path / "sets")
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets/a.yaml").write_text("main: {}\nreport: {}\ntext: {frozen: {}, tuned: {}, context: {}}\n")
+    (tmp_path / "sets/b.yaml").write_text("main: {}\nreport: {}\ntext: {frozen: {}}\n")
+    (tmp_path / "sets/c.yaml").write_text("main: {}\nreport: {}\n")
+    for name, rows in (("a_frozen", ONE), ("a_context", TWO)):
+        (tmp_path / "docs/reports" / name).mkdir(parents=True)
+        (tmp_path / "docs/reports" / name / "comparison.csv").write_text(HEAD + rows)
+    return tmp_path
+
+
+def test_a_table_has_a_row_for_each_model_and_a_column_for_each_kind_of_text(folder: Path) -> None:
+    head, _, *rows = lines()
+    assert head == "| a | [frozen](reports/a_frozen/README.md) | tuned | [context](reports/a_context/README.md) |"
+    assert rows == [
+        "| CMATH | 61.65 ± 0.12 | - | 50.00 ± 1.00 |",
+        "| SDT | 61.20 ± 0.44 | - | - |",  # one of the two tests alone does not suffice
+        "| MMGCN | 61.90 ± 0.30 † | - | - |",  # without a test over seeds nothing is beyond chance
+        "| CTNet | 64.00 ± 0.20 ▲ | - | - |",
+        "| MultiDAG | 59.80 ± 1.50 ▼ | - | - |",
+        "| *logistic regression, what the models read* | 61.67 | - | - |",
+        "| *fine-tuned text encoder alone* | - | - | 45.00 ▼ |",  # trained once
+        "| *majority-class baseline* | 31.27 | - | 20.00 |",
+        "| place of CMATH | 3 of 5 | - | 1 of 1 |",
+        "| validation would choose | SDT: 61.20 | - | CMATH: 50.00 |",
+    ]
+
+
+def test_tables_of_two_sets_stand_below_one_another(folder: Path) -> None:
+    (folder / "docs/reports/b_frozen").mkdir()
+    (folder / "docs/reports/b_frozen/comparison.csv").write_text(HEAD + TWO)
+    found = lines()
+    assert found[12:14] == ["", "| b | [frozen](reports/b_frozen/README.md) |"]
+    assert found[-1] == "| validation would choose | CMATH: 50.00 |"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(HEAD + "sdt,here,61,1,2,,,,\n", "lacks a row of CMATH"),
+     ("model,source,weighted_f1\ncmath,here,61\n", "lacks the columns validation_weighted_f1"),
+     ("", "lacks the columns model, source, validation_weighted_f1, weighted_f1")],
+)  # fmt: skip
+def test_a_file_that_is_no_comparison_is_named(folder: Path, text: str, said: str) -> None:
+    file = folder / "docs/reports/a_frozen/comparison.csv"
+    file.write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"a_frozen/comparison.csv: {said}")):
+        read(file)
+
+
+def test_docs_results_has_the_overview_of_the_reports_that_are_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    begin, end = overview.MARKS
+    inside = overview.PAGE.read_text("utf-8").partition(begin)[2].partition(end)[0]
+    assert inside.strip().splitlines() == lines()
+
+
+def test_the_command_writes_the_page(folder: Path) -> None:
+    page = folder / overview.PAGE
+    page.write_text("# Results\n\n" + "\nold\n".join(overview.MARKS) + "\n\nMore.\n", "utf-8")
+    for place in ("paper", "pipeline", "foundation", "extractors", "model"):
+        (folder / place).symlink_to(PROJECT / place)
+    subprocess.run([sys.executable, "-m", "paper.overview"], cwd=folder, check=True)
+    text = page.read_text("utf-8")
+    assert "old" not in text
+    assert text.endswith("\n\nMore.\n")
