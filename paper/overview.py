@@ -29,6 +29,11 @@ PLAIN = {
 }  # fmt: skip
 """What needs no model of the dialogue, in the order of the table."""
 MISSING = "-"
+COLUMNS = {
+    "model", "source", "weighted_f1", "weighted_f1_std", "validation_weighted_f1", "seen", "cmath_difference",
+    "cmath_p_seeds_holm", "cmath_p_utterances_holm",
+}  # fmt: skip
+"""Columns that are read from comparison.csv."""
 
 Rows = dict[str, dict[str, str]]
 """Our rows of one comparison.csv, by model."""
@@ -52,7 +57,7 @@ def read(file: Path) -> Rows:
     """
     with file.open(encoding="utf-8", newline="") as stream:
         found = list(csv.DictReader(stream))
-    lacking = {"model", "source", "weighted_f1", "validation_weighted_f1"} - set(found[0] if found else ())
+    lacking = COLUMNS - set(found[0] if found else ())
     rows = {row["model"]: row for row in found if row.get("source") == "here"}
     if lacking or "cmath" not in rows:
         what = f"the columns {', '.join(sorted(lacking))}" if lacking else "a row of CMATH"

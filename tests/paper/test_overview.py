@@ -69,8 +69,8 @@ def test_tables_of_two_sets_stand_below_one_another(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [(HEAD + "sdt,here,61,1,2,,,,\n", "lacks a row of CMATH"),
-     ("model,source,weighted_f1\ncmath,here,61\n", "lacks the columns validation_weighted_f1"),
-     ("", "lacks the columns model, source, validation_weighted_f1, weighted_f1")],
+     (HEAD.replace(",seen", ""). replace("source,", "") + "cmath,60,1,60,,,\n", "lacks the columns seen, source"),
+     ("", "lacks the columns cmath_difference, cmath_p_seeds_holm, cmath_p_utterances_holm, model, seen, source")],
 )  # fmt: skip
 def test_a_file_that_is_no_comparison_is_named(folder: Path, text: str, said: str) -> None:
     file = folder / "docs/reports/a_frozen/comparison.csv"
