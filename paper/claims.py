@@ -217,9 +217,9 @@ def read_found() -> dict[str, dict[str, Any]]:
 
 
 def lines(kept: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines of the table: a claim, the paper's numbers, ours on each corpus, and the verdict."""
+    """Lines of the table: a claim, the verdict, the paper's numbers, and ours on each corpus."""
     margins = {paper: published_margins(paper) for paper in CORPORA}
-    head = ["claim", "the paper: IEMOCAP, MELD", *(f"ours on {corpus}" for corpus in kept), "verdict"]
+    head = ["claim", "verdict", "the paper: IEMOCAP, MELD", *(f"ours on {corpus}" for corpus in kept)]
     rows, marks = [], dict[str, None]()
     for claim in CLAIMS:
         printed = ", ".join(f"{margins[paper][claim.key]:+.2f}{claim.unit}" if claim.key in margins[paper] else "-"
@@ -230,30 +230,32 @@ def lines(kept: dict[str, dict[str, Any]]) -> list[str]:
             published = None if claim.unit else margins.get(kept[corpus]["paper"], {}).get(claim.key)
             cells.append(_cell(found, published))
             marks |= dict.fromkeys((found or {}).get("seen", []))
-        rows.append(
-            [claim.said, printed, *cells, _together({corpus: verdict(one) for corpus, one in by_corpus.items()})]
-        )
+        together = _together({corpus: verdict(one) for corpus, one in by_corpus.items()})
+        rows.append([claim.said, together, printed, *cells])
     return [*markdown_table(head, rows), *([""] if marks else []), *(f"† No fair score; {mark}." for mark in marks)]
 
 
 def _cell(found: dict[str, Any] | None, published: float | None) -> str:
-    """`+0.34 (-0.50 to 1.20), against SDT: cannot be told`; a star: the paper's number is out of the interval."""
+    """`+0.34 (-0.50 to 1.20), against SDT`; bold: zero is out of the interval; a star: the paper's number is."""
     if found is None:
         return NOT_RUN
     against = f", against {found['against']}" if found["against"] else ""
     sign = "†" if "seen" in found else ""
     if found["low"] is None:
-        return f"{found['difference']:+.2f} (one seed){against}{sign}: {verdict(found)}"
-    star = "*" if published is not None and not found["low"] <= published <= found["high"] else ""
-    between = f"{found['low']:.2f} to {found['high']:.2f}"
-    return f"{found['difference']:+.2f} ({between}){star}{against}{sign}: {verdict(found)}"
+        return f"{found['difference']:+.2f} (one seed){against}{sign}"
+    star = "\\*" if published is not None and not found["low"] <= published <= found["high"] else ""
+    score = f"{found['difference']:+.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    return (score if verdict(found) == OPEN else f"**{score}**") + star + against + sign
 
 
 def _together(verdicts: dict[str, str]) -> str:
     """The verdicts of all corpora in short: `holds on meld; cannot be told on meld_mini`."""
+    told = {corpus: one for corpus, one in verdicts.items() if one != NOT_RUN}
+    if len(told) > 1 and len(set(told.values())) == 1:
+        return f"**{next(iter(told.values()))}** on {'both' if len(told) == 2 else f'all {len(told)}'}"
     parts = []
     for kind in (HOLDS, FAILS, OPEN):
-        where = [corpus for corpus, one in verdicts.items() if one == kind]
+        where = [corpus for corpus, one in told.items() if one == kind]
         if where:
             parts.append(f"**{kind}** on {', '.join(where)}")
     return "; ".join(parts) or NOT_RUN
