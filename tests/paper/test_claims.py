@@ -1,6 +1,7 @@
 """The paper's claims beside our results: intervals, verdicts, and a page that has them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from paper.claims import CLAIMS, Results, found_of, lines, verdict
 from paper.published import FILE, published_best, published_margins
 from paper.settings import with_values
 from paper.significance import interval
-from pipeline.corpora.index_file import write_index
+from pipeline.corpora.index_file import read_index, write_index
 from pipeline.params import Params
 from pipeline.scoring.comparison import Predictions, compare
 
@@ -76,7 +77,16 @@ def test_seeds_that_are_all_alike_widen_nothing_and_one_seed_tells_nothing() -> 
     assert (one["low"], one["high"], one["seeds"]) == (None, None, 1)
     unequal = interval(predictions(5, 9, 7), predictions(20, 19))
     assert unequal["seeds"] == 2
-    assert unequal["low"] < unequal["difference"] < unequal["high"]
+    # Welch: each side has its own deviation, and the degrees of freedom follow from both.
+    ours, theirs = scores(5, 9, 7), scores(20, 19)
+    parts = [side.var(ddof=1) / len(side) for side in (ours, theirs)]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 1)
+    reach = t.ppf(0.975, freedom) * np.sqrt(sum(parts))
+    over_utterances = compare(predictions(5, 9, 7), predictions(20, 19))
+    assert unequal["low"] == pytest.approx(min(over_utterances["low"], ours.mean() - theirs.mean() - reach), abs=0.006)
+    assert unequal["high"] == pytest.approx(
+        max(over_utterances["high"], ours.mean() - theirs.mean() + reach), abs=0.006
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,6 +154,15 @@ def test_each_claim_is_held_against_the_pair_that_it_is_about(folder: Path) -> N
     assert long["utterances"] == len(LABELS) - 12
     assert found_of(BY_KEY["C1"], results)["utterances"] == 12  # type: ignore[index]
     assert found_of(BY_KEY["C2"], results) is None
+    # A copy of IEMOCAP has IEMOCAP's groups, whatever reader reads it: 39 turns are short, 69 middle-sized.
+    assert found_of(BY_KEY["C1"], Results("meld", "iemocap", "meld", 3))["utterances"] == 12  # type: ignore[index]
+    rows = read_index(folder / "data/meld/index.csv")
+    write_index([replace(row, dialogue_id="one" if row.turn < 12 else f"d{row.turn // 60}") for row in rows],
+                folder / "data/meld/index.csv")  # fmt: skip
+    found = {paper: [(found_of(BY_KEY[group], Results("meld", paper, reader, 3)) or {}).get("utterances")
+                     for group in ("C1", "C2", "C3")]
+             for paper, reader in (("iemocap", "meld"), ("meld", "iemocap"), ("", "iemocap"))}  # fmt: skip
+    assert found == {"iemocap": [12, 108, None], "meld": [None, 12, 108], "": [12, 108, None]}
 
 
 def test_the_page_says_what_was_found_on_each_corpus(folder: Path) -> None:

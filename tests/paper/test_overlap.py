@@ -97,6 +97,25 @@ def test_what_the_index_does_not_tell_is_left_empty_and_said(tmp_path: Path) -> 
     assert "also in train" not in said
 
 
+def test_a_line_is_long_from_four_words_on_and_one_without_words_is_in_no_train() -> None:
+    lines = ["one two three", "one two three four", "…", "so it is"]
+    rows = [
+        utterance(f"{split}_0_{turn}", text, "joy") for split in ("train", "test") for turn, text in enumerate(lines)
+    ]
+    said = " ".join(sentences(Overlap.of(rows)))
+    assert "3 of test's 4 utterances stand in train word for word, 1 of these with 4 words or more." in said
+
+
+def test_predictions_belong_to_their_utterances_in_whatever_order_they_stand(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ROWS, SAID)
+    head, *rows = (run / "predictions.csv").read_text().splitlines()
+    before = table(Overlap.of(ROWS), {"a model": run})
+    # Each seed has its utterances in the same other order.
+    half = len(rows) // 2
+    (run / "predictions.csv").write_text("\n".join([head, *rows[:half][::-1], *rows[half:][::-1]]) + "\n")
+    assert table(Overlap.of(ROWS), {"a model": run}) == before
+
+
 def test_a_group_without_an_utterance_has_no_score(tmp_path: Path) -> None:
     rows = [replace(row, episode="s01e02") for row in ROWS]
     head, found = table(Overlap.of(rows), {"a model": write_run(tmp_path / "run", rows, SAID)})
