@@ -75,14 +75,14 @@ def test_seeds_that_are_all_alike_widen_nothing_and_one_seed_tells_nothing() -> 
     assert [interval(a, b)[end] for end in ("low", "high")] == [compare(a, b)[end] for end in ("low", "high")]
     one = interval(predictions(5), predictions(20))
     assert (one["low"], one["high"], one["seeds"]) == (None, None, 1)
-    unequal = interval(predictions(5, 9, 7), predictions(20, 19))
+    unequal = interval(predictions(5, 30, 12), predictions(20, 19))
     assert unequal["seeds"] == 2
     # Welch: each side has its own deviation, and the degrees of freedom follow from both.
-    ours, theirs = scores(5, 9, 7), scores(20, 19)
+    ours, theirs = scores(5, 30, 12), scores(20, 19)
     parts = [side.var(ddof=1) / len(side) for side in (ours, theirs)]
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 1)
     reach = t.ppf(0.975, freedom) * np.sqrt(sum(parts))
-    over_utterances = compare(predictions(5, 9, 7), predictions(20, 19))
+    over_utterances = compare(predictions(5, 30, 12), predictions(20, 19))
     assert unequal["low"] == pytest.approx(min(over_utterances["low"], ours.mean() - theirs.mean() - reach), abs=0.006)
     assert unequal["high"] == pytest.approx(
         max(over_utterances["high"], ours.mean() - theirs.mean() + reach), abs=0.006
