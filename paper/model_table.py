@@ -9,7 +9,7 @@ from foundation.errors import UserError
 from foundation.files import open_whole, write_whole
 from paper.names import NAMES
 from paper.published import published_scores, published_statistics
-from paper.significance import differences, in_words, once_in_words
+from paper.significance import beyond_chance, differences, in_words, once_in_words
 from paper.words import duration, markdown_table
 
 RESULTS = Path("paper/results")
@@ -196,6 +196,31 @@ def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def chosen_table(one: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Make head and rows of what the search chose for each model, and of CMATH's difference from it."""
+    head = ["model", "learning rate", "dropout", "batch", "weighted F1 on validation", "on test", "CMATH less it",
+            "95 % of the resampled differences", "p over seeds", "p over utterances", "beyond chance"]  # fmt: skip
+    rows = []
+    for model, run in one.runs.items():
+        point = [f"{run['learning_rate']:g}", f"{run['dropout']:g}", str(run["batch"])]
+        scores = [f"{run['validation']['weighted_f1']:.2f}", f"{run['weighted_f1']:.2f}"]
+        rows.append([marked(NAMES[model], run), *point, *scores, *_difference(one.against.get(model))])
+    for name, run in one.plain.items():
+        scores = [f"{run['validation_weighted_f1']:.2f}", f"{run['weighted_f1']:.2f}"]
+        rows.append([marked(plain_name(name, run), run), "", "", "", *scores, *_difference(one.beside.get(name))])
+    return head, rows
+
+
+def _difference(found: dict | None) -> list[str]:
+    """Cells of a difference; what was trained once has no test over seeds, and none says whether it is chance."""
+    if found is None:
+        return [""] * 5
+    seeds, utterances = found["p_seeds_holm"], found["p_utterances_holm"]
+    beyond = "" if seeds is None else ("yes" if beyond_chance(found) else "no")
+    return [f"{found['difference']:+.2f}", f"{found['low']:.2f} to {found['high']:.2f}",
+            "" if seeds is None else f"{seeds:.4f}", f"{utterances:.4f}", beyond]  # fmt: skip
+
+
 def counts(run: dict) -> str:
     return f"Test, {run['utterances']} utterances; percent, mean and standard deviation of {run['seeds']} seeds."
 
@@ -203,17 +228,22 @@ def counts(run: dict) -> str:
 def markdown(one: Comparison) -> list[str]:
     """Format the table and the sentences about it as Markdown."""
     said = f"{counts(next(iter(one.runs.values())))} {legend(one)}"
-    return [f"# {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), ""]
+    return [f"# {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), "",
+            *markdown_table(*chosen_table(one)), "", edges(one), ""]  # fmt: skip
 
 
 def legend(one: Comparison) -> str:
-    """What the columns and signs mean, and whose chosen point lies at the edge of what its search tried."""
-    said = [LEGEND]
+    """What the columns and signs mean."""
+    return " ".join([LEGEND, *unfair(one)])
+
+
+def edges(one: Comparison) -> str:
+    """Sentence about the models whose chosen point lies at the edge of what its search tried."""
     found = [f"{NAMES[model]} ({', '.join(run['edge'])})" for model, run in one.runs.items() if run["edge"]]
-    if found:
-        said.append(f"At the edge of what the search tried lies the chosen point of {', '.join(found)}: with more "
-                    "`report.search.points`, for all models, the search goes on there.")  # fmt: skip
-    return " ".join([*said, *unfair(one)])
+    if not found:
+        return "No chosen point lies at the edge of what its search tried."
+    return (f"At the edge of what the search tried lies the chosen point of {', '.join(found)}: with more "
+            "`report.search.points`, for all models, the search goes on there.")  # fmt: skip
 
 
 def marked(name: str, run: dict) -> str:

@@ -63,6 +63,7 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
     yield statistics(corpus, rows)
     yield label_counts(rows, labels(reader, [row.label for row in rows]))
     yield compared(one, figures)
+    yield searched(one)
     yield known_of_train(one, rows)
     if studied(corpus, "ablations"):
         yield ablations(one, report)
@@ -177,6 +178,13 @@ def compared(one: Comparison, figures: Path) -> Section:
         rows,
         [name],
     )
+
+
+def searched(one: Comparison) -> Section:
+    holm = (f"Every point that was tried stands in search.csv beside this page. The p-values are corrected by Holm for "
+            f"{len(one.against)} baselines; those of what has no seeds, among themselves.")  # fmt: skip
+    head, rows = model_table.chosen_table(one)
+    return Section("What the search chose, and CMATH less each model", "", [model_table.edges(one), holm], head, rows)
 
 
 def known_of_train(one: Comparison, rows: list[Utterance]) -> Section:

@@ -13,7 +13,9 @@ from paper import model_table
 from paper.model_table import (
     LEGEND,
     Comparison,
+    chosen_table,
     counts,
+    edges,
     legend,
     markdown,
     plain_name,
@@ -151,9 +153,30 @@ def test_the_table_to_read_has_the_same_numbers(one: Comparison) -> None:
 
 
 def test_whose_search_ended_at_an_edge_is_said(one: Comparison) -> None:
-    assert "At the edge of what the search tried lies the chosen point of CTNet (batch, dropout): with" in legend(one)
-    assert legend(read("custom", ["cmath", "multidag"])) == LEGEND
-    assert legend(one) in "\n".join(markdown(one))
+    assert edges(one).startswith(
+        "At the edge of what the search tried lies the chosen point of CTNet (batch, dropout): with"
+    )
+    assert edges(read("custom", ["cmath", "multidag"])) == "No chosen point lies at the edge of what its search tried."
+    assert legend(one) == LEGEND
+    for said in (legend(one), edges(one)):
+        assert said in "\n".join(markdown(one))
+
+
+def test_the_chosen_points_stand_beside_cmaths_differences(one: Comparison) -> None:
+    plain = {"validation_weighted_f1": 88.25, "weighted_f1": 58.0, "modalities": ["text"]}
+    against = {"difference": 3.25, "low": 1.0, "high": 5.5, "p_seeds_holm": 0.0312, "p_utterances_holm": 0.0498}
+    one.against.update(ctnet=against, multidag={**against, "difference": -1.25, "p_seeds_holm": 0.0501})
+    one.runs["multidag"] |= {"learning_rate": 3e-05, "dropout": 0.0, "batch": 8}
+    beside = {**against, "p_seeds_holm": None, "low": -9.5}
+    head, rows = chosen_table(replace(one, plain={"logistic": plain}, beside={"logistic": beside}))
+    assert [len(row) for row in rows] == [len(head)] * 4
+    assert rows == [
+        ["CMATH", "0.001", "0.2", "16", "90.00", "61.50", "", "", "", "", ""],
+        ["CTNet", "0.001", "0.2", "16", "91.00", "58.25", "+3.25", "1.00 to 5.50", "0.0312", "0.0498", "yes"],
+        ["MultiDAG", "3e-05", "0", "8", "92.00", "62.75", "-1.25", "1.00 to 5.50", "0.0501", "0.0498", "no"],
+        ["logistic regression (text)", "", "", "", "88.25", "58.00", "+3.25", "-9.50 to 5.50", "", "0.0498", ""],
+    ]
+    assert chosen_table(read("custom", ["ctnet"]))[1][0][5:] == ["58.25", "", "", "", "", ""]
 
 
 def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Path) -> None:
