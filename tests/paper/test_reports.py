@@ -44,10 +44,10 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     page = tmp_path / "paper/results/meld"
     (page / "figures").mkdir(parents=True)
     (page / "report.md").write_text("# CMATH on meld\n\nWords.\n\n![a picture](figures/one.png)\n", "utf-8")
-    row = "cmath,here,50.5,,60.5,,,,\n"
+    row = "cmath,here,50.5,,60.5,,,,,51\n"
     (page / "comparison.csv").write_text(
         "model,source,weighted_f1,weighted_f1_std,validation_weighted_f1,cmath_difference,cmath_p_seeds_holm,"
-        f"cmath_p_utterances_holm,seen\n{row}"
+        f"cmath_p_utterances_holm,seen,ensemble_weighted_f1\n{row}"
     )
     (page / "search.csv").write_text("model,learning_rate\nctnet,0.001\n")
     (tmp_path / "paper/sets").mkdir()
