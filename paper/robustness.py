@@ -24,7 +24,7 @@ from foundation.f1 import weighted_f1_of
 from foundation.files import open_whole, write_whole
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
-from model.batching import Corpus
+from model.batching import NO_LABEL, Corpus
 from model.training import positions, predict
 from paper.courses import only
 from paper.names import NAMES
@@ -71,10 +71,14 @@ def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job
 
 
 def scores_of_damaged(trainings: Trainings, jobs: list[Job], report: Report) -> Iterator[dict]:
-    """Yield weighted F1 on test by modality, kind of damage, level and seed."""
+    """Yield weighted F1 on test by modality, kind of damage, level and seed.
+
+    Turns without a label are damaged like the others, and enter no score.
+    """
     corpus = trainings.corpus(jobs[0].params)
     where = positions(corpus, "test")
     label = corpus.label[where].numpy()
+    scored = label != NO_LABEL
     levels = [("missing", level) for level in report.robustness.missing]
     levels += [("noise", level) for level in report.robustness.noise]
     models = {job.seed: trainings.model(job.params, job.seed)[0] for job in jobs}
@@ -83,7 +87,7 @@ def scores_of_damaged(trainings: Trainings, jobs: list[Job], report: Report) -> 
             damaged = (without if kind == "missing" else with_noise)(corpus, modality, level, where)
             for seed, model in models.items():
                 said = predict(model, damaged, "test", device())[0].argmax(1).numpy()
-                score = round(weighted_f1_of(label, said), 2)
+                score = round(weighted_f1_of(label[scored], said[scored]), 2)
                 yield {"modality": modality, "kind": kind, "level": level, "seed": seed, "weighted_f1": score}
 
 
@@ -112,7 +116,9 @@ def map_classes(trainings: Trainings, job: Job, file: Path) -> float | None:
     """Draw the t-SNE of a seed's test representations; return the classes' silhouette, or None for a single class."""
     corpus = trainings.corpus(job.params)
     label = corpus.label[positions(corpus, "test")].numpy()
-    representations = predict(trainings.model(job.params, job.seed)[0], corpus, "test", device())[1].numpy()
+    shown = label != NO_LABEL
+    network = trainings.model(job.params, job.seed)[0]
+    representations, label = predict(network, corpus, "test", device())[1].numpy()[shown], label[shown]
     draw_tsne(representations, label, trainings.labels, file, f"{NAMES[job.params.model.name]}:")
     if not 1 < len(np.unique(label)) < len(label):
         return None

@@ -4,13 +4,17 @@ import csv
 import json
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from sklearn.metrics import f1_score, silhouette_score
 
 from foundation.errors import UserError
+from model.training import predict
 from paper import report, robustness, study, train
 from paper.names import NAMES
 from paper.params import load_report
@@ -18,6 +22,7 @@ from paper.pictures import draw_robustness
 from paper.sections import STUDIES, studied
 from paper.studies import settings as settings_of
 from paper.trainings import Trainings
+from pipeline.corpora.index_file import write_index
 from pipeline.params import MODALITIES, load_params
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
@@ -161,3 +166,36 @@ def test_nothing_of_the_picture_of_robustness_lies_outside_it(tmp_path: Path, mo
     picture = plt.imread(tmp_path / "robustness.png")
     edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
     assert all((edge == 1).all() for edge in edges), "something is cut off: the legend, most likely"
+
+
+def test_turns_without_a_label_are_damaged_and_read_and_enter_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = write_features_of_meld(tmp_path)
+    write_params(tmp_path, models=["multidag"])
+    monkeypatch.chdir(tmp_path)
+    context = {row.utterance_id for place, row in enumerate(rows) if place % 4 == 0}
+    write_index([replace(row, label="") if row.utterance_id in context else row for row in rows],
+                tmp_path / "data/meld/index.csv")  # fmt: skip
+    train.run(Namespace(corpus="meld", model="multidag"), load_params())
+    robustness.run(Namespace(corpus="meld"), load_params())
+    with Path("paper/runs/meld/multidag/predictions.csv").open() as stream:
+        said = [row for row in csv.DictReader(stream) if row["utterance_id"] not in context]
+    with Path("paper/robustness/meld/robustness.csv").open() as stream:
+        whole = [row for row in csv.DictReader(stream) if float(row["level"]) == 0]
+    assert len(whole) == 3 * 2 * 2  # modalities, kinds of damage, seeds
+    for row in whole:
+        of_seed = [one for one in said if one["seed"] == row["seed"]]
+        expected = f1_score(
+            [one["label"] for one in of_seed], [one["prediction"] for one in of_seed], average="weighted"
+        )
+        assert float(row["weighted_f1"]) == pytest.approx(100 * expected, abs=0.006)
+    job = robustness.jobs_of("meld", "multidag", load_params(), load_report())[0]
+    trainings = Trainings("meld", load_params())
+    corpus, (network, _) = trainings.corpus(job.params), trainings.model(job.params, job.seed)
+    where = torch.cat(corpus.dialogues["test"])
+    there = np.array([rows[place].utterance_id not in context for place in where.tolist()])
+    label = np.array([rows[place].label for place in where.tolist()])
+    values = predict(network, corpus, "test", torch.device("cpu"))[1].numpy()
+    silhouettes = json.loads(Path("paper/robustness/meld/silhouettes.json").read_text())
+    assert silhouettes["multidag"] == pytest.approx(silhouette_score(values[there], label[there]), abs=6e-5)
