@@ -10,8 +10,10 @@ def duration(seconds: float) -> str:
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a table in Markdown."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    """Lines of a table in Markdown. A bar in a cell, of a label `happy|excited` for example, does not end the cell."""
+    lines = [[cell.replace("|", "\\|") for cell in cells] for cells in (head, *rows)]
+    lines.insert(1, ["---"] * len(head))
+    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
 def written(page: str, marks: tuple[str, str], lines: list[str]) -> str:

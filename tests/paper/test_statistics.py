@@ -4,6 +4,7 @@ import pytest
 
 from extractors.utterance import Utterance
 from paper.sections import label_counts, statistics
+from paper.words import markdown_table
 from tests.paper.small import PROJECT
 
 LABELS = ("joy", "anger", "fear")
@@ -49,3 +50,7 @@ def test_turns_without_a_label_are_no_label_and_no_utterance(monkeypatch: pytest
 def test_a_split_without_labels_has_no_share() -> None:
     section = label_counts(rows(train="jjf", validation="..", test="j"), LABELS)
     assert [row[2] for row in section.rows] == ["0 (0.0 %)"] * 3 + ["0", "2"]
+
+
+def test_a_bar_in_a_label_does_not_end_its_cell() -> None:
+    assert markdown_table(["a|b", "c"], [["1", "x | y"]]) == [r"| a\|b | c |", "| --- | --- |", r"| 1 | x \| y |"]
