@@ -17,7 +17,8 @@ from pipeline.stage import parser, start
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
-    one = read(args.corpus, list(load_report().models))
+    report = load_report()
+    one = read(args.corpus, list(report.models), report.printed(args.corpus))
     folder = RESULTS / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(one, folder / "comparison.csv")

@@ -39,6 +39,8 @@ class Comparison:
     """Results of all models on one corpus."""
 
     corpus: str
+    printed: str
+    """Name by which the paper has the corpus, if it has it."""
     runs: dict[str, dict]
     """Content of metrics.json of each model."""
     table: int | None
@@ -66,12 +68,16 @@ class Comparison:
         return max(baselines, key=lambda model: self.runs[model]["weighted_f1"]) if baselines else None
 
 
-def read(corpus: str, models: list[str]) -> Comparison:
+def read(corpus: str, models: list[str], printed: str = "") -> Comparison:
     """Read the runs of a corpus, and test their differences.
 
+    Args:
+        printed: the paper's name of the corpus, if it is not `corpus`.
+
     Raises:
-        UserError: a run is missing.
+        UserError: a run is missing, or the paper's corpus has other labels.
     """
+    printed = printed or corpus
     runs = {}
     for model in models:
         file = RUNS / corpus / model / "metrics.json"
@@ -84,8 +90,15 @@ def read(corpus: str, models: list[str]) -> Comparison:
     folders = {name: folder for name, folder in folders.items() if (folder / "metrics.json").is_file()}
     plain = {name: json.loads((folder / "metrics.json").read_text("utf-8")) for name, folder in folders.items()}
     beside = differences(RUNS / corpus / "cmath", folders) if "cmath" in runs and plain else {}
-    table, rows = published_scores(corpus)
-    return Comparison(corpus, runs, table, rows, against, plain, beside)
+    table, rows = published_scores(printed)
+    one = Comparison(corpus, printed, runs, table, rows, against, plain, beside)
+    for row in rows.values():
+        if set(row["f1"]) != set(one.classes):
+            raise UserError(
+                f"paper/params.yaml: report.published: {corpus} has the labels {', '.join(one.classes)}, and the "
+                f"paper's {printed} has {', '.join(row['f1'])}: it is another corpus"
+            )
+    return one
 
 
 def plain_name(name: str, run: dict) -> str:
@@ -281,7 +294,7 @@ def verdict(one: Comparison) -> str:
         gap = rows["cmath"] - rows[best]
         said += (f" The paper's Table {one.table} has CMATH {gap:+.2f} points from its best baseline, {NAMES[best]}, "
                  "in a row copied from that model's publication.")  # fmt: skip
-        here, there = one.runs["cmath"]["utterances"], (published_statistics(one.corpus) or [0] * 4)[3]
+        here, there = one.runs["cmath"]["utterances"], (published_statistics(one.printed) or [0] * 4)[3]
         if here != there:
             said += f" This is a copy of the corpus with {here} utterances in test, where the paper's has {there}."
     return said

@@ -87,6 +87,8 @@ class Report(Settings):
 
     corpora: list[Corpus]
     """Corpora to report on; empty in the committed file, so that paper/dvc.yaml has no stages."""
+    published: dict[Corpus, Literal["iemocap", "meld"]]
+    """Which of the paper's corpora a corpus is under another name; its published rows and length groups are used."""
     models: Annotated[list[ModelName], Field(min_length=1)]
     seeds: Seeds
     epochs: Count
@@ -100,6 +102,10 @@ class Report(Settings):
         for key in ("corpora", "models", "seeds"):
             refuse_repetition(self, key)
         return self
+
+    def printed(self, corpus: str) -> str:
+        """Name by which the paper has a corpus, if it has it."""
+        return {str(name): paper for name, paper in self.published.items()}.get(corpus, corpus)
 
 
 class PaperParams(Settings):

@@ -57,10 +57,10 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
         UserError: a run is missing.
     """
     rows = read_index(Path("data") / corpus / "index.csv")
-    one = model_table.read(corpus, list(report.models))
+    one = model_table.read(corpus, list(report.models), report.printed(corpus))
     if said := unfair(one):
         yield Section(f"{SIGN}: scores that are not fair", "", said)
-    yield statistics(corpus, rows)
+    yield statistics(one.printed, rows)
     yield label_counts(rows, labels(reader, [row.label for row in rows]))
     yield compared(one, figures)
     yield searched(one)
@@ -73,7 +73,7 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
     if studied(corpus, "widths"):
         yield widths(one, report, figures)
     if "multidag" in one.runs:
-        yield lengths(corpus, reader, rows, figures)
+        yield lengths(corpus, report.published.get(corpus, reader), rows, figures)
     if studied(corpus, "gammas"):
         yield gammas(one, report, figures)
     yield confusions(one, figures)
@@ -94,7 +94,7 @@ def studied(corpus: str, study: str) -> bool:
     return any((STUDIES / corpus / study).glob("*/metrics.json"))
 
 
-def statistics(corpus: str, rows: list[Utterance]) -> Section:
+def statistics(printed: str, rows: list[Utterance]) -> Section:
     rows = [row for row in rows if row.label]  # the others are context, which the paper does not count
     parts = [[row for row in rows if (row.split == "test") == test] for test in (False, True)]
     dialogues = [len({row.dialogue_id for row in part}) for part in parts]
@@ -105,7 +105,7 @@ def statistics(corpus: str, rows: list[Utterance]) -> Section:
         *(f"{len(part) / count:.2f}" for part, count in zip(parts, dialogues, strict=True)),
         str(labels),
     ]
-    there = published_statistics(corpus)
+    there = published_statistics(printed)
     head = [
         "",
         "conversations, train + val",
@@ -126,7 +126,7 @@ def statistics(corpus: str, rows: list[Utterance]) -> Section:
             seen.append(
                 f"This is a copy of the corpus with {utterances} utterances, where the paper's has {published}."
             )
-        elif corpus == "meld" and dialogues[0] + 1 == there[0]:
+        elif printed == "meld" and dialogues[0] + 1 == there[0]:
             seen.append(
                 "The paper counts the numbers that train's dialogues have, of which number 60 has no utterance in any "
                 f"published copy: {dialogues[0]} conversations have one, with {here[4]} each on average."
@@ -236,7 +236,7 @@ def _against(
     """Differences between CMATH and each setting of a study, and a table of them with the paper's values."""
     folders = _folders(one.corpus, study, report)
     against = differences(RUNS / one.corpus / "cmath", folders)
-    number, printed = published_study(study, one.corpus)
+    number, printed = published_study(study, one.printed)
     head = ["", "accuracy", "weighted F1", "CMATH less this", "p over seeds", "p over utterances"]
     if printed:
         head += [f"paper, Table {number}: accuracy", "weighted F1"]

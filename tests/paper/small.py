@@ -21,6 +21,7 @@ def write_params(folder: Path, text: dict | None = None, recipe: dict | None = N
     main["train"]["meld"] |= {"learning_rate": 0.001, "epochs": 4, "patience": 4}
     usual = {
         "corpora": ["meld"],
+        "published": {},
         "models": ["cmath", "ctnet", "multidag"],
         "seeds": [0, 1],
         "epochs": 1000,

@@ -9,6 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from foundation.errors import UserError
 from paper import model_table
 from paper.model_table import (
     LEGEND,
@@ -26,6 +27,7 @@ from paper.model_table import (
     write_search,
 )
 from paper.pictures import draw_comparison
+from pipeline.params import read_yaml
 from pipeline.scoring.pictures import save
 from tests.paper.small import PROJECT
 from tests.paper.test_significance import write_run
@@ -187,7 +189,7 @@ def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Pa
 
 def test_the_papers_own_gap_is_told_beside_ours(one: Comparison) -> None:
     printed = {"cmath": {"weighted_f1": 66.5}, "ctnet": {"weighted_f1": 60.5}, "multidag": {"weighted_f1": 64.0}}
-    said = verdict(model_table.Comparison("custom", one.runs, 9, printed, one.against))
+    said = verdict(model_table.Comparison("custom", "custom", one.runs, 9, printed, one.against))
     assert "The paper's Table 9 has CMATH +2.50 points from its best baseline, MultiDAG" in said
 
 
@@ -208,3 +210,22 @@ def test_the_picture_shows_what_needs_no_model_and_nothing_is_cut_off(
     assert all((edge == 1).all() for edge in edges), "something is cut off: the title, most likely"
     draw_comparison(one, tmp_path / "none.png")
     assert [text.get_text() for text in figures[1].legends[0].get_texts()] == ["majority-class baseline 20.0"]
+
+
+def test_a_corpus_may_be_the_papers_under_another_name(one: Comparison) -> None:
+    assert (one.table, one.published) == (None, {})
+    file = Path("paper/published.yaml")
+    content = read_yaml(file)
+    rows = {"cmath": [30.0, 80.0, 66.0, 65.5], "ctnet": [20.0, 70.0, 60.0, 64.0]}
+    content["comparison"]["iemocap"] = {"table": 2, "classes": ["a", "b"], "rows": rows}
+    file.write_text(json.dumps(content))
+    found = read("custom", list(F1), "iemocap")
+    assert (found.corpus, found.printed, found.table) == ("custom", "iemocap", 2)
+    assert found.published["cmath"] == {"accuracy": 66.0, "weighted_f1": 65.5, "f1": {"a": 30.0, "b": 80.0}}
+    said = verdict(found)
+    assert "The paper's Table 2 has CMATH +1.50 points from its best baseline, CTNet" in said
+    assert said.endswith("a copy of the corpus with 8 utterances in test, where the paper's has 1623.")
+    with pytest.raises(
+        UserError, match=r"report\.published: custom has the labels b, a, and the paper's meld has neutral"
+    ):
+        read("custom", list(F1), "meld")

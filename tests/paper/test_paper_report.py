@@ -23,7 +23,8 @@ from paper.sections import STUDIES, studied
 from paper.studies import settings as settings_of
 from paper.trainings import Trainings
 from pipeline.corpora.index_file import write_index
-from pipeline.params import MODALITIES, load_params
+from pipeline.corpora.labels import MELD
+from pipeline.params import MODALITIES, load_params, read_yaml
 from tests.paper.small import PROJECT, write_params
 from tests.random_features import write_features_of_meld
 
@@ -110,6 +111,28 @@ def test_what_has_seen_labels_is_marked_on_the_page(
         "| CMATH †", "| CMATH †", "| text †",
         "| CMATH †", "| CTNet †", "| MultiDAG †",  # of calibration
     ]  # fmt: skip
+
+
+def test_a_corpus_that_is_the_papers_under_another_name_has_its_rows_and_its_lengths(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy", ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(copy)
+    content = read_yaml(Path("paper/published.yaml"))
+    content["comparison"]["iemocap"]["classes"] = list(MELD)  # else it were another corpus
+    rows = content["comparison"]["iemocap"]["rows"]
+    rows.update({model: [50.0, *row] for model, row in rows.items()})
+    Path("paper/published.yaml").write_text(json.dumps(content))
+    write_params(copy, published={"meld": "iemocap"})
+    report.run(Namespace(corpus="meld"), load_params())
+    text = Path("paper/results/meld/report.md").read_text()
+    assert "| - paper, Table 1 | 120 | 31 | 5810 | 1623 |" in text
+    assert "This is a copy of the corpus with 108 utterances, where the paper's has 7433." in text
+    assert "- paper, Table 2 |" in text
+    [without] = [line for line in text.splitlines() if line.startswith("| without the CMA-Transformer |")]
+    assert without.endswith("| 68.15 | 68.48 |")  # Table 4, IEMOCAP
+    assert "C1: 1-39 utterances: CMATH less MultiDAG" in text
+    assert "C1: 1-9 utterances" in (finished / "paper/results/meld/report.md").read_text()
 
 
 def test_damage_at_level_zero_is_none(finished: Path) -> None:

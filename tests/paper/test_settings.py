@@ -217,6 +217,7 @@ def test_a_set_of_a_report_differs_between_its_kinds_of_text_in_nothing_else(
         }
     assert (report.studies.ablations, len(report.studies.gammas)) == (["mr", "cma_t", "lld", "hld", "hd"], 2)
     assert params.model.dim in report.studies.widths
+    assert report.printed(corpus) == {"iemocap_text": "iemocap", "meld_text": "meld"}.get(name, corpus)
     assert len(report.models) == 11
     assert report.seeds == [0, 1, 2, 3, 4]
     assert report.search.points >= 7  # fewer do not reach all neighbours of any point
