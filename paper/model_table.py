@@ -24,7 +24,7 @@ LEGEND = (
     "weighted F1, had the epoch been chosen on test. *seeds as one*: weighted F1 of the mean of the seeds' "
     "probabilities, an ensemble. *calibration error*: before calibration. *reimplementation*: made "
     "from a publication without public code. "
-    "*logistic regression*: of one utterance, on the same features; of the text alone it is the text encoder alone. "
+    "*logistic regression*: of one utterance, on the same features; of frozen text alone it is the encoder by itself. "
     "*majority*: the majority-class baseline, always the most frequent class of train."
 )
 
