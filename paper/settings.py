@@ -11,6 +11,10 @@ The sets are in paper/sets. Those of a whole corpus have the paper's settings, a
 published for that corpus; for which models nothing is published, the command prints. Those of the reports in
 docs/reports have our settings for CMATH, a search that two cores can do, and three kinds of text features (`--text`).
 
+A set of a corpus gives the same settings whatever was chosen before it: it first puts all that such sets change back to
+paper/defaults.yaml. `demo`, `printed` and `off` change what they name, and leave everything else as it is; so `printed`
+can follow the set of a corpus.
+
 `git diff` shows the changes, `git restore params.yaml paper/params.yaml` reverts them.
 """
 
@@ -28,7 +32,7 @@ from foundation.files import write_whole
 from paper.params import FILE, PaperParams
 from pipeline.params import Params, ParamsError, checked, read_yaml
 
-SETS = Path(__file__).parent / "sets"
+SETS, DEFAULTS = Path(__file__).parent / "sets", Path(__file__).parent / "defaults.yaml"
 MAIN = Path("params.yaml")
 OF_A_CORPUS = ("index", "text", "audio", "visual", "train")
 """Sections of params.yaml that have an entry for each corpus."""
@@ -54,6 +58,8 @@ class Set:
     """What the corpus of a report is, in a sentence."""
     unpublished: dict[str, str] = field(default_factory=dict)
     """Models for which a setting is not published, and what they have instead."""
+    on_top: bool = False
+    """Whether everything that the set does not name stays as it is."""
 
     @property
     def corpora(self) -> list[str]:
@@ -76,6 +82,12 @@ def read_set(name: str) -> Set:
     return Set(name, **values)
 
 
+def read_defaults() -> Set:
+    """What a set of a corpus starts from."""
+    values: dict[str, Any] = read_yaml(DEFAULTS)  # type: ignore[assignment]
+    return Set(DEFAULTS.stem, **values)
+
+
 def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] | None = None) -> None:
     """Write a set into params.yaml and paper/params.yaml.
 
@@ -85,16 +97,24 @@ def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] |
         more: other values for params.yaml, by key.
 
     Raises:
-        UserError: a file cannot be read or written, it lacks a key, or a value is not allowed.
+        UserError: a file cannot be read or written, it lacks a key, or a value is not allowed; both are as before then.
     """
+    if chosen.raw and not (raw or "").strip():
+        raise UserError("--raw is empty; give the folder or file of the corpus")
+    start = Set("", {}, {}) if chosen.on_top else read_defaults()
     of_text = chosen.text[text] if text else {}
     of_report = {key: value for key, value in of_text.items() if key.startswith("report.")}
     of_main = {key: value for key, value in of_text.items() if key not in of_report}
     main_text = with_values(MAIN, chosen.main | of_main | ({chosen.raw: raw} if raw else {}) | (more or {}), Params,
-                            chosen.copies)  # fmt: skip
-    report_text = with_values(FILE, chosen.report | of_report, PaperParams)
+                            chosen.copies, start.main)  # fmt: skip
+    report_text = with_values(FILE, chosen.report | of_report, PaperParams, start=start.report)
+    before = MAIN.read_text("utf-8")
     write_whole(MAIN, main_text)
-    write_whole(FILE, report_text)
+    try:
+        write_whole(FILE, report_text)
+    except UserError:
+        write_whole(MAIN, before)  # the two belong together
+        raise
 
 
 def main() -> None:
@@ -132,7 +152,11 @@ def _next(chosen: Set) -> str:
 
 
 def with_values(
-    file: Path, values: dict[str, Any], schema: type[Params] | type[PaperParams], copies: dict[str, str] | None = None
+    file: Path,
+    values: dict[str, Any],
+    schema: type[Params] | type[PaperParams],
+    copies: dict[str, str] | None = None,
+    start: dict[str, Any] | None = None,
 ) -> str:
     """Text of `file` with other values for some keys, in the form in which DVC writes it; comments are kept.
 
@@ -140,29 +164,41 @@ def with_values(
         values: values by key, as `train.meld.gamma1`; in the place of a section, `*` stands for all that are there.
         copies: new corpora, each with the one whose entries it gets before the values are written. One that is there
             already begins anew.
+        start: values that are written before all that. A key that the file lacks is left out.
 
     Raises:
         ParamsError: the file cannot be read, it lacks a key, or a value is not allowed.
     """
     read_yaml(file)
-    text = file.read_text("utf-8")
-    content = loads_yaml(text, typ="rt")
+    before = file.read_text("utf-8")
+    content = loads_yaml(before, typ="rt")
+    changed = [_put(content, key, value) for key, value in (start or {}).items()]
     for new, old in (copies or {}).items():
         for name in OF_A_CORPUS:
             if old not in content.get(name, {}):
                 raise ParamsError(f"{file}: {name}.{old} is missing")
             content[name][new] = deepcopy(content[name][old])
-        text = dumps_yaml(content)
+        changed.append(True)
     for key, value in values.items():
-        *path, last = key.split(".")
-        for section in _sections(content, path):
-            if not isinstance(section, dict) or last not in section:
-                raise ParamsError(f"{file}: {key} is missing")
-            if section[last] != value:
-                section[last] = value
-                text = dumps_yaml(content)
+        there = _put(content, key, value)
+        if there is None:
+            raise ParamsError(f"{file}: {key} is missing")
+        changed.append(there)
+    text: str = dumps_yaml(content) if any(changed) else before
     checked(loads_yaml(text), schema, file)
     return text
+
+
+def _put(content: object, key: str, value: Any) -> bool | None:
+    """Write a value at a key, and return whether it is another one; None if a section lacks the key."""
+    *path, last = key.split(".")
+    sections, other = list(_sections(content, path)), False
+    for section in sections:
+        if not isinstance(section, dict) or last not in section:
+            return None
+        if section[last] != value:
+            section[last], other = value, True
+    return other
 
 
 def _sections(content: object, path: list[str]) -> Iterator[object]:

@@ -7,10 +7,11 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
+from foundation.errors import UserError
 from paper import estimate, plan, settings
 from paper.params import NO_CORPUS, load_report
 from paper.search import Point, at_point
-from pipeline.params import load_params
+from pipeline.params import load_params, read_yaml
 from tests.paper.small import PROJECT
 
 FILES = ("params.yaml", "paper/params.yaml")
@@ -182,6 +183,100 @@ def test_on_a_full_disk_the_settings_that_there_were_stay(folder: Path, monkeypa
     with pytest.raises(SystemExit, match=r"error: .*params\.yaml.*full"):
         choose(monkeypatch, "printed")
     monkeypatch.undo()
+    assert texts(folder) == before
+
+
+OF_A_CORPUS = ("emorynlp_text", "iemocap", "iemocap_mini", "iemocap_text", "meld", "meld_mini", "meld_text")
+
+
+def arguments_of(name: str, text: str = "context") -> list[str]:
+    kinds = settings.read_set(name).text
+    return [name, "--raw", f"/corpora/{name}", *(["--text", text] if kinds else [])]
+
+
+def test_the_defaults_are_what_is_committed_of_all_that_a_set_of_a_corpus_changes() -> None:
+    main, report = (read_yaml(PROJECT / file) for file in FILES)
+    found, asked = settings.read_defaults(), set[str]()
+    for values, committed in ((found.main, main), (found.report, report)):
+        for key, value in values.items():
+            there: object = committed
+            for name in key.split("."):
+                there = there[name]  # type: ignore[index]
+            assert value == there, key
+    for name in OF_A_CORPUS:
+        one = settings.read_set(name)
+        assert not one.on_top
+        asked |= {*one.main, *one.report, *(key for kind in one.text.values() for key in kind)}
+    assert {*found.main, *found.report} == {key for key in asked if "_mini." not in key}
+    assert {name for name in settings.names() if settings.read_set(name).on_top} == {"demo", "off", "printed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_A_CORPUS)
+def test_a_set_of_a_corpus_is_the_same_whatever_was_chosen_before(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = texts(folder)
+    choose(monkeypatch, *arguments_of(name))
+    after_a_clone = load_params(), load_report()
+    choose(monkeypatch, *arguments_of(name))
+    assert (load_params(), load_report()) == after_a_clone
+    for file, before in zip(FILES, committed, strict=True):
+        (folder / file).write_text(before, "utf-8")
+    for other in (one for one in OF_A_CORPUS if one != name):
+        choose(monkeypatch, *arguments_of(other, "tuned"))
+    choose(monkeypatch, "demo")
+    if settings.read_set(name).text:
+        choose(monkeypatch, *arguments_of(name, "tuned"))
+    choose(monkeypatch, *arguments_of(name))
+    params, report = after_a_clone
+    assert load_report() == report
+    # The corpora that other sets have made stay, and so do the folders that --raw has given.
+    for section in ("index", "text", "audio", "visual", "train"):
+        ours, theirs = ({corpus: of for corpus, of in getattr(one, section).items() if "_mini" not in corpus}
+                        for one in (load_params(), params))  # fmt: skip
+        if section == "index":
+            ours, theirs = (
+                {corpus: of.model_copy(update={"raw": ""}) for corpus, of in one.items()} for one in (ours, theirs)
+            )
+        assert ours == theirs, section
+    (corpus,) = report.corpora
+    assert [getattr(load_params(), section)[corpus] for section in ("index", "text", "audio", "visual", "train")] == [
+        getattr(params, section)[corpus] for section in ("index", "text", "audio", "visual", "train")
+    ]
+    for section in ("model", "baselines", "recipes", "datasets"):
+        assert getattr(load_params(), section) == getattr(params, section)
+
+
+@pytest.mark.slow
+def test_demo_and_off_leave_what_they_do_not_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (folder / "params.yaml").read_text("utf-8")
+    (folder / "params.yaml").write_text(text.replace("  dim: 200 ", "  dim: 300 ", 1), "utf-8")
+    assert load_params().model.dim == 300
+    for name in ("demo", "printed", "off"):
+        choose(monkeypatch, name)
+        assert load_params().model.dim == 300
+
+
+def test_an_empty_folder_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = texts(folder)
+    for raw in ("", "  "):  # as of "$MELD" that is not set
+        with pytest.raises(SystemExit, match="error: --raw is empty; give the folder or file of the corpus"):
+            choose(monkeypatch, "meld", "--raw", raw)
+    assert texts(folder) == before
+
+
+def test_if_one_file_cannot_be_written_both_are_as_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, write = texts(folder), settings.write_whole
+
+    def refused(file: Path, text: str) -> None:
+        if file == settings.FILE:
+            raise UserError(f"{file}: Permission denied")
+        write(file, text)
+
+    monkeypatch.setattr(settings, "write_whole", refused)
+    with pytest.raises(SystemExit, match=r"error: paper/params\.yaml: Permission denied"):
+        choose(monkeypatch, "meld", "--raw", "/corpora/it")
     assert texts(folder) == before
 
 
