@@ -6,17 +6,16 @@ It reads `comparison.csv` of each report and trains nothing. The tables in docs/
 """
 
 import argparse
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from foundation.csv_file import read_csv
 from foundation.errors import UserError
-from foundation.files import write_whole
 from paper.model_table import SIGN
 from paper.names import NAMES
 from paper.settings import names, read_set
 from paper.significance import LEVEL
-from paper.words import markdown_table, written
+from paper.words import markdown_table, rewrite
 from pipeline.stage import command
 
 REPORTS, PAGE = Path("docs/reports"), Path("docs/results.md")
@@ -29,11 +28,13 @@ PLAIN = {
 }  # fmt: skip
 """What needs no model of the dialogue, in the order of the table."""
 MISSING = "-"
-COLUMNS = {
-    "model", "source", "seen", "weighted_f1", "weighted_f1_std", "validation_weighted_f1", "ensemble_weighted_f1",
-    "cmath_difference", "cmath_p_seeds_holm", "cmath_p_utterances_holm",
-}  # fmt: skip
+NUMBERS = (
+    "weighted_f1", "weighted_f1_std", "validation_weighted_f1", "ensemble_weighted_f1", "cmath_difference",
+    "cmath_p_seeds_holm", "cmath_p_utterances_holm",
+)  # fmt: skip
+COLUMNS = ("model", "source", "seen", *NUMBERS)
 """Columns that are read from comparison.csv."""
+REMEDY = "`git restore` brings a committed report back, and `python -m paper.reports` makes it anew"
 
 Rows = dict[str, dict[str, str]]
 """Our rows of one comparison.csv, by model."""
@@ -53,16 +54,21 @@ def read(file: Path) -> Rows:
     """Read our rows of a comparison.csv, without those that the paper prints.
 
     Raises:
-        UserError: the file lacks CMATH or a column.
+        UserError: the file is broken or cut short, or lacks CMATH.
     """
-    with file.open(encoding="utf-8", newline="") as stream:
-        found = list(csv.DictReader(stream))
-    lacking = COLUMNS - set(found[0] if found else ())
-    rows = {row["model"]: row for row in found if row.get("source") == "here"}
-    if lacking or "cmath" not in rows:
-        what = f"the columns {', '.join(sorted(lacking))}" if lacking else "a row of CMATH"
-        raise UserError(f"{file}: lacks {what}; `python -m paper.reports` writes it")
+    found = read_csv(file, COLUMNS, _checked, REMEDY)
+    rows = {row["model"]: row for row in found if row["source"] == "here"}
+    for model in ("cmath", "majority"):  # the majority class stands in the last row
+        if model not in rows:
+            raise UserError(f"{file}: has no row of {model}; {REMEDY}")
     return rows
+
+
+def _checked(row: dict[str, str]) -> dict[str, str]:
+    for name in NUMBERS:
+        if row[name] or (name == "weighted_f1" and row["source"] == "here"):
+            float(row[name])
+    return row
 
 
 def cell(row: dict[str, str] | None) -> str:
@@ -125,7 +131,7 @@ def lines() -> list[str]:
 
 
 def write_page() -> None:
-    write_whole(PAGE, written(PAGE.read_text("utf-8"), MARKS, lines()))
+    rewrite(PAGE, MARKS, lines())
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from foundation.device import training_devices
 from foundation.errors import UserError
-from foundation.files import write_whole
+from foundation.files import MOST_BYTES, read_file, whole_folder, write_whole
 from foundation.log import log
 from paper.model_table import RESULTS
 from paper.overview import REPORTS, write_page
@@ -39,6 +39,7 @@ from pipeline.stage import command
 
 NUMBERS = ("comparison.csv", "search.csv")
 """Files of numbers that are copied beside the page."""
+REMEDY = "`dvc repro paper/dvc.yaml` makes it anew"
 TEXTS = {
     "frozen": "as published",
     "tuned": "fine-tuned on train, each utterance alone",
@@ -107,17 +108,21 @@ def _about(chosen: Set, text: str, spent: Spent) -> Iterator[str]:
 
 
 def copy(results: Path, folder: Path, about: Iterator[str]) -> None:
-    """Copy the page, its pictures and numbers, with the sentences `about` below the title."""
-    page = (results / "report.md").read_text("utf-8")
+    """Copy the page, its pictures and numbers, with the sentences `about` below the title; an older report is replaced.
+
+    Raises:
+        UserError: one of the files is missing; the older report is as it was.
+    """
+    page = read_file(results / "report.md", MOST_BYTES, REMEDY).decode("utf-8", "surrogateescape")
     title, _, rest = page.partition("\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_whole(folder / "README.md", "\n\n".join([title, *about]) + "\n" + rest)
-    for numbers in NUMBERS:
-        shutil.copyfile(results / numbers, folder / numbers)
-    for picture in dict.fromkeys(re.findall(r"\]\((figures/[^)]+)\)", page)):
-        (folder / picture).parent.mkdir(exist_ok=True)
-        shutil.copyfile(results / picture, folder / picture)
+    pictures = dict.fromkeys(re.findall(r"\]\((figures/[^)]+)\)", page))
+    with whole_folder(folder) as half:
+        write_whole(half / "README.md", "\n\n".join([title, *about]) + "\n" + rest)
+        for name in (*NUMBERS, *pictures):
+            if not (results / name).is_file():
+                raise UserError(f"{results / name}: no such file; {REMEDY}")
+            (half / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(results / name, half / name)
 
 
 def _run(*words: str) -> None:
@@ -133,14 +138,18 @@ def main() -> None:
                                         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     arguments.add_argument("name", choices=reports, help=f"a set of paper/sets: {', '.join(reports)}", metavar="set")
     arguments.add_argument("--raw", required=True, help="folder or file of the corpus")
-    arguments.add_argument("--text", nargs="+", choices=TEXTS, default=list(TEXTS), help="kinds of text (all)")
+    arguments.add_argument("--text", nargs="+", choices=TEXTS, help="kinds of text (all that the set has)")
     arguments.add_argument("--as-it-is", action="store_true", help="take index and features in data/D as they are")
     args = arguments.parse_args()
-    if args.as_it_is and len(args.text) > 1:
+    kinds = sets[args.name].text
+    texts = args.text or list(kinds)
+    if lacking := [text for text in texts if text not in kinds]:
+        arguments.error(f"{args.name} has no --text {lacking[0]}; it has {', '.join(kinds)}")
+    if args.as_it_is and len(texts) > 1:
         arguments.error("--as-it-is needs one --text: data/D has features of one kind")
 
     def work() -> None:
-        for text in args.text:
+        for text in texts:
             make(sets[args.name], args.raw, text, as_it_is=args.as_it_is)
 
     command(work)

@@ -1,5 +1,10 @@
 """Formatting of durations, tables and pages for readers."""
 
+from pathlib import Path
+
+from foundation.errors import UserError
+from foundation.files import MOST_BYTES, read_file, write_whole
+
 
 def duration(seconds: float) -> str:
     """Format `seconds` in hours, minutes or seconds, whichever fits best."""
@@ -22,3 +27,20 @@ def written(page: str, marks: tuple[str, str], lines: list[str]) -> str:
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
     return "\n".join([before + begin, "", *lines, "", end]) + after
+
+
+def rewrite(file: Path, marks: tuple[str, str], lines: list[str]) -> None:
+    """Write `lines` into a page between its two marks, in place of what stood there.
+
+    Raises:
+        UserError: there is no such page, or it does not have each mark once, one behind the other.
+    """
+    remedy = f"`git restore {file}` brings back the committed page; run this in the project's folder"
+    try:
+        page = read_file(file, MOST_BYTES, remedy).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: is no UTF-8; {remedy}") from None
+    begin, end = marks
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise UserError(f"{file}: must have the line `{begin}` once, and behind it `{end}` once; {remedy}")
+    write_whole(file, written(page, marks, lines))

@@ -1,5 +1,6 @@
 """The overview of the reports: what its cells, its last rows and its links say, and that docs/results.md has it."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -14,6 +15,14 @@ from tests.paper.small import PROJECT
 
 HEAD = ("model,source,weighted_f1,weighted_f1_std,validation_weighted_f1,cmath_difference,cmath_p_seeds_holm,"
         "cmath_p_utterances_holm,seen,ensemble_weighted_f1\n")  # fmt: skip
+
+
+def filled(rows: str) -> str:
+    """A comparison.csv of rows whose last cells, if empty, are left out."""
+    lines = [line + "," * (HEAD.count(",") + 1 - len(next(csv.reader([line])))) for line in rows.splitlines()]
+    return HEAD + "\n".join(lines) + "\n"
+
+
 ONE = """cmath,here,61.654,0.115,59.7,,,,,62.345
 cmath,"paper, Table 3",66.93,,,,,,
 sdt,here,61.2,0.44,60.5,0.4,0.04,0.051,
@@ -37,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sets/c.yaml").write_text("main: {}\nreport: {}\n")
     for name, rows in (("a_frozen", ONE), ("a_context", TWO)):
         (tmp_path / "docs/reports" / name).mkdir(parents=True)
-        (tmp_path / "docs/reports" / name / "comparison.csv").write_text(HEAD + rows)
+        (tmp_path / "docs/reports" / name / "comparison.csv").write_text(filled(rows))
     return tmp_path
 
 
@@ -61,7 +70,7 @@ def test_a_table_has_a_row_for_each_model_and_a_column_for_each_kind_of_text(fol
 
 def test_tables_of_two_sets_stand_below_one_another(folder: Path) -> None:
     (folder / "docs/reports/b_frozen").mkdir()
-    (folder / "docs/reports/b_frozen/comparison.csv").write_text(HEAD + TWO)
+    (folder / "docs/reports/b_frozen/comparison.csv").write_text(filled(TWO))
     found = lines()
     assert found[13:15] == ["", "| b | [frozen](reports/b_frozen/README.md) |"]
     assert found[-1] == "| validation would choose | CMATH: 50.00 |"
@@ -69,15 +78,33 @@ def test_tables_of_two_sets_stand_below_one_another(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(HEAD + "sdt,here,61,1,2,,,,\n", "lacks a row of CMATH"),
-     (HEAD.replace(",seen", ""). replace("source,", "") + "cmath,60,1,60,,,\n", "lacks the columns seen, source"),
-     ("", "lacks the columns cmath_difference, cmath_p_seeds_holm, cmath_p_utterances_holm, ensemble_weighted_f1, ")],
+    [("", ": has no column model;"),
+     (filled(ONE).replace(",seen", ",sign"), ": has no column seen;"),
+     (filled("majority,here,31\n"), ": has no row of cmath;"),
+     (filled(ONE).rsplit("majority", 1)[0], ": has no row of majority;"),  # cut at the end of a line
+     (filled(ONE)[:-20], ", line 9: has more or fewer fields"),  # cut in a line
+     (filled(ONE).replace("61.654", "a"), ", line 2: could not convert string to float: 'a';"),
+     (filled(ONE).replace("61.654", ""), ", line 2: could not convert string to float: '';"),
+     (filled(ONE).replace("0.051", "?"), ", line 4: could not convert string to float: '?';")],
 )  # fmt: skip
 def test_a_file_that_is_no_comparison_is_named(folder: Path, text: str, said: str) -> None:
     file = folder / "docs/reports/a_frozen/comparison.csv"
     file.write_text(text)
-    with pytest.raises(UserError, match=re.escape(f"a_frozen/comparison.csv: {said}")):
+    with pytest.raises(UserError, match=re.escape(f"a_frozen/comparison.csv{said}")):
         read(file)
+
+
+def test_a_page_without_its_marks_is_as_it_was(folder: Path) -> None:
+    begin, end = overview.MARKS
+    wrong = ["# Results\n", f"{begin}\ntext\n", f"{end}\n{begin}\ntext\n", f"{begin}\n{begin}\n{end}\n", "\xe9"]
+    for text in wrong:
+        (folder / overview.PAGE).write_bytes(text.encode("latin-1"))
+        with pytest.raises(UserError, match=r"docs/results\.md: .*; `git restore docs/results\.md` brings back"):
+            overview.write_page()
+        assert (folder / overview.PAGE).read_bytes() == text.encode("latin-1")
+    (folder / overview.PAGE).unlink()
+    with pytest.raises(UserError, match=r"docs/results\.md: no such file; "):
+        overview.write_page()
 
 
 def test_docs_results_has_the_overview_of_the_reports_that_are_committed(monkeypatch: pytest.MonkeyPatch) -> None:

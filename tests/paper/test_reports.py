@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from foundation.errors import UserError
 from foundation.folders import cache_folder
 from paper import overview, reports
 from paper.reports import Spent
@@ -23,6 +24,7 @@ SMALL = Set(
     raw="index.meld.raw",
     text={"frozen": {"text.meld.finetune": False}, "tuned": {"text.meld.finetune": True}},
     about="A corpus of random numbers.",
+    on_top=True,  # of small.py
 )
 FEATURES = ["dvc", "repro", "leakage@meld", "extract@meld-text", "extract@meld-audio", "extract@meld-visual"]
 TABLES = ["dvc", "repro", "paper/dvc.yaml"]
@@ -44,7 +46,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     page = tmp_path / "paper/results/meld"
     (page / "figures").mkdir(parents=True)
     (page / "report.md").write_text("# CMATH on meld\n\nWords.\n\n![a picture](figures/one.png)\n", "utf-8")
-    row = "cmath,here,50.5,,60.5,,,,,51\n"
+    row = "cmath,here,50.5,,60.5,,,,,51\nmajority,here,20,,,,,,,\n"
     (page / "comparison.csv").write_text(
         "model,source,weighted_f1,weighted_f1_std,validation_weighted_f1,cmath_difference,cmath_p_seeds_holm,"
         f"cmath_p_utterances_holm,seen,ensemble_weighted_f1\n{row}"
@@ -107,6 +109,39 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     assert "It has 3 trainings" in page("frozen")
     assert page("frozen").split("\n\n")[2].endswith(" 13 min of one process in all; all of them were there.")
     assert [file.name for file in figures.iterdir()] == ["one.png"]
+
+
+def test_an_older_report_stays_until_the_new_one_is_whole(commands: list[list[str]]) -> None:
+    folder = Path("docs/reports/old")
+    (folder / "figures").mkdir(parents=True)
+    (folder / "README.md").write_text("older")
+    (folder / "figures/one.png").write_bytes(b"older")
+    for name in ("search.csv", "figures/one.png", "report.md"):
+        lost = Path("paper/results/meld") / name
+        content = lost.read_bytes()
+        lost.unlink()
+        with pytest.raises(UserError, match=rf"{lost}: no such file; `dvc repro paper/dvc\.yaml` makes it anew"):
+            reports.copy(Path("paper/results/meld"), folder, iter(["about"]))
+        assert (folder / "README.md").read_text() == "older"
+        assert (folder / "figures/one.png").read_bytes() == b"older"
+        lost.write_bytes(content)
+    reports.copy(Path("paper/results/meld"), folder, iter(["about"]))
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "comparison.csv", "figures", "search.csv"]
+    assert (folder / "figures/one.png").read_bytes() == b"one"
+
+
+def test_all_kinds_of_text_are_those_that_the_set_has(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(reports, "make", lambda chosen, raw, text, *, as_it_is: made.append(text))
+    monkeypatch.setattr("sys.argv", ["reports", "meld_small", "--raw", "/corpora/it"])
+    reports.main()
+    assert made == ["frozen", "tuned"]
+    monkeypatch.setattr("sys.argv", ["reports", "meld_small", "--raw", "/corpora/it", "--text", "frozen", "context"])
+    with pytest.raises(SystemExit):
+        reports.main()
+    assert "meld_small has no --text context; it has frozen, tuned" in capsys.readouterr().err
 
 
 def test_a_step_that_fails_ends_the_command_in_one_line(
