@@ -14,6 +14,7 @@ fine-tuning of encoders are not included; see docs/paper.md.
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -179,18 +180,47 @@ def lines(corpus: str, params: Params, report: Report, rate: float, launch: floa
            f"and {(total_bytes + kept) / 1e9:.0f} GB in .cache/trainings: an estimate")  # fmt: skip
 
 
+def not_negative(text: str) -> float:
+    """A number of at least 0, for the command line."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of at least 0")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0, for the command line."""
+    if not not_negative(text):
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return float(text)
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1, for the command line."""
+    if positive(text) > 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at most 1")
+    return float(text)
+
+
+def count(text: str) -> int:
+    """A whole number above 0, for the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return int(text)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--teraflops", type=float, default=19.5,
+    arguments.add_argument("--teraflops", type=positive, default=19.5,
                            help="the GPU's peak in float32, in 10^12 operations a second (an A100: 19.5)")  # fmt: skip
-    arguments.add_argument("--share", type=float, default=0.3, help="of the peak that is reached (0.3)")
+    arguments.add_argument("--share", type=share, default=0.3, help="of the peak that is reached (0.3)")
     arguments.add_argument(
         "--launch",
-        type=float,
+        type=not_negative,
         default=10.0,
         help="microseconds that it takes to launch a kernel (10; an H200 with a slow processor: 34)",
     )
-    arguments.add_argument("--cards", type=int, default=4, help="number of GPUs of the second estimate (4)")
+    arguments.add_argument("--cards", type=count, default=4, help="number of GPUs of the second estimate (4)")
     args = arguments.parse_args()
     try:
         params, report = load_params(), load_report()

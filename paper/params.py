@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from foundation.settings import Count, Dropout, NotNegative, Positive, Settings, Share, refuse_repetition
+from foundation.settings import Count, Dropout, KeyedError, NotNegative, Positive, Settings, Share, refuse_repetition
 from pipeline.params import Corpus, Modalities, ModelName, Params, ParamsError, checked, read_yaml
 
 FILE = Path("paper/params.yaml")
@@ -72,14 +72,22 @@ class Studies(Settings):
     def _check(self) -> "Studies":
         for key in ("ablations", "widths", "gammas", "gamma_seeds"):
             refuse_repetition(self, key)
+        if len({f"{value:g}" for value in self.gammas}) < len(self.gammas):  # so their folders are named
+            raise KeyedError("gammas", self.gammas, "must differ in their first six digits")
         return self
 
 
 class Robustness(Settings):
-    missing: list[Share]
+    missing: Annotated[list[Share], Field(min_length=1)]
     """Fractions of the test clips whose modality is dropped."""
-    noise: list[NotNegative]
+    noise: Annotated[list[NotNegative], Field(min_length=1)]
     """Standard deviations of the noise on a modality's standardised features."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Robustness":
+        for key in ("missing", "noise"):
+            refuse_repetition(self, key)
+        return self
 
 
 class Report(Settings):

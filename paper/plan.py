@@ -138,7 +138,8 @@ def lines(params: Params, report: Report) -> Iterator[str]:
         try:
             trainings = Trainings(corpus, params)
             plans = [plan(trainings, params, model, report) for model in report.models]
-            plans += [plan_of_study(trainings, params, report, study) for study in STUDIES]
+            studies = STUDIES if "cmath" in report.models else ()
+            plans += [plan_of_study(trainings, params, report, study) for study in studies]
         except UserError as error:
             yield f"{corpus}: nothing is known yet ({error})"
             continue

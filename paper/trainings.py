@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from foundation.device import device
+from foundation.errors import UserError
 from model.batching import Corpus
 from model.identity import digest
 from model.interface import ErcModel
@@ -30,10 +31,12 @@ class Trainings:
         params: parameters of the main pipeline.
 
     Raises:
-        UserError: index or features are missing or do not fit.
+        UserError: params.yaml has no such corpus; index or features are missing or do not fit.
     """
 
     def __init__(self, corpus: str, params: Params) -> None:
+        if corpus not in params.index:
+            raise UserError(f"{corpus}: is no corpus; `index` of params.yaml has {', '.join(params.index)}")
         self.name = corpus
         self.fine_tuned = params.text[corpus].finetune
         self.rows = read_index(Path("data") / corpus / "index.csv")

@@ -91,3 +91,18 @@ def test_features_are_as_wide_as_their_encoders(tmp_path: Path, monkeypatch: pyt
     for settings, expected in ((whole, 1582), (reduced, 300), (audio, 768), (narrow, 768)):
         changed = params.model_copy(update={"audio": {**params.audio, "meld": settings}})
         assert estimate.form("meld", changed)["dims"]["audio"] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--cards", "0"], "--cards: 0: must be at least 1"), (["--share", "1.5"], "--share: 1.5: must be at most 1"),
+     (["--share", "0"], "--share: 0: must be above 0"), (["--launch", "-3"], "--launch: -3: must be a number of at least 0"),
+     (["--teraflops", "nan"], "--teraflops: nan: must be a number of at least 0")],
+)  # fmt: skip
+def test_numbers_that_no_machine_has_are_refused(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["estimate", *options])
+    with pytest.raises(SystemExit):
+        estimate.main()
+    assert message in capsys.readouterr().err

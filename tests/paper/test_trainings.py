@@ -22,7 +22,7 @@ from paper import comparison, plan, train
 from paper.params import load_report
 from paper.search import Point, chosen
 from pipeline.corpora.index_file import read_index, write_index
-from pipeline.params import ParamsError, load_params
+from pipeline.params import ParamsError, load_params, read_yaml
 from pipeline.training import store
 from tests.paper.small import PROJECT, SEARCH, write_params
 from tests.random_features import write_features_of_meld
@@ -176,6 +176,39 @@ def test_a_wrong_value_of_the_report_is_named(folder: Path) -> None:
     write_params(folder, seeds=[1, 1])
     with pytest.raises(ParamsError, match=r"paper/params.yaml: report.seeds = \[1, 1\]: must not name anything twice"):
         load_report()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"robustness": {"missing": [], "noise": [0.0]}}, r"report\.robustness\.missing = \[\]"),
+     ({"robustness": {"missing": [0.0, 0.5, 0.0], "noise": [0.0]}}, r"missing = .*: must not name anything twice")],
+)  # fmt: skip
+def test_levels_of_damage_are_some_and_different(folder: Path, changes: dict, said: str) -> None:
+    write_params(folder, **changes)
+    with pytest.raises(ParamsError, match=said):
+        load_report()
+
+
+def test_weights_whose_folders_would_have_one_name_are_refused(folder: Path) -> None:
+    write_params(folder)
+    file = folder / "paper/params.yaml"
+    content = read_yaml(file)
+    content["report"]["studies"]["gammas"] = [1.0000001, 1.0000002]  # type: ignore[index]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ParamsError, match=r"report\.studies\.gammas = .*: must differ in their first six digits"):
+        load_report()
+
+
+def test_a_corpus_that_params_lack_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_params(folder, corpora=["nope"])
+    plan.main()
+    assert "nope: nothing is known yet (nope: is no corpus; `index` of params.yaml has " in capsys.readouterr().out
+
+
+def test_without_cmath_no_study_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_params(folder, models=["ctnet"])
+    plan.main()
+    assert "study" not in capsys.readouterr().out
 
 
 def command(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
