@@ -96,7 +96,7 @@ def test_features_are_as_wide_as_their_encoders(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("options", "message"),
     [(["--cards", "0"], "--cards: 0: must be at least 1"), (["--share", "1.5"], "--share: 1.5: must be at most 1"),
-     (["--share", "0"], "--share: 0: must be above 0"), (["--launch", "-3"], "--launch: -3: must be a number of at least 0"),
+     (["--share", "0"], "--share: 0: must be above 0"), (["--launch", "-3"], "-3: must be a number of at least 0"),
      (["--teraflops", "nan"], "--teraflops: nan: must be a number of at least 0")],
 )  # fmt: skip
 def test_numbers_that_no_machine_has_are_refused(
