@@ -265,6 +265,19 @@ def test_a_report_without_cmath_or_without_labels_in_test_is_refused(copy: Path)
         write_report()
 
 
+def test_a_length_of_which_no_conversation_has_a_label_is_no_group(copy: Path) -> None:
+    index = Path("data/meld/index.csv")
+    rows = read_index(index)
+    one = next(row for row in rows if row.split == "test")
+    context = [
+        replace(one, utterance_id=f"context{turn}", dialogue_id="context", turn=turn, label="") for turn in range(25)
+    ]
+    write_index([*rows, *context], index)
+    text = write_report()
+    assert "C1: 1-9 utterances: CMATH less MultiDAG" in text
+    assert "C3" not in text
+
+
 def test_what_was_chosen_is_read_from_a_run_that_may_be_broken(copy: Path) -> None:
     file = Path("paper/runs/meld/cmath/metrics.json")
     file.write_text('{"learning_rate": 0.001, "dropout": 0.2}')
