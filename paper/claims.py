@@ -4,9 +4,9 @@
     python -m paper.claims                              # only writes the page anew
 
 Takes the runs and studies of each corpus (paper/runs/D, paper/studies/D), as far as they are there, and trains
-nothing. `D=P` says that D is a copy of the paper's corpus P. Every claim says that A is better than B, so each becomes
-a difference A - B of weighted F1 on test, with an interval that counts both kinds of chance: `interval` in
-paper/significance.py.
+nothing. `D=P` says that D is a copy of the paper's corpus P; without `=P`, `report.published` of paper/params.yaml says
+it, or else D's own name. Every claim says that A is better than B, so each becomes a difference A - B of weighted F1 on
+test, with an interval that counts both kinds of chance: `interval` in paper/significance.py.
 
 - **holds**: the whole interval is above zero.
 - **does not**: the whole interval is below zero, so B is better.
@@ -28,7 +28,9 @@ from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
 from paper.names import NAMES
-from paper.published import published_best, published_margins
+from paper.params import load_report
+from paper.published import published_best, published_margins, published_scores
+from paper.results_file import MAP, NUMBER, NUMBER_OR_NULL, TEXT, read_kept, read_results, required, restored
 from paper.significance import interval, part_of
 from paper.words import markdown_table, written
 from pipeline.corpora.index_file import read_index
@@ -42,6 +44,8 @@ MARKS = ("<!-- written by python -m paper.claims -->", "<!-- end of what is writ
 CORPORA = ("iemocap", "meld")
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot be told"
 NOT_RUN = "not run"
+ENTRY = {"difference": NUMBER, "low": NUMBER_OR_NULL, "high": NUMBER_OR_NULL, "against": TEXT}
+"""What the table takes of a claim that was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Results:
 
     def best(self, folders: Iterator[Path]) -> Path | None:
         """The run with the best weighted F1 on test; None if there is none."""
-        there = {folder: json.loads((folder / "metrics.json").read_text("utf-8"))["weighted_f1"]
+        there = {folder: read_results(folder / "metrics.json", {"weighted_f1": NUMBER})["weighted_f1"]
                  for folder in folders if is_run(folder)}  # fmt: skip
         return max(there, key=lambda folder: there[folder], default=None)
 
@@ -189,30 +193,58 @@ def run(corpora: list[tuple[str, str]]) -> None:
     """Hold the claims against the runs of each corpus, keep what is found, and write the page.
 
     Args:
-        corpora: name of each corpus, and the paper's corpus that it is a copy of.
+        corpora: name of each corpus, and the paper's corpus that it is a copy of; empty: as paper/params.yaml or its
+            own name says.
 
     Raises:
-        UserError: a corpus is none of params.yaml, or has no run at all.
+        UserError: a corpus is none of params.yaml, has no run at all, or has other labels than the paper's corpus.
     """
-    params, kept = load_params(), read_found()
+    params, kept = load_params(), read_found(adding=True)
     for corpus, paper in corpora:
         if corpus not in params.index:
             raise UserError(f"{corpus}: is no corpus; `index` of params.yaml has {', '.join(params.index)}")
         if paper not in ("", *CORPORA):
             raise UserError(f"{corpus}={paper}: the paper's corpora are {' and '.join(CORPORA)}")
+        paper = paper or _printed(corpus)
+        _require_labels(corpus, paper)
         index = params.index[corpus]
         results = Results(corpus, paper, index.reader, len(set(index.modalities) & set(params.model.modalities)))
         found = {claim.key: found_of(claim, results) for claim in CLAIMS}
         if not any(found.values()):
             raise UserError(f"paper/runs/{corpus}: has no two runs to compare; `dvc repro paper/dvc.yaml` makes them")
+        if gone := [key for key in kept.get(corpus, {}).get("claims", {}) if not found.get(key)]:
+            log.warning("%s: kept before and not any more, since there are no runs of it: %s", corpus, ", ".join(gone))
         kept[corpus] = {"paper": paper, "claims": {key: one for key, one in found.items() if one}}
         log.info("%s: %s", corpus, ", ".join(f"{key}: {verdict(one)}" for key, one in found.items()))
     write_whole(SCORES, json.dumps(kept, indent=2, sort_keys=True) + "\n")
     write_page()
 
 
-def read_found() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(SCORES.read_text("utf-8")) if SCORES.is_file() else {}
+def _printed(corpus: str) -> str:
+    """The paper's corpus that `corpus` is by paper/params.yaml or by its name; empty if the paper lacks it."""
+    paper = load_report().printed(corpus)
+    return paper if paper in CORPORA else ""
+
+
+def _require_labels(corpus: str, paper: str) -> None:
+    """Refuse a corpus whose runs have other labels than the paper's corpus `paper`."""
+    if not paper:
+        return
+    printed = list(next(iter(published_scores(paper)[1].values()))["f1"])
+    for file in sorted((Path("paper/runs") / corpus).glob("*/metrics.json")):
+        labels = list(read_results(file, {"f1": MAP})["f1"])
+        if set(labels) != set(printed):
+            raise UserError(f"{corpus}={paper}: {file} has the labels {', '.join(labels)}, and the paper's {paper} has "
+                            f"{', '.join(printed)}: it is another corpus; leave `={paper}` out, and correct "
+                            "report.published of paper/params.yaml or the corpus' name if they say so")  # fmt: skip
+
+
+def read_found(*, adding: bool = False) -> dict[str, dict[str, Any]]:
+    """What was found and kept, by corpus; see `read_kept`."""
+    found = read_kept(SCORES, 1, {"paper": TEXT, "claims": MAP}, adding=adding)
+    for corpus, one in found.items():
+        for key, claim in one["claims"].items():
+            required(claim, ENTRY, SCORES, restored(SCORES), f"{corpus}.claims.{key}")
     return found
 
 
@@ -272,13 +304,14 @@ def main() -> None:
         "corpora",
         nargs="*",
         metavar="D[=P]",
-        help="corpora of params.yaml; P is iemocap or meld, if D is a copy of it under another name",
+        help="corpora of params.yaml; P is iemocap or meld, if D is a copy of it under another name (without it: "
+        "report.published of paper/params.yaml)",
     )
     args = arguments.parse_args()
     corpora = []
     for one in args.corpora:
         name, _, paper = one.partition("=")
-        corpora.append((name, paper or (name if name in CORPORA else "")))
+        corpora.append((name, paper))
     command(lambda: run(corpora) if corpora else write_page())
 
 

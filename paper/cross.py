@@ -43,6 +43,7 @@ from model.batching import Corpus
 from model.training import positions
 from paper.names import NAMES
 from paper.overlap import spoken
+from paper.results_file import LIST, MAP, NUMBER, TEXT, read_kept
 from paper.words import markdown_table, written
 from pipeline.bundle import Bundle, read_bundle
 from pipeline.calibration import softmax_of
@@ -54,6 +55,12 @@ from pipeline.stage import command
 SETTINGS, SCORES, PAGE = Path("paper/cross.yaml"), Path("paper/cross.json"), Path("docs/cross_corpus.md")
 MARKS = ("<!-- written by python -m paper.cross -->", "<!-- end of what is written -->")
 EMPTY = "not run"
+ENTRY = {
+    **dict.fromkeys(("utterances", "of", "seeds", "majority", "known_words", "weighted_f1.mean", "weighted_f1.std",
+                     "own.mean", "own.std"), NUMBER),
+    "classes": LIST, "model": TEXT, "encoder": TEXT, "other_words": MAP,
+}  # fmt: skip
+"""What is kept of a pair of corpora."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +226,7 @@ def run(corpora: list[str]) -> None:
     sources = [Source.of(name) for name in names]
     for one in sources:
         labelled.classes(one.bundle.labels, one.name)  # all labels are known before anything is computed
-    kept = read_scores()
+    kept = read_scores(adding=True)
     for target in sources:
         own = probabilities(target.bundle, target.tested)
         for source in sources:
@@ -237,9 +244,9 @@ def read_settings() -> dict[str, Any]:
     return found
 
 
-def read_scores() -> dict[str, dict[str, Any]]:
-    scores: dict[str, dict[str, Any]] = json.loads(SCORES.read_text("utf-8")) if SCORES.is_file() else {}
-    return scores
+def read_scores(*, adding: bool = False) -> dict[str, dict[str, Any]]:
+    """The scores that are kept, by source and target; see `read_kept`."""
+    return read_kept(SCORES, 2, ENTRY, adding=adding)
 
 
 def lines(content: dict[str, Any], scores: dict[str, dict[str, Any]]) -> list[str]:

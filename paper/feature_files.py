@@ -26,6 +26,7 @@ from paper.names import NAMES
 from paper.plan import planned
 from paper.pool import run_course
 from paper.published import published_scores
+from paper.results_file import LIST, MAP, NUMBER, TEXT, read_kept, read_results, required
 from paper.search import Job
 from paper.trainings import Trainings
 from paper.words import written
@@ -37,6 +38,9 @@ from pipeline.stage import command
 ROWS, SCORES, PAGE = Path("paper/feature_files.yaml"), Path("paper/feature_files.json"), Path("docs/feature_files.md")
 BEGIN, END = "<!-- written by python -m paper.feature_files -->", "<!-- end of what is written -->"
 EMPTY = "file not at hand"
+NUMBERS = ("weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "oracle_weighted_f1_std", "seeds")
+ENTRY = {**dict.fromkeys(NUMBERS, NUMBER), "seen": LIST}
+"""What is kept of a model."""
 
 
 def run(corpus: str, models: list[str]) -> None:
@@ -45,18 +49,34 @@ def run(corpus: str, models: list[str]) -> None:
     if corpus not in params.index or params.index[corpus].reader != "features":
         raise UserError(f"{corpus}: is no corpus of params.yaml whose reader is `features`")
     prepare_torch(threads=1)
-    about = json.loads((Path("results") / corpus / "corpus.json").read_text("utf-8"))["published"]
+    about = read_about(corpus)
     row = row_of(about)
     unused = [name for name in about["vectors"] if name not in about["taken"] or name not in params.model.modalities]
     if unused:
         raise UserError(f"{corpus}: its {' and '.join(unused)} vectors are not used (index.{corpus}.vectors, "
                         "model.modalities), and the table is for all that a file has")  # fmt: skip
-    scores = read_scores()
+    scores = read_scores(adding=True)
     for model in models or row["models"]:
         log.info("%s: %s on %s", corpus, NAMES[model], row["file"])
         scores.setdefault(row["file"], {})[model] = scores_of(corpus, with_model(params, model))
         write_whole(SCORES, json.dumps(scores, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
         write_table(scores)
+
+
+def read_about(corpus: str) -> dict[str, Any]:
+    """What the census of a corpus says of its feature file.
+
+    Raises:
+        UserError: corpus.json is missing or broken.
+    """
+    file, remedy = Path("results") / corpus / "corpus.json", f"`dvc repro index@{corpus}` makes it anew"
+    keys = {"vectors": MAP, "taken": LIST, "files": LIST, "layout": TEXT}
+    about = read_results(file, {f"published.{key}": kind for key, kind in keys.items()}, remedy)["published"]
+    if not about["files"]:
+        raise UserError(f"{file}: names no file in published.files; {remedy}")
+    for one in about["files"]:
+        required(one, {"name": TEXT, "git_blob": TEXT}, file, remedy, "published.files")
+    return dict(about)
 
 
 def row_of(about: dict[str, Any]) -> dict[str, Any]:
@@ -97,13 +117,12 @@ def scores_of(corpus: str, params: Params) -> dict[str, Any]:
     said = [said_of_test(*model, seed, data, calibration) for seed, model in models.items()]
     tested = [trainings.rows[place] for place in positions(data, "test").tolist()]
     found = metrics(said, tested, [row.label for row in trainings.rows if row.split == "train"], trainings.labels)
-    names = ("weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "oracle_weighted_f1_std", "seeds")
-    return {name: found[name] for name in names} | {"seen": marks(corpus, params.model.modalities)}
+    return {name: found[name] for name in NUMBERS} | {"seen": marks(corpus, params.model.modalities)}
 
 
-def read_scores() -> dict[str, dict[str, Any]]:
-    scores: dict[str, dict[str, Any]] = json.loads(SCORES.read_text("utf-8")) if SCORES.is_file() else {}
-    return scores
+def read_scores(*, adding: bool = False) -> dict[str, dict[str, Any]]:
+    """The scores that are kept, by file and model; see `read_kept`."""
+    return read_kept(SCORES, 2, ENTRY, adding=adding)
 
 
 def table(scores: dict[str, dict[str, Any]]) -> list[str]:

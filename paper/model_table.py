@@ -1,14 +1,16 @@
 """Table 2 or 3, with our result and the paper's published row for each model."""
 
 import csv
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from foundation.csv_file import read_csv
 from foundation.errors import UserError
-from foundation.files import open_whole, write_whole
+from foundation.files import open_whole
 from paper.names import NAMES
 from paper.published import published_scores, published_statistics
+from paper.results_file import LIST, MADE_ANEW, MAP, NUMBER, NUMBER_OR_NULL, Keys, read_results
 from paper.significance import beyond_chance, differences, in_words, once_in_words
 from paper.words import duration, markdown_table
 
@@ -16,8 +18,6 @@ RESULTS = Path("paper/results")
 RUNS = Path("paper/runs")
 PLAIN = Path("paper/plain")
 """Results of logistic regression and of the text encoder alone (paper/plain.py)."""
-REMEDY = "`dvc repro paper/dvc.yaml` makes it, if report.corpora of paper/params.yaml names the corpus"
-"""Remedy in messages about a missing result."""
 LEGEND = (
     "Epoch, learning rate, dropout and batch of each model are chosen on validation, by the same search for all, with "
     "the same number of points. *oracle*: "
@@ -32,6 +32,25 @@ OF_ENSEMBLE = ("accuracy", "weighted_f1", "macro_f1", "calibration_error", "cali
 """Scores of the ensemble of the seeds, which counts as one model, in comparison.csv."""
 SIGN = "†"
 """Stands behind the name of whatever has results that are no fair scores."""
+OF_ENCODER = {
+    **dict.fromkeys(("accuracy", "weighted_f1", "macro_f1", "calibration_error", "validation_weighted_f1"), NUMBER),
+    "f1": MAP,
+}  # fmt: skip
+"""What the tables take from the metrics.json of the text encoder alone."""
+OF_LOGISTIC = {**OF_ENCODER, "modalities": LIST}
+"""What they take from that of logistic regression."""
+OF_RUN = {
+    **dict.fromkeys(
+        ("accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "macro_f1", "macro_f1_std",
+         "oracle_weighted_f1", "oracle_weighted_f1_std", "calibration_error", "calibration_error_calibrated",
+         "validation.weighted_f1", "majority.accuracy", "majority.weighted_f1", "majority.macro_f1",
+         "learning_rate", "dropout", "batch", "weight_decay", "parameters", "seeds", "utterances", "reimplementation",
+         *(f"ensemble.{name}" for name in OF_ENSEMBLE)),
+        NUMBER,
+    ),
+    "f1": MAP, "f1_std": MAP, "edge": LIST, "seconds": NUMBER_OR_NULL,
+}  # fmt: skip
+"""What the tables take from the metrics.json of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +94,19 @@ def read(corpus: str, models: list[str], printed: str = "") -> Comparison:
         printed: the paper's name of the corpus, if it is not `corpus`.
 
     Raises:
-        UserError: a run is missing, or the paper's corpus has other labels.
+        UserError: a run is missing or broken, the models have different labels or numbers of seeds, or the paper's
+            corpus has other labels.
     """
     printed = printed or corpus
-    runs = {}
-    for model in models:
-        file = RUNS / corpus / model / "metrics.json"
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; {REMEDY}")
-        runs[model] = json.loads(file.read_text("utf-8"))
+    runs = {model: read_run(RUNS / corpus / model, OF_RUN) for model in models}
+    _require_alike(corpus, runs)
     baselines = {model: RUNS / corpus / model for model in models if model != "cmath"}
     against = differences(RUNS / corpus / "cmath", baselines) if "cmath" in runs else {}
     folders = {name: PLAIN / corpus / name for name in ("logistic", "logistic_text", "encoder")}
     folders = {name: folder for name, folder in folders.items() if (folder / "metrics.json").is_file()}
-    plain = {name: json.loads((folder / "metrics.json").read_text("utf-8")) for name, folder in folders.items()}
+    plain = {name: read_run(folder, OF_ENCODER if name == "encoder" else OF_LOGISTIC)
+             for name, folder in folders.items()}  # fmt: skip
+    _require_classes({PLAIN / corpus / name: run for name, run in plain.items()}, next(iter(runs.values()))["f1"])
     beside = differences(RUNS / corpus / "cmath", folders) if "cmath" in runs and plain else {}
     table, rows = published_scores(printed)
     one = Comparison(corpus, printed, runs, table, rows, against, plain, beside)
@@ -99,6 +117,39 @@ def read(corpus: str, models: list[str], printed: str = "") -> Comparison:
                 f"paper's {printed} has {', '.join(row['f1'])}: it is another corpus"
             )
     return one
+
+
+def read_run(folder: Path, keys: Keys) -> dict:
+    """The scores of a run, from its metrics.json, which must have the `keys`; its predictions.csv must be there, too.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    found = read_results(folder / "metrics.json", keys)
+    if not (folder / "predictions.csv").is_file():
+        raise UserError(f"{folder / 'predictions.csv'}: no such file; {MADE_ANEW}")
+    return found
+
+
+def _require_alike(corpus: str, runs: dict[str, dict]) -> None:
+    """Refuse runs of different numbers of seeds, since the sentences below a table say one for all, or of labels."""
+    if len({run["seeds"] for run in runs.values()}) > 1:
+        numbers = ", ".join(f"{model} {run['seeds']}" for model, run in runs.items())
+        raise UserError(f"{RUNS / corpus}: the models of one table have different numbers of seeds ({numbers}); "
+                        "`dvc repro paper/dvc.yaml` trains all with report.seeds of paper/params.yaml")  # fmt: skip
+    of_all = dict.fromkeys(name for run in runs.values() for name in run["f1"])
+    _require_classes({RUNS / corpus / model: run for model, run in runs.items()}, of_all)
+
+
+def _require_classes(runs: dict[Path, dict], classes: Iterable[str]) -> None:
+    """Refuse runs that lack the score of a class."""
+    for folder, run in runs.items():
+        for kind in ("f1", "f1_std") if "f1_std" in run else ("f1",):
+            for name in classes:
+                if not isinstance(run[kind].get(name), int | float):
+                    raise UserError(
+                        f"{folder / 'metrics.json'}: {kind} has no number of the class {name!r}; {MADE_ANEW}"
+                    )
 
 
 def plain_name(name: str, run: dict) -> str:
@@ -163,10 +214,23 @@ def _by_class(row: dict, kind: str) -> dict[str, float]:
 
 
 def write_search(one: Comparison, file: Path) -> None:
-    """Write the rows of the search.csv files of all runs to one file."""
-    lines = [(RUNS / one.corpus / model / "search.csv").read_text("utf-8").splitlines() for model in one.runs]
-    rows = [lines[0][0], *(row for part in lines for row in part[1:])]
-    write_whole(file, "\n".join(rows) + "\n")
+    """Write the rows of the search.csv files of all runs to one file.
+
+    Raises:
+        UserError: one of them is missing or broken.
+    """
+    rows: list[dict[str, str]] = []
+    for model in one.runs:
+        source = RUNS / one.corpus / model / "search.csv"
+        part = read_csv(source, ["model", "learning_rate"], dict, MADE_ANEW)
+        if not part or list(part[0]) != list((rows or part)[0]):
+            what = "has the columns of another version" if part else "has no rows"
+            raise UserError(f"{source}: {what}; {MADE_ANEW}")
+        rows += part
+    with open_whole(file) as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def table(one: Comparison) -> tuple[list[str], list[list[str]]]:

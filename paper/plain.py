@@ -13,16 +13,17 @@ The features are those of the models, standardised by train, and zero where a mo
 as for the models (train.D.class_weights). Only the strength of the regularisation is chosen, on validation
 (pipeline/training/linear.py). Nothing of it is random, so there are no seeds.
 
-Writes paper/plain/D/<name>/: predictions.csv and metrics.json.
+Writes paper/plain/D/<name>/: predictions.csv and metrics.json. A row that is not made any more is removed.
 """
 
 import argparse
 from pathlib import Path
 
+from foundation.csv_file import read_csv
 from foundation.log import log
 from foundation.torch_setup import prepare_torch
 from model.training import positions
-from paper.rows import encoder_predictions, write_encoder_row, write_single_row
+from paper.rows import encoder_predictions, remove_others, write_encoder_row, write_single_row
 from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.stage import parser, start
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace, params: Params) -> None:
         log.info("plain on %s: train has a single class, and nothing is fitted", args.corpus)
         sets = {}
     folder.mkdir(parents=True, exist_ok=True)
+    encoder = is_predicted(encoder_predictions(trainings))
+    remove_others(folder, {*sets, *(["encoder"] if encoder else [])})
     tested = [trainings.rows[place] for place in positions(corpus, "test").tolist()]
     for name, modalities in sets.items():
         probabilities, strength, score = regression(corpus, modalities, len(trainings.labels),
@@ -50,9 +53,13 @@ def run(args: argparse.Namespace, params: Params) -> None:
         more = {"modalities": modalities, "strength": strength, "validation_weighted_f1": round(score, 2)}
         write_single_row(trainings, tested, probabilities, modalities, more, folder / name)
         log.info("%s on %s: C = %g is best on validation (weighted F1 %.2f)", name, args.corpus, strength, score)
-    file = encoder_predictions(trainings)
-    if file.is_file() and len(file.read_text("utf-8").splitlines()) > 1:
+    if encoder:
         write_encoder_row(trainings, folder / "encoder")
+
+
+def is_predicted(file: Path) -> bool:
+    """Whether there are predictions of an encoder; that of one that is used as published has none."""
+    return file.is_file() and bool(read_csv(file, ["utterance_id"], dict, "`dvc repro` makes it anew"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from typing import Any
 from foundation.errors import UserError
 from foundation.files import write_whole
 from paper.names import NAMES
-from paper.published import receipts
+from paper.published import published_statistics, receipts
+from paper.results_file import MADE_ANEW, NUMBER, read_kept, read_results
 from paper.words import markdown_table, written
 from pipeline.bundle import read_bundle
 from pipeline.stage import command
@@ -31,6 +32,8 @@ MARKS = ("<!-- written by python -m paper.receipts -->", "<!-- end of what is wr
 CORPORA = {"iemocap": "IEMOCAP", "meld": "MELD"}
 UNKNOWN = "not known"
 KEPT = ("weighted_f1", "weighted_f1_std", "oracle_weighted_f1", "oracle_weighted_f1_std", "seeds", "utterances")
+ENTRY = dict.fromkeys((*KEPT, "validation"), NUMBER)
+"""What is kept of a run."""
 
 
 def take(kind: str, corpus: str, folders: list[Path]) -> None:
@@ -40,16 +43,21 @@ def take(kind: str, corpus: str, folders: list[Path]) -> None:
         folders: results of `evaluate`, runs of the report, or folders of such runs, a model each.
 
     Raises:
-        UserError: there is no such kind, corpus or run, or a run is of seen labels.
+        UserError: there is no such kind, corpus or run, or a run is of seen labels, or of another test than the
+            published corpus has.
     """
     kinds = receipts()["kinds"]
     if kind not in kinds or corpus not in CORPORA:
         raise UserError(f"--take {kind} {corpus}: the kinds are {', '.join(kinds)}, the corpora {', '.join(CORPORA)}")
-    kept = read_scores()
+    kept = read_scores(adding=True)
     for folder in folders:
         inside = sorted(file.parent for file in folder.glob("*/metrics.json"))
         for run in inside or [folder]:
             model, found = scores_of(run)
+            there = int((published_statistics(corpus) or [0] * 4)[3])
+            if found["utterances"] != there:
+                raise UserError(f"{run}: has {found['utterances']} utterances in test, where the published {corpus} "
+                                f"has {there}: it is another corpus; give runs on the published one")  # fmt: skip
             kept.setdefault(kind, {}).setdefault(corpus, {})[model] = found
     write_whole(SCORES, json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
@@ -62,7 +70,8 @@ def scores_of(folder: Path) -> tuple[str, dict[str, Any]]:
     """
     for file in (folder / "scores.json", folder / "metrics.json"):
         if file.is_file():
-            scores = json.loads(file.read_text("utf-8"))
+            remedy = MADE_ANEW if file.name == "metrics.json" else "`dvc repro` makes it anew"
+            scores = read_results(file, {**dict.fromkeys(KEPT, NUMBER), "validation.weighted_f1": NUMBER}, remedy)
             break
     else:
         raise UserError(f"{folder}: has no scores; `python -m paper.train` or `dvc repro` makes them")
@@ -72,9 +81,9 @@ def scores_of(folder: Path) -> tuple[str, dict[str, Any]]:
     return model, {name: scores[name] for name in KEPT} | {"validation": scores["validation"]["weighted_f1"]}
 
 
-def read_scores() -> dict[str, Any]:
-    scores: dict[str, Any] = json.loads(SCORES.read_text("utf-8")) if SCORES.is_file() else {}
-    return scores
+def read_scores(*, adding: bool = False) -> dict[str, Any]:
+    """The scores that are kept, by kind, corpus and model; see `read_kept`."""
+    return read_kept(SCORES, 3, ENTRY, adding=adding)
 
 
 def ours(row: dict[str, Any], corpus: str, scores: dict[str, Any]) -> tuple[str, str]:

@@ -31,7 +31,8 @@ from paper.names import NAMES
 from paper.params import Report, load_report
 from paper.plan import planned
 from paper.pool import run_course
-from paper.search import Job, point_in, reported_jobs
+from paper.results_file import read_results
+from paper.search import OF_POINT, Job, point_in, reported_jobs
 from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.scoring.pictures import draw_tsne
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
 
 def jobs_of(corpus: str, model: str, params: Params, report: Report) -> list[Job]:
     """Reported trainings of a model, at the point that its search chose."""
-    found = json.loads((Path("paper/runs") / corpus / model / "metrics.json").read_text("utf-8"))
+    found = read_results(Path("paper/runs") / corpus / model / "metrics.json", OF_POINT)
     return reported_jobs(params, corpus, model, report, point_in(found))
 
 

@@ -6,13 +6,14 @@ of parameters, `seen` where labels were seen in making the features (pipeline/sc
 time of a training, which is the only value that differs between machines.
 """
 
-import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from extractors.utterance import Utterance
+from foundation.csv_file import read_csv
 from foundation.errors import UserError
 from foundation.files import write_whole
 from foundation.log import log
@@ -87,6 +88,14 @@ def write_row(
     return scores
 
 
+def remove_others(folder: Path, rows: set[str]) -> None:
+    """Remove the rows in `folder` but `rows`: they were made with earlier settings, and nothing must count them."""
+    for other in folder.iterdir():
+        if other.is_dir() and other.name not in rows:
+            shutil.rmtree(other)
+            log.info("%s: removed, since it is not made any more", other)
+
+
 def encoder_predictions(trainings: Trainings) -> Path:
     """File of the fine-tuned text encoder's own predictions, of the main pipeline or of the stage text@D."""
     home = Path("data") / trainings.name if trainings.fine_tuned else FOLDER / trainings.name
@@ -105,9 +114,11 @@ def write_encoder_row(trainings: Trainings, folder: Path) -> None:
     scores = text_encoder_scores(file, trainings.rows, order).get("text_encoder")
     if scores is None:
         raise UserError(f"{file}: is of an encoder that is used as published; `dvc repro` makes it anew")
-    with file.open(encoding="utf-8", newline="") as stream:
-        said = {line["utterance_id"]: [float(line[name]) for name in order] for line in csv.DictReader(stream)}
+    said = dict(read_csv(file, ["utterance_id", *order], lambda line: (line["utterance_id"], [float(line[name]) for
+                         name in order]), "`dvc repro` makes it anew"))  # fmt: skip
     tested = [row for row in trainings.rows if row.split == "test"]
+    if lacking := [row.utterance_id for row in tested if row.utterance_id not in said]:
+        raise UserError(f"{file}: has no row for {lacking[0]}, which the index has; `dvc repro` makes it anew")
     probabilities = np.array([said[row.utterance_id] for row in tested])
     write_single_row(trainings, tested, probabilities, ["text"], scores, folder)
 

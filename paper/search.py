@@ -36,6 +36,10 @@ class Point:
     batch: int
 
 
+OF_POINT = {"learning_rate": "number", "dropout": "number", "batch": "number"}
+"""What `point_in` takes from a row's metrics.json (paper/results_file.py)."""
+
+
 def point_in(scores: dict[str, Any]) -> Point:
     """The chosen point in the content of a row's metrics.json."""
     return Point(scores["learning_rate"], scores["dropout"], scores["batch"])

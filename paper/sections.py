@@ -4,27 +4,30 @@ Most sections belong to one table or figure of the paper. They have the paper's 
 results.
 """
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from extractors.utterance import Utterance
+from foundation.csv_file import read_csv
 from foundation.errors import UserError
 from foundation.f1 import confusion, weighted_f1
+from foundation.files import read_file
 from paper import model_table, pictures
-from paper.model_table import PLAIN, RUNS, SIGN, Comparison, counts, marked, plain_name, spread, unfair
+from paper.model_table import PLAIN, RUNS, SIGN, Comparison, counts, marked, plain_name, read_run, spread, unfair
 from paper.names import NAMES
 from paper.overlap import Overlap
 from paper.overlap import sentences as overlap_sentences
 from paper.overlap import table as overlap_table
 from paper.params import Report
 from paper.published import published_statistics, published_study
+from paper.results_file import MADE_ANEW, NUMBER, NUMBER_OR_NULL, read_results, required
 from paper.significance import beyond_chance, differences, differences_by_group, in_words, once_in_words
+from paper.studies import STUDIES as ALL_STUDIES
 from paper.studies import settings
 from pipeline.corpora.index_file import SPLITS, read_index
 from pipeline.corpora.labels import labels
@@ -35,6 +38,13 @@ from pipeline.scoring.pictures import draw_confusion
 
 STUDIES = Path("paper/studies")
 ROBUSTNESS = Path("paper/robustness")
+OF_SETTING = dict.fromkeys(("accuracy", "accuracy_std", "weighted_f1", "weighted_f1_std", "validation.weighted_f1"),
+                           NUMBER)  # fmt: skip
+"""What the tables take from the metrics.json of a setting of a study."""
+OF_ENCODER = dict.fromkeys(("accuracy", "weighted_f1", "validation_weighted_f1"), NUMBER)
+"""What they take from that of the text encoder alone."""
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+"""Begin and end of every whole PNG file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +64,15 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
     """Yield all sections of a corpus, and write their figures to the folder `figures`.
 
     Raises:
-        UserError: a run is missing.
+        UserError: a result is missing or broken, or train or test has no label.
     """
-    rows = read_index(Path("data") / corpus / "index.csv")
+    if "cmath" not in report.models:
+        raise UserError("paper/params.yaml: report.models: lacks cmath, which the whole report is about; add it")
+    rows = _labelled(Path("data") / corpus / "index.csv")
     one = model_table.read(corpus, list(report.models), report.printed(corpus))
+    damages = read_damages(corpus, report)
+    present = {damage.modality for damage in damages}
+    studies = {study: _folders(corpus, study, report, present) for study in ALL_STUDIES}
     if said := unfair(one):
         yield Section(f"{SIGN}: scores that are not fair", "", said)
     yield statistics(one.printed, rows)
@@ -65,33 +80,37 @@ def sections(corpus: str, reader: str, report: Report, figures: Path) -> Iterato
     yield compared(one, figures)
     yield searched(one)
     yield known_of_train(one, rows)
-    if studied(corpus, "ablations"):
-        yield ablations(one, report)
-    if studied(corpus, "modalities"):
-        yield modality_sets(one, report)
+    if studies["ablations"]:
+        yield ablations(one, studies["ablations"])
+    if studies["modalities"]:
+        yield modality_sets(one, studies["modalities"])
     yield maps(corpus, figures)
-    if studied(corpus, "widths"):
-        yield widths(one, report, figures)
+    if studies["widths"]:
+        yield widths(one, studies["widths"], figures)
     if "multidag" in one.runs:
         yield lengths(corpus, report.published.get(corpus, reader), rows, figures)
-    if studied(corpus, "gammas"):
-        yield gammas(one, report, figures)
+    if studies["gammas"]:
+        yield gammas(one, studies["gammas"], report, figures)
     yield confusions(one, figures)
-    if studied(corpus, "text"):
+    if studies["text"]:
         yield text_encoder(one)
-    yield robustness(corpus, figures)
+    if damages:
+        yield robustness(damages, figures)
     yield calibration(one, figures)
 
 
-def studied(corpus: str, study: str) -> bool:
-    """Whether the study has any settings; its list may be empty, and one modality alone has no smaller sets.
+def _labelled(file: Path) -> list[Utterance]:
+    """Rows of an index whose train and test have labels.
 
     Raises:
-        UserError: the study was not run.
+        UserError: one of them has none.
     """
-    if not (STUDIES / corpus / study).is_dir():
-        raise UserError(f"{STUDIES / corpus / study}: has no results; {model_table.REMEDY}")
-    return any((STUDIES / corpus / study).glob("*/metrics.json"))
+    rows = read_index(file)
+    for split in ("train", "test"):
+        if not any(row.label for row in rows if row.split == split):
+            raise UserError(f"{file}: no utterance of {split} has a label, so there is nothing to report; give the "
+                            f"corpus some in {split}, and make the index anew with `dvc repro`")  # fmt: skip
+    return rows
 
 
 def statistics(printed: str, rows: list[Utterance]) -> Section:
@@ -195,7 +214,7 @@ def known_of_train(one: Comparison, rows: list[Utterance]) -> Section:
     return Section("What test knows of train", "", overlap_sentences(overlap), head, table)
 
 
-def ablations(one: Comparison, report: Report) -> Section:
+def ablations(one: Comparison, folders: dict[str, Path]) -> Section:
     names = {
         "mr": "without modality reconstruction",
         "cma_t": "without the CMA-Transformer",
@@ -203,7 +222,7 @@ def ablations(one: Comparison, report: Report) -> Section:
         "hld": "without high-level distillation",
         "hd": "without any distillation",
     }
-    against, head, rows = _against(one, report, "ablations", names)
+    against, head, rows = _against(one, folders, "ablations", names)
     worst = max(against, key=lambda name: against[name]["difference"])
     sure = [names[name] for name, found in against.items() if found["difference"] > 0 and beyond_chance(found)]
     seen = [
@@ -214,8 +233,8 @@ def ablations(one: Comparison, report: Report) -> Section:
     return Section("Table 4: ablations", "Every part helps: CMATH is better than each variant.", seen, head, rows)
 
 
-def modality_sets(one: Comparison, report: Report) -> Section:
-    against, head, rows = _against(one, report, "modalities", {})
+def modality_sets(one: Comparison, folders: dict[str, Path]) -> Section:
+    against, head, rows = _against(one, folders, "modalities", {})
     scores = {name: found["b"] for name, found in against.items()}
     best = max(scores, key=lambda name: scores[name])
     single = [name for name in scores if "+" not in name]
@@ -231,10 +250,10 @@ def modality_sets(one: Comparison, report: Report) -> Section:
 
 
 def _against(
-    one: Comparison, report: Report, study: str, names: dict[str, str]
+    one: Comparison, folders: dict[str, Path], study: str, names: dict[str, str]
 ) -> tuple[dict, list[str], list[list[str]]]:
     """Differences between CMATH and each setting of a study, and a table of them with the paper's values."""
-    folders = _folders(one.corpus, study, report)
+    runs = {name: read_run(folder, OF_SETTING) for name, folder in folders.items()}
     against = differences(RUNS / one.corpus / "cmath", folders)
     number, printed = published_study(study, one.printed)
     head = ["", "accuracy", "weighted F1", "CMATH less this", "p over seeds", "p over utterances"]
@@ -243,8 +262,7 @@ def _against(
     whole = one.published.get("cmath", {})
     rows = [[marked("CMATH", one.runs["cmath"]), *_scores(one.runs["cmath"]), "", "", ""]]
     rows[0] += [f"{whole['accuracy']:.2f}", f"{whole['weighted_f1']:.2f}"] if printed else []
-    for name, folder in folders.items():
-        run = _metrics(folder)
+    for name, run in runs.items():
         named = marked(names.get(name, name.replace("+", " + ")), run)
         rows.append([named, *_scores(run), *_tested(against[name])])
         rows[-1] += [f"{value:.2f}" for value in printed.get(name, [])]
@@ -257,15 +275,26 @@ def _tested(found: dict) -> tuple[str, str, str]:
     return f"{found['difference']:+.2f}", p_seeds, f"{found['p_utterances_holm']:.4f}"
 
 
-def _folders(corpus: str, study: str, report: Report) -> dict[str, Path]:
-    """Folders of a study's settings; settings with a modality that the corpus lacks were not trained."""
-    named = {name: STUDIES / corpus / study / name for name in settings(study, corpus, report, set(MODALITIES))}
-    return {name: folder for name, folder in named.items() if (folder / "metrics.json").is_file()}
+def _folders(corpus: str, study: str, report: Report, present: set[str]) -> dict[str, Path]:
+    """Folders of a study's settings. There may be none: its list may be empty, and one modality has no smaller sets.
 
+    Args:
+        present: modalities of the corpus; empty if they are not known, and then what was not trained is left out.
 
-def _metrics(folder: Path) -> dict:
-    found: dict = json.loads((folder / "metrics.json").read_text("utf-8"))
-    return found
+    Raises:
+        UserError: the study, or one of its settings, was not trained.
+    """
+    home = STUDIES / corpus / study
+    if not home.is_dir():
+        raise UserError(f"{home}: has no results; {MADE_ANEW}")
+    named = {name: home / name for name in settings(study, corpus, report, present or set(MODALITIES))}
+    lacking = [name for name, folder in named.items() if not (folder / "metrics.json").is_file()]
+    if lacking and not present and study in ("modalities", "text"):
+        return {name: folder for name, folder in named.items() if name not in lacking}
+    if lacking:
+        raise UserError(f"{home / lacking[0]}: has no results, and report.studies.{study} of paper/params.yaml asks "
+                        f"for the setting {lacking[0]}; {MADE_ANEW}")  # fmt: skip
+    return named
 
 
 def _scores(run: dict) -> tuple[str, str]:
@@ -273,11 +302,14 @@ def _scores(run: dict) -> tuple[str, str]:
 
 
 def maps(corpus: str, figures: Path) -> Section:
-    found: dict = json.loads((ROBUSTNESS / corpus / "silhouettes.json").read_text("utf-8"))
-    names = []
+    file, names = ROBUSTNESS / corpus / "silhouettes.json", []
+    found = read_results(file, {})
+    required(found, dict.fromkeys(found, NUMBER_OR_NULL), file)
+    if unknown := [model for model in found if model not in NAMES]:
+        raise UserError(f"{file}: {unknown[0]!r} is no model; {MADE_ANEW}")
     for model in found:
         names.append(f"tsne_{model}.png")
-        (figures / names[-1]).write_bytes((ROBUSTNESS / corpus / names[-1]).read_bytes())
+        (figures / names[-1]).write_bytes(_picture(ROBUSTNESS / corpus / names[-1]))
     values = ", ".join(f"{NAMES[model]} {value:.3f}" for model, value in found.items() if value is not None)
     seen = (
         f"Silhouette of the classes in the fused representations themselves, -1 to 1, first seed: {values}. In the "
@@ -291,9 +323,20 @@ def maps(corpus: str, figures: Path) -> Section:
     )
 
 
-def widths(one: Comparison, report: Report, figures: Path) -> Section:
-    folders = _folders(one.corpus, "widths", report)
-    runs = {int(name): _metrics(folder) for name, folder in folders.items()}
+def _picture(file: Path) -> bytes:
+    """Content of a PNG file of the results.
+
+    Raises:
+        UserError: there is no such file, or it is broken.
+    """
+    content = read_file(file, advice=MADE_ANEW)
+    if not content.startswith(PNG) or not content.endswith(PNG_END):
+        raise UserError(f"{file}: is no whole PNG; {MADE_ANEW}")
+    return content
+
+
+def widths(one: Comparison, folders: dict[str, Path], figures: Path) -> Section:
+    runs = {int(name): read_run(folder, OF_SETTING) for name, folder in folders.items()}
     name = "widths.png"
     pictures.draw_widths(runs, figures / name)
     ranked = sorted(runs, key=lambda width: runs[width]["weighted_f1"])
@@ -316,7 +359,8 @@ def lengths(corpus: str, reader: str, rows: list[Utterance], figures: Path) -> S
     tested = [row for row in rows if row.split == "test"]
     groups: dict[str, set[str]] = {}
     for row, group in zip(tested, length_groups(tested, reader), strict=True):
-        groups.setdefault(group, set()).add(row.utterance_id)
+        if row.label:  # the others are context: they count for the length, and are not scored
+            groups.setdefault(group, set()).add(row.utterance_id)
     groups = dict(sorted(groups.items()))
     found = differences_by_group(RUNS / corpus / "cmath", RUNS / corpus / "multidag", groups)
     scores = {
@@ -343,9 +387,9 @@ def _group_scores(model: str, corpus: str, utterances: set[str]) -> list[float]:
     ]
 
 
-def gammas(one: Comparison, report: Report, figures: Path) -> Section:
+def gammas(one: Comparison, folders: dict[str, Path], report: Report, figures: Path) -> Section:
     values = report.studies.gammas
-    runs = {name: _metrics(folder) for name, folder in _folders(one.corpus, "gammas", report).items()}
+    runs = {name: read_run(folder, OF_SETTING) for name, folder in folders.items()}
     scores, deviations = (
         np.array([[runs[f"{first:g}-{second:g}"][key] for second in values] for first in values])
         for key in ("weighted_f1", "weighted_f1_std")
@@ -367,6 +411,9 @@ def gammas(one: Comparison, report: Report, figures: Path) -> Section:
 def confusions(one: Comparison, figures: Path) -> Section:
     run = load(str(RUNS / one.corpus / "cmath"), None)
     classes = tuple(one.classes)
+    if strange := {*run.labels, *(name for said in run.by_seed.values() for name in said)} - set(classes):
+        raise UserError(f"{RUNS / one.corpus / 'cmath' / 'predictions.csv'}: {min(strange)!r} is none of the classes "
+                        f"of its metrics.json; {MADE_ANEW}")  # fmt: skip
     label = np.array([classes.index(name) for name in run.labels])
     predictions = [np.array([classes.index(name) for name in said]) for said in run.by_seed.values()]
     name = "confusion.png"
@@ -393,8 +440,9 @@ def text_encoder(one: Comparison) -> Section:
     """Compare CMATH on features of the fine-tuned and the published encoder, and the fine-tuned encoder alone."""
     home = STUDIES / one.corpus / "text"
     others = {"frozen": home / "frozen", "alone": home / "encoder"}
+    tuned, frozen = (read_run(home / name, OF_SETTING) for name in ("fine-tuned", "frozen"))
+    alone = read_run(others["alone"], OF_ENCODER)
     against = differences(home / "fine-tuned", others)
-    tuned, frozen, alone = (_metrics(folder) for folder in (home / "fine-tuned", *others.values()))
     rows = [
         [marked("CMATH, encoder fine-tuned", tuned), *_scores(tuned), f"{tuned['validation']['weighted_f1']:.2f}",
          "", "", ""],
@@ -413,24 +461,55 @@ def text_encoder(one: Comparison) -> Section:
     return Section("Text encoder: as published and fine-tuned", "", seen, head, rows)
 
 
-def robustness(corpus: str, figures: Path) -> Section:
-    with (ROBUSTNESS / corpus / "robustness.csv").open(encoding="utf-8", newline="") as stream:
-        lines = list(csv.DictReader(stream))
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Score of a seed of a model on a damaged test."""
+
+    model: str
+    modality: str
+    kind: str
+    level: float
+    weighted_f1: float
+
+
+def read_damages(corpus: str, report: Report) -> list[Damage]:
+    """Rows of robustness.csv; none if no damage was asked for.
+
+    Raises:
+        UserError: the file is missing or broken, or lacks a model, or a damage of one.
+    """
+    levels = [*product(["missing"], report.robustness.missing), *product(["noise"], report.robustness.noise)]
+    file = ROBUSTNESS / corpus / "robustness.csv"
+    columns = ["model", "modality", "kind", "level", "weighted_f1"]
+
+    def damage_of(line: dict[str, str]) -> Damage:
+        return Damage(line["model"], line["modality"], line["kind"], float(line["level"]), float(line["weighted_f1"]))
+
+    found = read_csv(file, columns, damage_of, MADE_ANEW)
+    there = {(one.model, one.modality, one.kind, one.level) for one in found}
+    modalities = {one.modality for one in found} or {"any modality"}
+    for model, modality, (kind, level) in product(report.models, sorted(modalities), levels):
+        if (model, modality, kind, level) not in there:
+            raise UserError(f"{file}: has no row of {model} with {modality} {kind} at {level:g}; {MADE_ANEW}")
+    asked = set(levels)
+    return [one for one in found if one.model in report.models and (one.kind, one.level) in asked]
+
+
+def robustness(damages: list[Damage], figures: Path) -> Section:
     by_setting: dict[tuple[str, str, str, float], list[float]] = {}
-    for line in lines:
-        key = (line["model"], line["modality"], line["kind"], float(line["level"]))
-        by_setting.setdefault(key, []).append(float(line["weighted_f1"]))
+    for one in damages:
+        by_setting.setdefault((one.model, one.modality, one.kind, one.level), []).append(one.weighted_f1)
     name = "robustness.png"
     pictures.draw_robustness(by_setting, figures / name)
-    models = list(dict.fromkeys(line["model"] for line in lines))
+    models = list(dict.fromkeys(one.model for one in damages))
     seen = []
-    damages = {"missing": "missing in {:.0f} % of the clips", "noise": "with noise of {:g} standard deviations"}
-    for kind, what in damages.items():
+    words = {"missing": "missing in {:.0f} % of the clips", "noise": "with noise of {:g} standard deviations"}
+    for kind, what in words.items():
         levels = sorted({key[3] for key in by_setting if key[2] == kind})
         if len(levels) < 2:
             continue
         worst = what.format(100 * levels[-1] if kind == "missing" else levels[-1])
-        for modality in dict.fromkeys(line["modality"] for line in lines):
+        for modality in dict.fromkeys(one.modality for one in damages):
             means = {
                 model: [np.mean(by_setting[model, modality, kind, level]) for level in (levels[0], levels[-1])]
                 for model in models
@@ -474,9 +553,14 @@ def calibration(one: Comparison, figures: Path) -> Section:
 
 def _reliability(file: Path) -> dict[str, list[tuple[float, float, int]]]:
     """Confidence (percent), accuracy (percent) and count of each bin of confidence, before and after calibration."""
+
+    def point_of(row: dict[str, str]) -> tuple[str, tuple[float, float, int]]:
+        return row["calibration"], (float(row["confidence"]), float(row["accuracy"]), int(row["utterances"]))
+
     found: dict[str, list[tuple[float, float, int]]] = {}
-    with file.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            point = float(row["confidence"]), float(row["accuracy"]), int(row["utterances"])
-            found.setdefault(row["calibration"], []).append(point)
+    for name, point in read_csv(file, ["calibration", "confidence", "accuracy", "utterances"], point_of, MADE_ANEW):
+        found.setdefault(name, []).append(point)
+    for name in ("before", "after"):
+        if not sum(count for _, _, count in found.get(name, [])):
+            raise UserError(f"{file}: has no answers {name} calibration; {MADE_ANEW}")
     return found

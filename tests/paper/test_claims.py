@@ -1,6 +1,7 @@
 """The paper's claims beside our results: intervals, verdicts, and a page that has them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from foundation.errors import UserError
 from foundation.f1 import weighted_f1_of
 from paper import claims
 from paper.claims import CLAIMS, Results, found_of, lines, verdict
+from paper.params import FILE as PARAMS
 from paper.published import FILE, published_best, published_margins
 from paper.settings import with_values
 from paper.significance import interval
 from pipeline.corpora.index_file import read_index, write_index
-from pipeline.params import Params
+from pipeline.corpora.labels import IEMOCAP, MELD
+from pipeline.params import Params, read_yaml
 from pipeline.scoring.comparison import Predictions, compare
 
 PROJECT = Path(__file__).parents[2]
@@ -49,7 +52,7 @@ def write_run(folder: Path, *wrong: int, f1: float = 0.0) -> None:
     rows = [f"u{place},{seed},{label},{told}" for seed, one in enumerate(wrong)
             for place, (label, told) in enumerate(zip(LABELS, said(one), strict=True))]  # fmt: skip
     (folder / "predictions.csv").write_text("\n".join(["utterance_id,seed,label,prediction", *rows]) + "\n")
-    (folder / "metrics.json").write_text(json.dumps({"weighted_f1": f1}))
+    (folder / "metrics.json").write_text(json.dumps({"weighted_f1": f1, "f1": dict.fromkeys(MELD, f1)}))
 
 
 def scores(*wrong: int) -> np.ndarray:
@@ -103,7 +106,7 @@ def test_the_verdict_follows_from_the_interval(low: float | None, high: float | 
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder with runs of which each claim needs another pair."""
     monkeypatch.chdir(tmp_path)
-    for name in (FILE, Path("params.yaml"), claims.PAGE):
+    for name in (FILE, Path("params.yaml"), claims.PAGE, PARAMS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((PROJECT / name).read_bytes())
     studies, runs = tmp_path / "paper/studies/meld", tmp_path / "paper/runs/meld"
@@ -202,6 +205,88 @@ def test_the_fusion_is_not_judged_where_nothing_is_fused(
     found = json.loads(claims.SCORES.read_text())["meld"]["claims"]
     assert ("cma_t" in found) is fused
     assert "mr" in found  # the other parts do something with one modality, too
+
+
+def kept() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(claims.SCORES.read_text())
+    return found
+
+
+def publish(**published: str) -> None:
+    """Say in paper/params.yaml which of the paper's corpora a corpus is."""
+    content: Any = read_yaml(PARAMS)
+    content["report"]["published"] = published
+    PARAMS.write_text(json.dumps(content))
+
+
+def test_which_of_the_papers_corpora_it_is_is_said_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "paper/runs/meld").rename(folder / "paper/runs/demo")
+    for published, words, paper in (({}, "demo", ""), ({"demo": "meld"}, "demo", "meld"), ({}, "demo=meld", "meld")):
+        publish(**published)
+        monkeypatch.setattr("sys.argv", ["paper.claims", words])
+        claims.main()
+        assert kept()["demo"]["paper"] == paper
+    (folder / "paper/runs/demo").rename(folder / "paper/runs/meld")
+    claims.run([("meld", "")])
+    assert kept()["meld"]["paper"] == "meld"
+
+
+def test_a_corpus_of_other_labels_is_none_of_the_papers(folder: Path) -> None:
+    said = (r"^meld=iemocap: paper/runs/meld/cmath/metrics\.json has the labels neutral, .*, and the paper's iemocap "
+            r"has happy, .*: it is another corpus; leave `=iemocap` out")  # fmt: skip
+    with pytest.raises(UserError, match=said):
+        claims.run([("meld", "iemocap")])
+    publish(meld="iemocap")
+    with pytest.raises(UserError, match=said):
+        claims.run([("meld", "")])
+    for file in Path("paper/runs/meld").glob("*/metrics.json"):
+        file.write_text(json.dumps({"weighted_f1": 1.0, "f1": dict.fromkeys(IEMOCAP, 1.0)}))
+    claims.run([("meld", "")])
+    assert kept()["meld"]["paper"] == "iemocap"
+
+
+def test_claims_that_were_kept_and_are_not_there_any_more_are_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    claims.run([("meld", "meld")])
+    assert "kept before" not in caplog.text
+    shutil.rmtree("paper/studies/meld/ablations")
+    shutil.rmtree("paper/studies/meld/gammas")
+    claims.run([("meld", "meld")])
+    [record] = [one for one in caplog.records if "kept before" in one.message]
+    assert record.levelname == "WARNING"
+    assert record.message.startswith("meld: kept before and not any more")
+    assert record.message.endswith(": gammas, high_low, hld, lld")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file"), (b"<<<<<<< HEAD\n{}", "is no JSON"), (b"\xff", "is no JSON"),
+     (b"[]", "its content is no map"),
+     (b'{"meld": {"claims": {}}}', "lacks the key meld.paper"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1, "low": 0, "high": 2}}}}',
+      "lacks the key meld.claims.mr.against"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": "1", "low": 0, "high": 2, "against": ""}}}}',
+      "the value of meld.claims.mr.difference is no number")],
+)  # fmt: skip
+def test_kept_claims_that_are_lost_or_broken_are_restored_from_git(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["paper.claims"])
+    page = claims.PAGE.read_bytes()
+    if content is not None:
+        claims.SCORES.write_bytes(content)
+    with pytest.raises(
+        SystemExit, match=rf"^error: {claims.SCORES}: {said}; `git restore {claims.SCORES}` brings back"
+    ):
+        claims.main()
+    assert claims.PAGE.read_bytes() == page
+
+
+def test_a_run_that_is_broken_is_said(folder: Path) -> None:
+    (folder / "paper/studies/meld/widths/100/metrics.json").write_text("{")
+    with pytest.raises(UserError, match=r"^paper/studies/meld/widths/100/metrics\.json: is no JSON; `dvc repro paper"):
+        claims.run([("meld", "meld")])
 
 
 def test_verdicts_of_several_corpora_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,3 +229,83 @@ def test_a_corpus_may_be_the_papers_under_another_name(one: Comparison) -> None:
         UserError, match=r"report\.published: custom has the labels b, a, and the paper's meld has neutral"
     ):
         read("custom", list(F1), "meld")
+
+
+AGAIN = r".*; `dvc repro paper/dvc.yaml` makes it anew"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file"), (b"{", "is no JSON"), (b'{"a": "\xff"}', "is no JSON"), (b"[]", "its content is no map"),
+     (b"[" * 100_000, "is no JSON"), (b"{}", "lacks the key accuracy")],
+)  # fmt: skip
+@pytest.mark.parametrize("run", ["runs/custom/ctnet", "plain/custom/logistic"])
+def test_a_run_that_is_missing_or_broken_is_said_with_the_remedy(
+    one: Comparison, run: str, content: bytes | None, said: str
+) -> None:
+    file = Path("paper", run, "metrics.json")
+    if content is None and "plain" in run:  # of a corpus with a single class there is none
+        assert not one.plain
+        return
+    if content is None:
+        file.unlink()
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^paper/{run}/metrics\.json: {said}{AGAIN}"):
+        read("custom", list(F1))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"validation": {}}, "lacks the key validation.weighted_f1"), ({"ensemble": 3}, "lacks the key ensemble.accuracy"),
+     ({"weighted_f1": "61"}, "the value of weighted_f1 is no number"), ({"edge": None}, "the value of edge is no list"),
+     ({"f1": {"b": 80.0}}, "f1 has no number of the class 'a'"), ({"f1_std": {"a": 1.0}}, "f1_std has no number of")],
+)  # fmt: skip
+def test_a_value_that_a_run_lacks_is_named(one: Comparison, change: dict[str, object], said: str) -> None:
+    Path("paper/runs/custom/multidag/metrics.json").write_text(json.dumps(one.runs["multidag"] | change))
+    with pytest.raises(UserError, match=rf"^paper/runs/custom/multidag/metrics\.json: {said}{AGAIN}"):
+        read("custom", list(F1))
+
+
+def test_models_of_different_labels_are_no_table(one: Comparison) -> None:
+    more = {"f1": {"b": 1.0, "a": 1.0, "c": 1.0}, "f1_std": {"b": 1.0, "a": 1.0, "c": 1.0}}
+    Path("paper/runs/custom/multidag/metrics.json").write_text(json.dumps(one.runs["multidag"] | more))
+    with pytest.raises(UserError, match=rf"^paper/runs/custom/cmath/metrics\.json: f1 has no number .* 'c'{AGAIN}"):
+        read("custom", list(F1))
+
+
+def test_a_run_without_predictions_is_said(one: Comparison) -> None:
+    Path("paper/runs/custom/ctnet/predictions.csv").unlink()
+    with pytest.raises(UserError, match=rf"^paper/runs/custom/ctnet/predictions\.csv: no such file{AGAIN}"):
+        read("custom", list(F1))
+
+
+def test_models_of_different_numbers_of_seeds_are_no_table(one: Comparison) -> None:
+    Path("paper/runs/custom/ctnet/metrics.json").write_text(json.dumps(one.runs["ctnet"] | {"seeds": 5}))
+    with pytest.raises(
+        UserError,
+        match=r"^paper/runs/custom: the models of one table have different numbers of seeds \(cmath 2, ctnet 5, "
+        r"multidag 2\); `dvc repro paper/dvc.yaml` trains all with report.seeds of paper/params.yaml",
+    ):
+        read("custom", list(F1))
+    assert counts(read("custom", ["cmath", "multidag"]).runs["cmath"]).endswith("of 2 seeds.")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, ": no such file"), ("", ": has no column model"), ("model,learning_rate\n", ": has no rows"),
+     ("model,learning_rate\nctnet\n", ", line 2: has more or fewer fields"),
+     ("model,learning_rate,x\nctnet,1,2\n", ": has the columns of another version")],
+)  # fmt: skip
+def test_a_search_that_is_missing_or_broken_is_said(
+    one: Comparison, tmp_path: Path, content: str | None, said: str
+) -> None:
+    file = Path("paper/runs/custom/ctnet/search.csv")
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    with pytest.raises(UserError, match=rf"^paper/runs/custom/ctnet/search\.csv{said}{AGAIN}"):
+        write_search(one, tmp_path / "search.csv")
+    assert not (tmp_path / "search.csv").exists()

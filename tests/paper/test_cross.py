@@ -180,3 +180,22 @@ def test_the_page_has_the_scores_that_are_kept(monkeypatch: pytest.MonkeyPatch) 
     begin, end = cross.MARKS
     inside = page.partition(begin)[2].partition(end)[0]
     assert inside.strip().splitlines() == cross.lines(cross.read_settings(), cross.read_scores())
+
+
+def test_scores_that_are_lost_or_broken_are_restored_from_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (cross.SETTINGS, cross.PAGE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(PROJECT / name, tmp_path / name)
+    page = cross.PAGE.read_bytes()
+    monkeypatch.setattr("sys.argv", ["paper.cross", "--write"])
+    kept = json.loads((PROJECT / cross.SCORES).read_text("utf-8"))
+    del kept["meld"]["demo"]["own"]
+    for content, said in ((None, "no such file"), (json.dumps(kept), r"lacks the key meld\.demo\.own\.mean")):
+        if content:
+            cross.SCORES.write_text(content)
+        with pytest.raises(
+            SystemExit, match=rf"^error: paper/cross\.json: {said}; `git restore paper/cross\.json` brings"
+        ):
+            cross.main()
+    assert cross.PAGE.read_bytes() == page

@@ -104,3 +104,30 @@ def test_a_corpus_of_another_reader_and_a_file_without_a_row_are_said(workspace:
     with pytest.raises(UserError, match="has no row"):  # DialogueRNN's file, but in MultiEMO's folder
         feature_files.row_of({"files": [speakers, unknown], "layout": "MultiEMO"})
     assert feature_files.row_of({"files": [speakers], "layout": "MMGCN"})["models"] == ["dialogue_rnn", "cmath"]
+
+
+def test_what_is_known_of_the_file_may_be_lost_or_broken(workspace: Path) -> None:
+    file = Path("results/meld_sdt/corpus.json")
+    whole = json.loads(file.read_text())
+    less = {**whole, "published": {**whole["published"], "files": [{"name": "x.pkl"}]}}
+    for content, said in ((json.dumps(less), r"lacks the key published\.files\.git_blob"),
+                          ("{}", r"lacks the key published\.vectors"), (None, "no such file")):  # fmt: skip
+        file.unlink() if content is None else file.write_text(content)
+        with pytest.raises(UserError, match=rf"^{file}: {said}; `dvc repro index@meld_sdt` makes it anew"):
+            feature_files.run("meld_sdt", [])
+    assert not feature_files.SCORES.exists()
+
+
+def test_scores_that_are_lost_or_broken_are_restored_from_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("docs/feature_files.md", "paper/feature_files.yaml", "paper/published.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(PROJECT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["paper.feature_files"])
+    broken = json.dumps({"x": {"cmath": {"weighted_f1": 1.0}}})
+    for content, said in ((None, "no such file"), (broken, r"lacks the key x\.cmath\.weighted_f1_std")):
+        if content:
+            feature_files.SCORES.write_text(content)
+        restore = r"`git restore paper/feature_files\.json` brings back the committed one"
+        with pytest.raises(SystemExit, match=rf"^error: paper/feature_files\.json: {said}; {restore}"):
+            feature_files.main()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from argparse import Namespace
 from dataclasses import replace
@@ -19,10 +20,9 @@ from paper import report, robustness, study, train
 from paper.names import NAMES
 from paper.params import load_report
 from paper.pictures import draw_robustness
-from paper.sections import STUDIES, studied
 from paper.studies import settings as settings_of
 from paper.trainings import Trainings
-from pipeline.corpora.index_file import write_index
+from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import MODALITIES, load_params, read_yaml
 from tests.paper.small import PROJECT, write_params
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("pipeline.scoring.scores.RESAMPLES", 50)
         for model in ("cmath", "ctnet", "multidag"):
             train.run(Namespace(corpus="meld", model=model), load_params())
-        with pytest.raises(UserError, match="has no results"):
+        with pytest.raises(UserError, match=r"robustness\.csv: no such file; `dvc repro paper/dvc.yaml` makes it anew"):
             report.run(Namespace(corpus="meld"), load_params())
         for name in ("ablations", "modalities", "widths", "gammas", "text"):
             study.run(Namespace(corpus="meld", study=name), load_params())
@@ -160,12 +160,130 @@ def test_what_is_missing_at_a_share_is_missing_at_a_larger_one(finished: Path, m
     assert 1.5 < float(moved.std()) < 2.5
 
 
-def test_a_study_without_settings_has_no_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (STUDIES / "meld" / "widths").mkdir(parents=True)  # as paper.study leaves it: nothing was asked for
-    assert not studied("meld", "widths")
-    with pytest.raises(UserError, match=r"meld/gammas: has no results; `dvc repro paper/dvc.yaml`"):
-        studied("meld", "gammas")
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished folder, as the working folder."""
+    copy = shutil.copytree(finished, tmp_path / "copy", ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def write_report() -> str:
+    report.run(Namespace(corpus="meld"), load_params())
+    return Path("paper/results/meld/report.md").read_text()
+
+
+AGAIN = r".*; `dvc repro paper/dvc.yaml` makes it anew"
+RELIABILITY = "runs/meld/cmath/reliability.csv"
+ROBUST = "robustness/meld/robustness.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("robustness/meld/silhouettes.json", None, ": no such file"),
+        ("robustness/meld/silhouettes.json", b"\xff", ": is no JSON"),
+        ("robustness/meld/silhouettes.json", b'{"cmath": "x"}', ": the value of cmath is no number or null"),
+        ("robustness/meld/silhouettes.json", b'{"other": 0.5}', ": 'other' is no model"),
+        ("robustness/meld/tsne_cmath.png", None, ": no such file"),
+        ("robustness/meld/tsne_cmath.png", b"\x89PNG\r\n\x1a\nhalf", ": is no whole PNG"),
+        (ROBUST, None, ": no such file"),
+        (ROBUST, b"model,level\n", ": has no column modality"),
+        (ROBUST, b"model,modality,kind,level,weighted_f1\n", ": has no row of cmath with any modality missing at 0"),
+        (ROBUST, b"model,modality,kind,level,weighted_f1\ncmath,text,missing,0,x\n", ", line 2: could not convert"),
+        (ROBUST, b"model,modality,kind,level,weighted_f1\ncmath,text,missing,0,5\n", ": has no row of cmath with text "
+         "missing at 1"),
+        (RELIABILITY, None, ": no such file"),
+        (RELIABILITY, b"calibration,confidence\n", ": has no column accuracy"),
+        (RELIABILITY, b"calibration,confidence,accuracy,utterances\nbefore,50,50,9\n", ": has no answers after"),
+        ("studies/meld/widths/40/metrics.json", b"{}", ": lacks the key accuracy"),
+        ("studies/meld/widths/40/predictions.csv", None, ": no such file"),
+    ],
+)  # fmt: skip
+def test_a_result_that_is_missing_or_broken_is_said_with_the_remedy(
+    copy: Path, name: str, content: bytes | None, said: str
+) -> None:
+    file = Path("paper", name)
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{file}{said}{AGAIN}"):
+        write_report()
+
+
+def test_predictions_of_another_class_than_the_scores_have_are_said(copy: Path) -> None:
+    file = Path("paper/runs/meld/cmath/predictions.csv")
+    file.write_text(re.sub(r",\w+(?=,\d\.)", ",bliss", file.read_text(), count=1))
+    with pytest.raises(UserError, match=rf"^{file}: 'bliss' is none of the classes of its metrics\.json{AGAIN}"):
+        write_report()
+
+
+@pytest.mark.parametrize(
+    ("study_of", "asked", "setting"),
+    [("gammas", [0.5, 1.0, 2.0], "0.5-2"), ("widths", [20, 60], "60"), ("ablations", ["hd", "mr"], "mr"),
+     ("modalities", [["text"], ["audio"]], "audio")],
+)  # fmt: skip
+def test_a_setting_that_was_not_trained_is_said(copy: Path, study_of: str, asked: list, setting: str) -> None:
+    studies = load_report().studies.model_dump() | {study_of: asked}
+    write_params(copy, studies=studies)
+    said = rf"{study_of}/{setting}: has no results, and report\.studies\.{study_of} of paper/params\.yaml asks for the"
+    with pytest.raises(UserError, match=rf"^paper/studies/meld/{said} setting {setting}{AGAIN}"):
+        write_report()
+
+
+def test_a_study_without_settings_has_no_section_and_of_earlier_settings_nothing_is_kept(copy: Path) -> None:
+    home = Path("paper/studies/meld")
+    less = {"ablations": [], "modalities": [["text", "audio", "visual"]], "widths": [20], "gammas": []}
+    studies = load_report().studies.model_dump() | less
+    write_params(copy, studies=studies, robustness={"missing": [], "noise": []})
+    text = write_report()
+    for title in ("Table 4", "Table 5", "Figure 6", "Missing and noisy"):
+        assert f"\n## {title}" not in text
+    assert "\n## Figure 4" in text
+    assert (home / "widths/40").is_dir()
+    for name in less:
+        study.run(Namespace(corpus="meld", study=name), load_params())
+    assert [str(folder.relative_to(home)) for folder in home.glob("*/*")] == ["widths/20"]
+    shutil.rmtree(home / "gammas")
+    with pytest.raises(UserError, match=rf"^paper/studies/meld/gammas: has no results{AGAIN}"):
+        write_report()
+
+
+def test_a_report_without_cmath_or_without_labels_in_test_is_refused(copy: Path) -> None:
+    index = Path("data/meld/index.csv")
+    rows = read_index(index)
+    for split in ("test", "train"):
+        write_index([replace(row, label="") if row.split == split else row for row in rows], index)
+        with pytest.raises(UserError, match=rf"^data/meld/index\.csv: no utterance of {split} has a label.*; give the"):
+            write_report()
+    write_index([row for row in rows if row.split != "test"], index)
+    with pytest.raises(UserError, match=r"^data/meld/index\.csv: no utterance of test has a label"):
+        write_report()
+    write_params(copy, models=["ctnet", "multidag"])
+    with pytest.raises(UserError, match=r"^paper/params\.yaml: report\.models: lacks cmath, .*; add it"):
+        write_report()
+
+
+def test_a_length_of_which_no_conversation_has_a_label_is_no_group(copy: Path) -> None:
+    index = Path("data/meld/index.csv")
+    rows = read_index(index)
+    one = next(row for row in rows if row.split == "test")
+    context = [
+        replace(one, utterance_id=f"context{turn}", dialogue_id="context", turn=turn, label="") for turn in range(25)
+    ]
+    write_index([*rows, *context], index)
+    text = write_report()
+    assert "C1: 1-9 utterances: CMATH less MultiDAG" in text
+    assert "C3" not in text
+
+
+def test_what_was_chosen_is_read_from_a_run_that_may_be_broken(copy: Path) -> None:
+    file = Path("paper/runs/meld/cmath/metrics.json")
+    file.write_text('{"learning_rate": 0.001, "dropout": 0.2}')
+    for stage in (Namespace(corpus="meld", study="widths"), Namespace(corpus="meld")):
+        with pytest.raises(UserError, match=rf"^{file}: lacks the key batch{AGAIN}"):
+            (study if "study" in stage else robustness).run(stage, load_params())
 
 
 def test_a_corpus_of_one_modality_has_no_sets_of_them(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foundation.errors import UserError
 from paper import plain
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import MELD
@@ -50,6 +51,18 @@ def test_the_stage_writes_a_row_for_each(tmp_path: Path, monkeypatch: pytest.Mon
     plain.run(Namespace(corpus="meld"), load_params())
     assert json.loads((plain.FOLDER / "meld/encoder/metrics.json").read_text())["accuracy"] == 100
 
+    # What is not made any more is removed, so that no table counts it.
+    file.unlink()
+    params = load_params()
+    only = params.model_copy(update={"model": params.model.model_copy(update={"modalities": ["text"]})})
+    plain.run(Namespace(corpus="meld"), only)
+    assert [path.name for path in Path("paper/plain/meld").iterdir()] == ["logistic"]
+    file.write_bytes(b"utterance\xff\n")
+    with pytest.raises(
+        UserError, match=r"text_predictions\.csv: has no column utterance_id; `dvc repro` makes it anew"
+    ):
+        plain.run(Namespace(corpus="meld"), params)
+
 
 def test_of_text_alone_there_is_one_regression_and_of_a_single_class_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -63,7 +76,6 @@ def test_of_text_alone_there_is_one_regression_and_of_a_single_class_none(
     plain.run(Namespace(corpus="meld"), text)
     assert [path.name for path in Path("paper/plain/meld").iterdir()] == ["logistic"]
     write_index([replace(row, label="joy") for row in rows], tmp_path / "data/meld/index.csv")
-    (tmp_path / "paper/plain/meld/logistic/metrics.json").unlink()
     plain.run(Namespace(corpus="meld"), text)
     assert not list(Path("paper/plain").rglob("metrics.json"))
     assert read_index(tmp_path / "data/meld/index.csv")

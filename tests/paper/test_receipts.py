@@ -83,7 +83,8 @@ def test_our_runs_stand_beside_rows_of_their_kind(tmp_path: Path, monkeypatch: p
     write(tmp_path / "paper/runs/meld/cmath", "metrics.json", scores(60.0, 55.0))
     write(tmp_path / "paper/runs/meld/sdt", "metrics.json", scores(59.0, 56.0))
     take("three", "meld", [Path("paper/runs/meld")])
-    take("text", "iemocap", [Path("paper/runs/meld/cmath")])
+    write(tmp_path / "paper/runs/iemocap_sdt/cmath", "metrics.json", scores(60.0, 55.0, utterances=1623))
+    take("text", "iemocap", [Path("paper/runs/iemocap_sdt/cmath")])
     kept = receipts.read_scores()
     assert ours(ROWS["SDT"], "meld", kept) == ("59.00 ± 0.50 (SDT, 5 seeds)", "61.00 ± 0.25")
     # Of all models the one that is best on validation, whatever test says.
@@ -109,3 +110,43 @@ def test_what_is_no_run_or_no_fair_one_is_refused(tmp_path: Path, monkeypatch: p
     ):
         take("three", "meld", [Path("paper/runs/meld")])
     assert not receipts.SCORES.exists()
+
+
+def test_a_run_on_another_test_stands_beside_no_published_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper").mkdir()
+    (tmp_path / FILE).write_bytes((PROJECT / FILE).read_bytes())
+    write(tmp_path / "paper/runs/meld_mini/cmath", "metrics.json", scores(60.0, 55.0, utterances=47))
+    said = r"^paper/runs/meld_mini/cmath: has 47 utterances in test, where the published meld has 2610"
+    with pytest.raises(UserError, match=said):
+        take("three", "meld", [Path("paper/runs/meld_mini")])
+    assert not receipts.SCORES.exists()
+
+
+def test_scores_that_are_lost_or_broken_are_said_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (FILE, receipts.PAGE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((PROJECT / name).read_bytes())
+    page = receipts.PAGE.read_bytes()
+    monkeypatch.setattr("sys.argv", ["paper.receipts"])
+    restore = r"; `git restore paper/receipts\.json` brings back the committed one"
+    with pytest.raises(SystemExit, match=rf"^error: paper/receipts\.json: no such file{restore}"):
+        receipts.main()
+    receipts.SCORES.write_text(json.dumps({"three": {"meld": {"sdt": {"validation": 1.0}}}}))
+    with pytest.raises(
+        SystemExit, match=rf"^error: paper/receipts\.json: lacks the key three\.meld\.sdt\.\w+{restore}"
+    ):
+        receipts.main()
+    assert receipts.PAGE.read_bytes() == page
+    receipts.SCORES.unlink()
+    for name, remedy in (("metrics.json", "`dvc repro paper/dvc.yaml` makes"), ("scores.json", "`dvc repro` makes")):
+        write(tmp_path / "results/sdt", name, {})
+        with pytest.raises(UserError, match=rf"^results/sdt/{name}: lacks the key weighted_f1; {remedy}"):
+            take("three", "meld", [Path("results/sdt")] if name == "scores.json" else [Path("results")])
+    write(tmp_path / "results/sdt", "scores.json", scores(60.0, 55.0))
+    monkeypatch.setattr("sys.argv", ["paper.receipts", "--take", "three", "meld", "--run", "results/sdt"])
+    receipts.main()
+    assert b"60.00 \xc2\xb1 0.50 (SDT, 5 seeds)" in receipts.PAGE.read_bytes()

@@ -14,6 +14,7 @@ from sklearn.metrics import silhouette_score
 
 from extractors.features import read_features, write_features
 from foundation.device import device
+from foundation.errors import UserError
 from model.training import predict
 from paper import robustness, train
 from paper.params import changed, load_report
@@ -202,6 +203,11 @@ def test_the_encoders_row_is_of_test_by_name(here: Path, tmp_path: Path) -> None
     assert [line["utterance_id"] for line in predicted] == [row.utterance_id for row in tested]
     assert [(line["label"], line["prediction"]) for line in predicted] == pairs[::-1]
     assert {line["seed"] for line in predicted} == {"0"}
+    # A turn without a label enters no score, but is predicted like the others.
+    trainings.rows = [replace(row, label="") if row is tested[0] else row for row in trainings.rows]
+    file.write_text("\n".join(line for line in lines if not line.startswith(f"{tested[0].utterance_id},")))
+    with pytest.raises(UserError, match=rf"^{file}: has no row for {tested[0].utterance_id}, .*; `dvc repro` makes it"):
+        write_encoder_row(trainings, tmp_path / "encoder")
 
 
 def test_robustness_is_what_each_seeds_model_says_of_the_damaged_test(here: Path) -> None:
