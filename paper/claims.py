@@ -32,7 +32,7 @@ from paper.params import load_report
 from paper.published import published_best, published_margins, published_scores
 from paper.results_file import MAP, NUMBER, NUMBER_OR_NULL, TEXT, read_kept, read_results, required, restored
 from paper.significance import interval, part_of
-from paper.words import markdown_table, written
+from paper.words import markdown_table, rewrite
 from pipeline.corpora.index_file import read_index
 from pipeline.params import load_params
 from pipeline.scoring.comparison import load
@@ -294,7 +294,7 @@ def _together(verdicts: dict[str, str]) -> str:
 
 
 def write_page() -> None:
-    write_whole(PAGE, written(PAGE.read_text("utf-8"), MARKS, lines(read_found())))
+    rewrite(PAGE, MARKS, lines(read_found()))
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ from model.training import positions
 from paper.names import NAMES
 from paper.overlap import spoken
 from paper.results_file import LIST, MAP, NUMBER, TEXT, read_kept
-from paper.words import markdown_table, written
+from paper.words import markdown_table, rewrite
 from pipeline.bundle import Bundle, read_bundle
 from pipeline.calibration import softmax_of
 from pipeline.corpora.index_file import dialogues, read_index
@@ -296,7 +296,7 @@ def _detailed(source: str, target: str, found: dict[str, Any]) -> list[str]:
 
 
 def write_page(scores: dict[str, dict[str, Any]]) -> None:
-    write_whole(PAGE, written(PAGE.read_text("utf-8"), MARKS, lines(read_settings(), scores)))
+    rewrite(PAGE, MARKS, lines(read_settings(), scores))
 
 
 def main() -> None:

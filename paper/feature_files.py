@@ -29,7 +29,7 @@ from paper.published import published_scores
 from paper.results_file import LIST, MAP, NUMBER, TEXT, read_kept, read_results, required
 from paper.search import Job
 from paper.trainings import Trainings
-from paper.words import written
+from paper.words import rewrite
 from pipeline.params import Params, load_params, read_yaml
 from pipeline.scoring.marks import marks
 from pipeline.scoring.metrics import metrics, said_of_test
@@ -148,7 +148,7 @@ def table(scores: dict[str, dict[str, Any]]) -> list[str]:
 
 def write_table(scores: dict[str, dict[str, Any]]) -> None:
     """Write the table into the page, between its two marks."""
-    write_whole(PAGE, written(PAGE.read_text("utf-8"), (BEGIN, END), table(scores)))
+    rewrite(PAGE, (BEGIN, END), table(scores))
 
 
 def main() -> None:

@@ -78,9 +78,9 @@ class Studies(Settings):
 
 
 class Robustness(Settings):
-    missing: Annotated[list[Share], Field(min_length=1)]
+    missing: list[Share]
     """Fractions of the test clips whose modality is dropped."""
-    noise: Annotated[list[NotNegative], Field(min_length=1)]
+    noise: list[NotNegative]
     """Standard deviations of the noise on a modality's standardised features."""
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from foundation.files import write_whole
 from paper.names import NAMES
 from paper.published import published_statistics, receipts
 from paper.results_file import MADE_ANEW, NUMBER, read_kept, read_results
-from paper.words import markdown_table, written
+from paper.words import markdown_table, rewrite
 from pipeline.bundle import read_bundle
 from pipeline.stage import command
 
@@ -142,7 +142,7 @@ def _sources(sources: list[str]) -> str:
 
 
 def write_page() -> None:
-    write_whole(PAGE, written(PAGE.read_text("utf-8"), MARKS, lines(receipts(), read_scores())))
+    rewrite(PAGE, MARKS, lines(receipts(), read_scores()))
 
 
 def main() -> None:

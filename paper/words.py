@@ -21,14 +21,6 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def written(page: str, marks: tuple[str, str], lines: list[str]) -> str:
-    """The text of a page with `lines` between its two marks, in place of what stood there."""
-    begin, end = marks
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return "\n".join([before + begin, "", *lines, "", end]) + after
-
-
 def rewrite(file: Path, marks: tuple[str, str], lines: list[str]) -> None:
     """Write `lines` into a page between its two marks, in place of what stood there.
 
@@ -43,4 +35,5 @@ def rewrite(file: Path, marks: tuple[str, str], lines: list[str]) -> None:
     begin, end = marks
     if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
         raise UserError(f"{file}: must have the line `{begin}` once, and behind it `{end}` once; {remedy}")
-    write_whole(file, written(page, marks, lines))
+    before, after = page[: page.index(begin)], page[page.index(end) :]
+    write_whole(file, "\n".join([before + begin, "", *lines, "", after]))
