@@ -96,7 +96,8 @@ def test_a_file_that_is_no_comparison_is_named(folder: Path, text: str, said: st
 
 def test_a_page_without_its_marks_is_as_it_was(folder: Path) -> None:
     begin, end = overview.MARKS
-    wrong = ["# Results\n", f"{begin}\ntext\n", f"{end}\n{begin}\ntext\n", f"{begin}\n{begin}\n{end}\n", "\xe9"]
+    wrong = ["# Results\n", f"{begin}\ntext\n", f"{end}\n{begin}\ntext\n", f"{begin}\n{begin}\n{end}\n",
+             f"{begin}\n{end}\n{end}\n", "\xe9"]  # fmt: skip
     for text in wrong:
         (folder / overview.PAGE).write_bytes(text.encode("latin-1"))
         with pytest.raises(UserError, match=r"docs/results\.md: .*; `git restore docs/results\.md` brings back"):
