@@ -43,7 +43,7 @@ from model.batching import Corpus
 from model.training import positions
 from paper.names import NAMES
 from paper.overlap import spoken
-from paper.results_file import LIST, MAP, NUMBER, TEXT, read_kept
+from paper.results_file import LIST, MAP, MODEL, NUMBER, TEXT, read_kept
 from paper.words import markdown_table, rewrite
 from pipeline.bundle import Bundle, read_bundle
 from pipeline.calibration import softmax_of
@@ -58,7 +58,7 @@ EMPTY = "not run"
 ENTRY = {
     **dict.fromkeys(("utterances", "of", "seeds", "majority", "known_words", "weighted_f1.mean", "weighted_f1.std",
                      "own.mean", "own.std"), NUMBER),
-    "classes": LIST, "model": TEXT, "encoder": TEXT, "other_words": MAP,
+    "classes": LIST, "model": MODEL, "encoder": TEXT, "other_words": MAP,
 }  # fmt: skip
 """What is kept of a pair of corpora."""
 

@@ -2,7 +2,8 @@
 
 python -m paper.estimate
 
-The estimate uses the current params.yaml and paper/params.yaml, for each corpus of the report that the paper has too.
+The estimate uses the current params.yaml and paper/params.yaml, for each corpus of the report that the paper has too
+(`report.published` says under which name).
 The corpus files are not needed: random dialogues have the number and the mean length that the paper's Table 1 prints.
 The time of a step is the larger of two values: the time of its floating-point operations (matrix products, forward and
 backward) at a fraction of the GPU's peak, and the time to launch its kernels, which dominates for small models. Every
@@ -75,8 +76,11 @@ class Kernels(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def form(corpus: str, params: Params) -> dict:
-    """Configuration of the model, as `model_config` of pipeline/training/store.py makes it from the features."""
+def form(corpus: str, params: Params, paper: str) -> dict:
+    """Configuration of the model, as `model_config` of pipeline/training/store.py makes it from the features.
+
+    `paper` is the name by which the paper has the corpus.
+    """
     audio, visual = params.audio[corpus], params.visual[corpus]
     of_audio = FUNCTIONALS[audio.set] if audio.encoder == "opensmile" else width(audio.encoder, audio.pooling)
     widths = {
@@ -84,15 +88,20 @@ def form(corpus: str, params: Params) -> dict:
         "audio": of_audio if audio.reduce == "none" else min(audio.dim, of_audio),
         "visual": width(visual.encoder, visual.pooling),
     }
-    printed = published_statistics(corpus)
+    printed = published_statistics(paper)
     assert printed
-    found = {"dims": {name: widths[name] for name in MODALITIES if name in params.model.modalities},
-             "speakers": SPEAKERS[corpus], "classes": int(printed[6])}  # fmt: skip
+    used = {*params.model.modalities} & {*params.index[corpus].modalities}
+    found = {"dims": {name: widths[name] for name in MODALITIES if name in used}, "speakers": SPEAKERS[paper],
+              "classes": int(printed[6])}  # fmt: skip
     found |= context_of(params)
     if params.model.name != "cmath":
         return found | params.baselines[params.model.name].model_dump()
     weights = {"gamma1": params.train[corpus].gamma1, "gamma2": params.train[corpus].gamma2}
     return found | weights | params.model.model_dump(exclude=set(NOT_OF_MODEL))
+
+
+def used_modalities(corpus: str, params: Params) -> set[str]:
+    return {str(name) for name in params.model.modalities if name in params.index[corpus].modalities}
 
 
 def width(encoder: str, pooling: str) -> int:
@@ -118,9 +127,9 @@ def random_batch(config: dict, dialogues: int, mean: float, seed: int) -> Batch:
     return Batch(values, dict.fromkeys(values, mask), speaker, mask, label, torch.where(mask, speaker, NOBODY))
 
 
-def counted(corpus: str, params: Params) -> Step:
-    """Count the cost of a training step of the model that `params` name."""
-    config, mean = form(corpus, params), (published_statistics(corpus) or [0.0] * 5)[4]
+def counted(corpus: str, params: Params, paper: str) -> Step:
+    """Count the cost of a training step of the model that `params` name; see `form`."""
+    config, mean = form(corpus, params, paper), (published_statistics(paper) or [0.0] * 5)[4]
     model = make_model(params.model.name, config).train()
     model.begin_epoch(1)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
@@ -133,16 +142,17 @@ def counted(corpus: str, params: Params) -> Step:
             optimizer.step()
             optimizer.zero_grad()
         operations, kernels = operations + flops.get_total_flops(), kernels + made.number
-    return Step(operations / BATCHES, kernels / BATCHES, parameters(corpus, params))
+    return Step(operations / BATCHES, kernels / BATCHES, parameters(corpus, params, paper))
 
 
-def parameters(corpus: str, params: Params) -> int:
-    return sum(value.numel() for value in make_model(params.model.name, form(corpus, params)).parameters())
+def parameters(corpus: str, params: Params, paper: str) -> int:
+    return sum(value.numel() for value in make_model(params.model.name, form(corpus, params, paper)).parameters())
 
 
 def lines(corpus: str, params: Params, report: Report, rate: float, launch: float, cards: int) -> Iterator[str]:
     """Yield one line per model, one for the studies, and one for the sum on one GPU and on `cards` of them."""
-    printed = published_statistics(corpus)
+    paper = report.printed(corpus)
+    printed = published_statistics(paper)
     if printed is None:
         yield f"{corpus}: the paper does not have it: nothing to go by"
         return
@@ -151,8 +161,8 @@ def lines(corpus: str, params: Params, report: Report, rate: float, launch: floa
         walk = walk_of(params, corpus, name, report)
         at = at_point(params, corpus, name, report, walk.start)
         epochs = at.train[corpus].epochs
-        steps = printed[0] * (1 - HELD_OUT[corpus]) / at.train[corpus].batch
-        step = counted(corpus, at)
+        steps = printed[0] * (1 - HELD_OUT[paper]) / at.train[corpus].batch
+        step = counted(corpus, at, paper)
         tried = [job.params.train[corpus].epochs for job in search_jobs(params, corpus, name, report, walk.start)]
         searched = walk.most * sum(tried)
         one = steps * step.seconds(rate, launch)
@@ -170,9 +180,9 @@ def lines(corpus: str, params: Params, report: Report, rate: float, launch: floa
     number, kept = 0, 0
     for study in STUDIES:
         seeds = len(report.studies.gamma_seeds if study == "gammas" else report.seeds)
-        for changes in settings(study, corpus, report, set(MODALITIES)).values():
+        for changes in settings(study, corpus, report, used_modalities(corpus, params)).values():
             if (other := changed(base, changes)) != base:  # otherwise the comparison has trained it already
-                number, kept = number + seeds, kept + 4 * seeds * parameters(corpus, other)
+                number, kept = number + seeds, kept + 4 * seeds * parameters(corpus, other, paper)
     yield f"{corpus}, studies: {number} trainings of CMATH: {duration(number * whole)}, {kept / 1e9:.1f} GB"
     total_seconds += number * whole
     together = max(longest, total_seconds / cards)

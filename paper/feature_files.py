@@ -122,7 +122,7 @@ def scores_of(corpus: str, params: Params) -> dict[str, Any]:
 
 def read_scores(*, adding: bool = False) -> dict[str, dict[str, Any]]:
     """The scores that are kept, by file and model; see `read_kept`."""
-    return read_kept(SCORES, 2, ENTRY, adding=adding)
+    return read_kept(SCORES, 2, ENTRY, adding=adding, of_models=True)
 
 
 def table(scores: dict[str, dict[str, Any]]) -> list[str]:

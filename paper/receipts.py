@@ -83,7 +83,7 @@ def scores_of(folder: Path) -> tuple[str, dict[str, Any]]:
 
 def read_scores(*, adding: bool = False) -> dict[str, Any]:
     """The scores that are kept, by kind, corpus and model; see `read_kept`."""
-    return read_kept(SCORES, 3, ENTRY, adding=adding)
+    return read_kept(SCORES, 3, ENTRY, adding=adding, of_models=True)
 
 
 def ours(row: dict[str, Any], corpus: str, scores: dict[str, Any]) -> tuple[str, str]:

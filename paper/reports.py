@@ -10,7 +10,8 @@ numbers (comparison.csv, search.csv) to docs/reports/<set>_<text>, and writes th
 (paper.overview). A killed run goes on where it was. The settings of the last report stay in params.yaml and
 paper/params.yaml: `git restore params.yaml paper/params.yaml dvc.lock` brings the committed ones back.
 
-With --as-it-is, data/D and results/D/corpus.json are not made anew: another machine made them, for one kind of text.
+With --as-it-is, data/D and results/D/corpus.json are not made anew: another machine made them, for one kind of text. If
+the text features say which encoders made them, these have to be of that kind.
 """
 
 import argparse
@@ -20,9 +21,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from extractors.features import FeaturesError, read_origin
+from extractors.text.extractor import identity_of
 from foundation.device import training_devices
 from foundation.errors import UserError
 from foundation.files import MOST_BYTES, read_file, whole_folder, write_whole
@@ -82,6 +86,7 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
     write(chosen, raw, text, {"datasets": ["demo"]} if as_it_is else {})  # so that DVC makes nothing of this corpus
     if as_it_is:
         _run(sys.executable, "-m", "pipeline.leakage", corpus)
+        require_kind(corpus, text)
     else:
         _run("dvc", "repro", f"leakage@{corpus}", *(f"extract@{corpus}-{modality}" for modality in MODALITIES))
     before, begin = len(_trained(corpus)), time.monotonic()
@@ -92,6 +97,37 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
     copy(RESULTS / corpus, REPORTS / name, _about(chosen, text, spent))
     write_page()
     log.info("%s: %s; the report is %s", name, spent, REPORTS / name / "README.md")
+
+
+def require_kind(corpus: str, text: str) -> None:
+    """Refuse text features, which other steps have read, if they say that they were not made as params.yaml has it.
+
+    A file of another origin names no encoders; that is said, and the features are believed to be of the kind `text`.
+
+    Raises:
+        UserError: other encoders made them, or they read an utterance with other turns around it.
+    """
+    file = Path("data") / corpus / "features" / "text.safetensors"
+    made, settings = dict[str, object](), load_params().text[corpus]
+    with suppress(FeaturesError):  # it does not say what made it
+        made = read_origin(file).identity
+    if not isinstance(encoders := made.get("encoders"), list):
+        log.warning("%s: does not say which encoders made it, and is taken for the features of --text %s", file, text)
+        return
+    # Two corpora with one set of weights are one encoder, so the published one is known by its weights.
+    published = identity_of(settings.model_copy(update={"finetune": False}), Path()).get("encoders")
+    as_published = encoders == published if published else not settings.finetune
+    wanted = settings.crossfit if settings.finetune else 1
+    around = settings.context.model_dump() if settings.context.reads_around else None
+    read, wish = (f"with other turns ({one})" if one else "alone" for one in (made.get("context"), around))
+    for differs, said in (
+        (len(encoders) != wanted, f"are of {len(encoders)} encoder(s), and not of {wanted}"),
+        (as_published == settings.finetune, f"are of {'the published' if as_published else 'a fine-tuned'} encoder"),
+        (made.get("context") != around, f"are of utterances read {read}, and not {wish}"),
+    ):
+        if differs:
+            raise UserError(f"{file}: these features {said}: they are not of --text {text}; name the kind that they "
+                            "are, or leave --as-it-is out, and they are made anew")  # fmt: skip
 
 
 def _trained(corpus: str) -> list[float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from foundation.errors import UserError
 from foundation.files import read_file
+from paper.names import NAMES
 
 MADE_ANEW = "`dvc repro paper/dvc.yaml` makes it anew, if report.corpora of paper/params.yaml names the corpus"
 """Remedy for results of the stages of paper/dvc.yaml."""
@@ -19,6 +20,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     NUMBER: (int, float), NUMBER_OR_NULL: (int, float, type(None)), TEXT: (str,), LIST: (list,), MAP: (dict,)
 }  # fmt: skip
 """Kinds of values, in words."""
+MODEL = f"model ({', '.join(NAMES)})"
+"""Kind of a text that names one of the models."""
 Keys = Mapping[str, str]
 """Kind of the value of each key that there must be; `validation.weighted_f1` is a key inside another one."""
 
@@ -51,7 +54,7 @@ def required(content: object, keys: Keys, file: Path, remedy: str = MADE_ANEW, i
             if not isinstance(value, dict) or name not in value:
                 raise UserError(f"{file}: lacks the key {_joined(inside, key)}; {remedy}")
             value = value[name]
-        if not isinstance(value, KINDS[kind]):
+        if not (value in tuple(NAMES) if kind == MODEL else isinstance(value, KINDS[kind])):
             raise UserError(f"{file}: the value of {_joined(inside, key)} is no {kind}; {remedy}")
     return content
 
@@ -60,13 +63,14 @@ def _joined(inside: str, key: str) -> str:
     return f"{inside}.{key}" if inside else key
 
 
-def read_kept(file: Path, levels: int, keys: Keys, *, adding: bool = False) -> dict[str, Any]:
+def read_kept(file: Path, levels: int, keys: Keys, *, adding: bool = False, of_models: bool = False) -> dict[str, Any]:
     """Read scores that are kept in the repository, as maps inside one another.
 
     Args:
         levels: number of maps around each entry; an entry has the `keys`.
         adding: whether scores are about to be added, so that without a file there are none yet. Where a page is only
             written anew, a file that is missing was lost.
+        of_models: whether the innermost maps have an entry for each model, by its name.
 
     Raises:
         UserError: there is no such file, or it is broken.
@@ -75,7 +79,7 @@ def read_kept(file: Path, levels: int, keys: Keys, *, adding: bool = False) -> d
         return {}
     remedy = restored(file)
     found = read_results(file, {}, remedy)
-    _require_entries(found, levels, keys, file, remedy, "")
+    _require_entries(found, levels, keys, file, remedy, "", of_models=of_models)
     return found
 
 
@@ -84,7 +88,11 @@ def restored(file: Path) -> str:
     return f"`git restore {file}` brings back the committed one"
 
 
-def _require_entries(content: object, levels: int, keys: Keys, file: Path, remedy: str, inside: str) -> None:
+def _require_entries(
+    content: object, levels: int, keys: Keys, file: Path, remedy: str, inside: str, *, of_models: bool
+) -> None:
     found = required(content, {} if levels else keys, file, remedy, inside)
     for name, part in found.items() if levels else ():
-        _require_entries(part, levels - 1, keys, file, remedy, _joined(inside, name))
+        if of_models and levels == 1 and name not in NAMES:
+            raise UserError(f"{file}: {_joined(inside, name)} is no {MODEL}; {remedy}")
+        _require_entries(part, levels - 1, keys, file, remedy, _joined(inside, name), of_models=of_models)

@@ -1,6 +1,7 @@
 """The cross-corpus table: two small corpora with a model each, and cells whose numbers are counted here."""
 
 import argparse
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -190,8 +191,12 @@ def test_scores_that_are_lost_or_broken_are_restored_from_git(tmp_path: Path, mo
     page = cross.PAGE.read_bytes()
     monkeypatch.setattr("sys.argv", ["paper.cross", "--write"])
     kept = json.loads((PROJECT / cross.SCORES).read_text("utf-8"))
+    other, listed = (copy.deepcopy(kept) for _ in range(2))
+    other["meld"]["demo"]["model"], listed["meld"]["demo"]["model"] = "bert", ["cmath"]
     del kept["meld"]["demo"]["own"]
-    for content, said in ((None, "no such file"), (json.dumps(kept), r"lacks the key meld\.demo\.own\.mean")):
+    no_model = r"the value of meld\.demo\.model is no model \(cmath, sdt, .+, adaign\)"
+    for content, said in ((None, "no such file"), (json.dumps(kept), r"lacks the key meld\.demo\.own\.mean"),
+                          (json.dumps(other), no_model), (json.dumps(listed), no_model)):  # fmt: skip
         if content:
             cross.SCORES.write_text(content)
         with pytest.raises(

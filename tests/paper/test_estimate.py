@@ -55,6 +55,33 @@ def test_it_counts_the_trainings_of_the_plan_and_knows_when_a_gpu_would_only_wai
     assert f"meld, studies: {sum(map(int, planned)) - own} trainings of CMATH" in usual[2]
 
 
+def test_a_corpus_with_another_name_is_the_papers_with_the_modalities_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(tmp_path, models=["ctnet"], corpora=["iemocap_sdt"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper/published.yaml").write_bytes((Path(estimate.__file__).parent / "published.yaml").read_bytes())
+    monkeypatch.setattr("sys.argv", ["estimate"])
+
+    def said(**index: list[str]) -> list[str]:
+        params = load_params()
+        both = params.index["iemocap_sdt"].model_copy(update=index)
+        changed = params.model_copy(update={"index": {**params.index, "iemocap_sdt": both}})
+        monkeypatch.setattr(estimate, "load_params", lambda: changed)
+        estimate.main()
+        return capsys.readouterr().out.splitlines()
+
+    assert said() == ["iemocap_sdt: the paper does not have it: nothing to go by"]
+    write_params(tmp_path, models=["ctnet"], corpora=["iemocap_sdt"], published={"iemocap_sdt": "iemocap"})
+    whole, text = said(modalities=["text", "audio", "visual"]), said(modalities=["text"])
+    # 120 dialogues of train and validation, of which a fifth is held out, in batches of 16 (train.iemocap_sdt).
+    assert re.findall(r"(\d+) steps an epoch", whole[0]) == re.findall(r"(\d+) steps an epoch", text[0]) == ["6"]
+    millions = [float(re.findall(r": ([0-9.]+) M parameters", lines[0])[0]) for lines in (whole, text)]
+    assert millions[0] > millions[1]
+    trainings = [int(re.findall(r"studies: (\d+) trainings", lines[1])[0]) for lines in (whole, text)]
+    assert trainings[0] > trainings[1]  # with text alone there is no study of modality sets
+
+
 def test_views_and_allocations_are_no_kernels() -> None:
     x, bias = torch.ones(4, 6), torch.ones(3)
     with estimate.Kernels() as made:
@@ -90,7 +117,7 @@ def test_features_are_as_wide_as_their_encoders(tmp_path: Path, monkeypatch: pyt
     narrow = audio.model_copy(update={"reduce": "pca", "dim": 1000})
     for settings, expected in ((whole, 1582), (reduced, 300), (audio, 768), (narrow, 768)):
         changed = params.model_copy(update={"audio": {**params.audio, "meld": settings}})
-        assert estimate.form("meld", changed)["dims"]["audio"] == expected
+        assert estimate.form("meld", changed, "meld")["dims"]["audio"] == expected
 
 
 @pytest.mark.parametrize(

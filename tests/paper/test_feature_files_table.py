@@ -125,7 +125,9 @@ def test_scores_that_are_lost_or_broken_are_restored_from_git(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["paper.feature_files"])
     broken = json.dumps({"x": {"cmath": {"weighted_f1": 1.0}}})
-    for content, said in ((None, "no such file"), (broken, r"lacks the key x\.cmath\.weighted_f1_std")):
+    other = json.dumps({"x": {"bert": {"weighted_f1": 1.0}}})
+    for content, said in ((None, "no such file"), (broken, r"lacks the key x\.cmath\.weighted_f1_std"),
+                          (other, r"x\.bert is no model \(cmath, sdt, .+, adaign\)")):  # fmt: skip
         if content:
             feature_files.SCORES.write_text(content)
         restore = r"`git restore paper/feature_files\.json` brings back the committed one"

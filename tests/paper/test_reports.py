@@ -1,12 +1,16 @@
 """The reports of docs/reports: which steps make one, and what stands on its page."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from extractors.features import Features, write_features
 from foundation.errors import UserError
 from foundation.folders import cache_folder
 from paper import overview, reports
@@ -109,6 +113,54 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     assert "It has 3 trainings" in page("frozen")
     assert page("frozen").split("\n\n")[2].endswith(" 13 min of one process in all; all of them were there.")
     assert [file.name for file in figures.iterdir()] == ["one.png"]
+
+
+PUBLISHED = ["0" * 64]
+"""Weights of the published encoder."""
+TUNED = [str(number) * 64 for number in range(1, 6)]
+"""Weights of five cross-fitted encoders."""
+AROUND = {"past": 2, "future": 0, "names": "index"}
+
+
+@pytest.mark.parametrize(
+    ("made", "finetune", "crossfit", "past", "said"),
+    [({"encoders": PUBLISHED}, False, 1, 0, ""), ({"encoders": TUNED}, True, 5, 0, ""),
+     ({"encoders": TUNED, "context": AROUND}, True, 5, 2, ""), ({"encoders": TUNED[:1]}, True, 1, 0, ""),
+     ({"encoders": TUNED[:1]}, False, 1, 0, "are of a fine-tuned encoder"),
+     ({"encoders": PUBLISHED}, True, 1, 0, "are of the published encoder"),
+     ({"encoders": PUBLISHED}, True, 5, 0, "are of 1 encoder(s), and not of 5"),
+     ({"encoders": TUNED}, False, 1, 0, "are of 5 encoder(s), and not of 1"),
+     ({"encoders": TUNED}, True, 5, 2, "are of utterances read alone, and not with other turns ("),
+     ({"encoders": TUNED, "context": AROUND}, True, 5, 0, "are of utterances read with other turns ({")],
+)  # fmt: skip
+def test_features_of_another_kind_of_text_are_refused(
+    made: dict, finetune: bool, crossfit: int, past: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"finetune": finetune, "crossfit": crossfit, "context": AROUND | {"past": past}})
+    monkeypatch.setattr(reports, "identity_of", lambda settings, fitted: {"encoders": PUBLISHED})
+    file = Path("data/meld/features/text.safetensors")
+    file.parent.mkdir(parents=True)
+    write_features(Features(np.ones((1, 2), np.float32), np.array([True]), made), file)
+    if not said:
+        reports.require_kind("meld", "tuned")
+        return
+    with pytest.raises(UserError, match=f"^{file}: these features {re.escape(said)}.*they are not of --text tuned; "):
+        reports.require_kind("meld", "tuned")
+
+
+@pytest.mark.parametrize("identity", [{"of": "elsewhere"}, None])
+def test_features_that_do_not_say_what_made_them_are_believed(
+    identity: dict | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    file = Path("data/meld/features/text.safetensors")
+    file.parent.mkdir(parents=True)
+    save_file({"features": np.ones((1, 2), np.float32)}, file, identity and {"identity": json.dumps(identity)})
+    with caplog.at_level("WARNING"):
+        reports.require_kind("meld", "frozen")
+    assert f"{file}: does not say which encoders made it, and is taken for the features of --text frozen" in caplog.text
 
 
 def test_an_older_report_stays_until_the_new_one_is_whole(commands: list[list[str]]) -> None:
