@@ -14,7 +14,8 @@ test, with an interval that counts both kinds of chance: `interval` in paper/sig
 
 Where the paper claims that something is the best, it is held against the best of the others on test, which is the
 hardest comparison. The fusion is judged only where the models read several modalities. The results are kept in
-paper/claims.json, and the table in docs/results.md is written from it.
+paper/claims.json by corpus and kind of text features (`meld (context)`), which params.yaml says, and the table in
+docs/results.md is written from it.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from paper.results_file import MAP, NUMBER, NUMBER_OR_NULL, TEXT, read_kept, rea
 from paper.significance import interval, part_of
 from paper.words import markdown_table, rewrite
 from pipeline.corpora.index_file import read_index
-from pipeline.params import load_params
+from pipeline.params import Params, load_params
 from pipeline.scoring.comparison import load
 from pipeline.scoring.lengths import length_groups
 from pipeline.stage import command
@@ -207,17 +208,27 @@ def run(corpora: list[tuple[str, str]]) -> None:
             raise UserError(f"{corpus}={paper}: the paper's corpora are {' and '.join(CORPORA)}")
         paper = paper or _printed(corpus)
         _require_labels(corpus, paper)
-        index = params.index[corpus]
+        index, name = params.index[corpus], column_of(corpus, params)
         results = Results(corpus, paper, index.reader, len(set(index.modalities) & set(params.model.modalities)))
         found = {claim.key: found_of(claim, results) for claim in CLAIMS}
         if not any(found.values()):
             raise UserError(f"paper/runs/{corpus}: has no two runs to compare; `dvc repro paper/dvc.yaml` makes them")
-        if gone := [key for key in kept.get(corpus, {}).get("claims", {}) if not found.get(key)]:
-            log.warning("%s: kept before and not any more, since there are no runs of it: %s", corpus, ", ".join(gone))
-        kept[corpus] = {"paper": paper, "claims": {key: one for key, one in found.items() if one}}
-        log.info("%s: %s", corpus, ", ".join(f"{key}: {verdict(one)}" for key, one in found.items()))
+        if gone := [key for key in kept.get(name, {}).get("claims", {}) if not found.get(key)]:
+            log.warning("%s: kept before and not any more, since there are no runs of it: %s", name, ", ".join(gone))
+        kept[name] = {"paper": paper, "claims": {key: one for key, one in found.items() if one}}
+        log.info("%s: %s", name, ", ".join(f"{key}: {verdict(one)}" for key, one in found.items()))
     write_whole(SCORES, json.dumps(kept, indent=2, sort_keys=True) + "\n")
     write_page()
+
+
+def column_of(corpus: str, params: Params) -> str:
+    """Name of a corpus with its kind of text features: `meld (context)`; without one if it has text from a file."""
+    index, text = params.index[corpus], params.text[corpus]
+    given = index.reader == "features" and "text" in index.vectors
+    if given or "text" not in index.modalities or "text" not in params.model.modalities:
+        return corpus
+    kind = "frozen" if not text.finetune else "context" if text.context.reads_around else "tuned"
+    return f"{corpus} ({kind})"
 
 
 def _printed(corpus: str) -> str:
@@ -240,7 +251,7 @@ def _require_labels(corpus: str, paper: str) -> None:
 
 
 def read_found(*, adding: bool = False) -> dict[str, dict[str, Any]]:
-    """What was found and kept, by corpus; see `read_kept`."""
+    """What was found and kept, by corpus and kind of text features; see `read_kept`."""
     found = read_kept(SCORES, 1, {"paper": TEXT, "claims": MAP}, adding=adding)
     for corpus, one in found.items():
         for key, claim in one["claims"].items():
