@@ -117,11 +117,10 @@ def require_kind(corpus: str, text: str) -> None:
     # Two corpora with one set of weights are one encoder, so the published one is known by its weights.
     published = identity_of(settings.model_copy(update={"finetune": False}), Path()).get("encoders")
     as_published = encoders == published if published else not settings.finetune
-    wanted = settings.crossfit if settings.finetune else 1
     around = settings.context.model_dump() if settings.context.reads_around else None
     read, wish = (f"with other turns ({one})" if one else "alone" for one in (made.get("context"), around))
     for differs, said in (
-        (len(encoders) != wanted, f"are of {len(encoders)} encoder(s), and not of {wanted}"),
+        (len(encoders) != settings.crossfit, f"are of {len(encoders)} encoder(s), and not of {settings.crossfit}"),
         (as_published == settings.finetune, f"are of {'the published' if as_published else 'a fine-tuned'} encoder"),
         (made.get("context") != around, f"are of utterances read {read}, and not {wish}"),
     ):

@@ -4,18 +4,20 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from extractors.features import Features, write_features
+from extractors.features import Features, read_features, write_features
 from foundation.errors import UserError
 from foundation.folders import cache_folder
 from paper import overview, reports
 from paper.reports import Spent
 from paper.settings import Set
+from pipeline.corpora.index_file import read_index
 from pipeline.params import load_params
 from tests.paper.small import PROJECT, SEARCH, write_params
 from tests.random_features import write_features_of_meld
@@ -114,6 +116,15 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     assert page("frozen").split("\n\n")[2].endswith(" 13 min of one process in all; all of them were there.")
     assert [file.name for file in figures.iterdir()] == ["one.png"]
 
+    # Features that say that they are of another kind stop it before anything is trained.
+    file = Path("data/meld/features/text.safetensors")
+    kept = read_features(file, len(read_index(Path("data/meld/index.csv"))))
+    write_features(replace(kept, identity={"encoders": TUNED}), file)
+    del commands[:]
+    with pytest.raises(UserError, match=r"are of 5 encoder\(s\), and not of 1: they are not of --text frozen"):
+        reports.make(SMALL, "/corpora/it", "frozen", as_it_is=True)
+    assert commands == [probe]
+
 
 PUBLISHED = ["0" * 64]
 """Weights of the published encoder."""
@@ -147,6 +158,22 @@ def test_features_of_another_kind_of_text_are_refused(
         return
     with pytest.raises(UserError, match=f"^{file}: these features {re.escape(said)}.*they are not of --text tuned; "):
         reports.require_kind("meld", "tuned")
+
+
+@pytest.mark.parametrize("finetune", [True, False])
+def test_without_the_published_encoder_its_features_are_not_told_from_tuned_ones(
+    finetune: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"finetune": finetune, "model": str(tmp_path / "not/here")})
+    file = Path("data/meld/features/text.safetensors")
+    file.parent.mkdir(parents=True)
+    made = Features(np.ones((1, 2), np.float32), np.array([True]), {"encoders": PUBLISHED})
+    write_features(made, file)
+    reports.require_kind("meld", "frozen")
+    write_features(replace(made, identity={"encoders": TUNED}), file)
+    with pytest.raises(UserError, match="are of 5 encoder"):  # their number is known all the same
+        reports.require_kind("meld", "frozen")
 
 
 @pytest.mark.parametrize("identity", [{"of": "elsewhere"}, None])
