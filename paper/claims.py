@@ -1,6 +1,7 @@
 """The paper's claims, one by one, beside our results: what holds, what does not, and what cannot be told.
 
-    python -m paper.claims meld iemocap_sdt=iemocap meld_mini=meld
+    python -m paper.claims meld                         # right after its report
+    python -m paper.claims meld_mini=meld
     python -m paper.claims                              # only writes the page anew
 
 Takes the runs and studies of each corpus (paper/runs/D, paper/studies/D), as far as they are there, and trains
@@ -14,8 +15,9 @@ test, with an interval that counts both kinds of chance: `interval` in paper/sig
 
 Where the paper claims that something is the best, it is held against the best of the others on test, which is the
 hardest comparison. The fusion is judged only where the models read several modalities. The results are kept in
-paper/claims.json by corpus and kind of text features (`meld (context)`), which params.yaml says, and the table in
-docs/results.md is written from it.
+paper/claims.json by corpus and kind of text features (`meld (context)`), and the table in docs/results.md is written
+from it. The kind is what params.yaml says, so the settings of the report must still stand there: another report, or
+`git restore params.yaml`, changes them.
 """
 
 import argparse

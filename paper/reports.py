@@ -114,7 +114,7 @@ def require_kind(corpus: str, text: str) -> None:
     if not isinstance(encoders := made.get("encoders"), list):
         log.warning("%s: does not say which encoders made it, and is taken for the features of --text %s", file, text)
         return
-    # Two corpora with one set of weights are one encoder, so the published one is known by its weights.
+    # The published encoder is known by the checksum of its weights, from whatever folder they were read.
     published = identity_of(settings.model_copy(update={"finetune": False}), Path()).get("encoders")
     as_published = encoders == published if published else not settings.finetune
     around = settings.context.model_dump() if settings.context.reads_around else None
