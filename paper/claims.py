@@ -16,8 +16,7 @@ test, with an interval that counts both kinds of chance: `interval` in paper/sig
 Where the paper claims that something is the best, it is held against the best of the others on test, which is the
 hardest comparison. The fusion is judged only where the models read several modalities. The results are kept in
 paper/claims.json by corpus and kind of text features (`meld (context)`), and the table in docs/results.md is written
-from it. The kind is what params.yaml says, so the settings of the report must still stand there: another report, or
-`git restore params.yaml`, changes them.
+from it. The runs say the kind themselves; runs of different kinds are not compared.
 """
 
 import argparse
@@ -37,7 +36,7 @@ from paper.results_file import MAP, NUMBER, NUMBER_OR_NULL, TEXT, read_kept, rea
 from paper.significance import interval, part_of
 from paper.words import markdown_table, rewrite
 from pipeline.corpora.index_file import read_index
-from pipeline.params import Params, load_params
+from pipeline.params import load_params
 from pipeline.scoring.comparison import load
 from pipeline.scoring.lengths import length_groups
 from pipeline.stage import command
@@ -47,6 +46,8 @@ MARKS = ("<!-- written by python -m paper.claims -->", "<!-- end of what is writ
 CORPORA = ("iemocap", "meld")
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot be told"
 NOT_RUN = "not run"
+OTHER_TEXT = "text"
+"""Study of the other kind of text features, of which there is no claim."""
 ENTRY = {"difference": NUMBER, "low": NUMBER_OR_NULL, "high": NUMBER_OR_NULL, "against": TEXT}
 """What the table takes of a claim that was kept."""
 
@@ -210,11 +211,12 @@ def run(corpora: list[tuple[str, str]]) -> None:
             raise UserError(f"{corpus}={paper}: the paper's corpora are {' and '.join(CORPORA)}")
         paper = paper or _printed(corpus)
         _require_labels(corpus, paper)
-        index, name = params.index[corpus], column_of(corpus, params)
+        index = params.index[corpus]
         results = Results(corpus, paper, index.reader, len(set(index.modalities) & set(params.model.modalities)))
         found = {claim.key: found_of(claim, results) for claim in CLAIMS}
         if not any(found.values()):
             raise UserError(f"paper/runs/{corpus}: has no two runs to compare; `dvc repro paper/dvc.yaml` makes them")
+        name = column_of(corpus)
         if gone := [key for key in kept.get(name, {}).get("claims", {}) if not found.get(key)]:
             log.warning("%s: kept before and not any more, since there are no runs of it: %s", name, ", ".join(gone))
         kept[name] = {"paper": paper, "claims": {key: one for key, one in found.items() if one}}
@@ -223,14 +225,27 @@ def run(corpora: list[tuple[str, str]]) -> None:
     write_page()
 
 
-def column_of(corpus: str, params: Params) -> str:
-    """Name of a corpus with its kind of text features: `meld (context)`; without one if it has text from a file."""
-    index, text = params.index[corpus], params.text[corpus]
-    given = index.reader == "features" and "text" in index.vectors
-    if given or "text" not in index.modalities or "text" not in params.model.modalities:
-        return corpus
-    kind = "frozen" if not text.finetune else "context" if text.context.reads_around else "tuned"
-    return f"{corpus} ({kind})"
+def column_of(corpus: str) -> str:
+    """Name of a corpus with the kind of text features that its runs read: `meld (context)`; without one if it has none.
+
+    Raises:
+        UserError: two runs read features of different kinds.
+    """
+    first, known = None, ""
+    for folder in _runs_of(corpus):
+        kind = read_results(folder / "metrics.json", {"text": TEXT})["text"]
+        if kind and known and kind != known:
+            raise UserError(f"{first} was made with text features of the kind {known}, and {folder} with {kind}: they "
+                            "cannot be compared; `dvc repro paper/dvc.yaml` makes all runs anew")  # fmt: skip
+        if kind and not known:
+            first, known = folder, kind
+    return f"{corpus} ({known})" if known else corpus
+
+
+def _runs_of(corpus: str) -> Iterator[Path]:
+    """Runs and studies that the claims take; models of some modalities alone are among them."""
+    folders = [*Path("paper/runs").glob(f"{corpus}/*"), *Path("paper/studies").glob(f"{corpus}/*/*")]
+    return (folder for folder in sorted(folders) if is_run(folder) and folder.parent.name != OTHER_TEXT)
 
 
 def _printed(corpus: str) -> str:

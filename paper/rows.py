@@ -1,9 +1,10 @@
 """A row of a table: the trainings of one model in one setting, one per seed, and their results on test.
 
 Its folder has history.csv, predictions.csv and metrics.json as the main pipeline writes them. metrics.json also has the
-scores of the `ensemble`, its `calibration`, the chosen learning rate, dropout and batch, the weight decay, the number
-of parameters, `seen` where labels were seen in making the features (pipeline/scoring/marks.py), and `seconds`, the mean
-time of a training, which is the only value that differs between machines.
+scores of the `ensemble`, its `calibration`, the kind of `text` features (paper/features.py), the chosen learning rate,
+dropout and batch, the weight decay, the number of parameters, `seen` where labels were seen in making the features
+(pipeline/scoring/marks.py), and `seconds`, the mean time of a training, which is the only value that differs between
+machines.
 """
 
 import json
@@ -19,7 +20,7 @@ from foundation.files import write_whole
 from foundation.log import log
 from model.registry import MODELS
 from model.training import positions
-from paper.features import FOLDER
+from paper.features import FOLDER, kind_of_text
 from paper.search import Job, dropout_of
 from paper.trainings import Trainings
 from pipeline.calibration import Answer
@@ -69,6 +70,7 @@ def write_row(
     times = [fit.seconds * len(fit.history) for fit in fits if fit.seconds is not None]
     scores |= {
         "validation": validation_scores(folder / "history.csv"),
+        "text": kind_of_text(trainings.name, params),
         "learning_rate": train.learning_rate,
         "dropout": dropout_of(params, model),
         "batch": train.batch,

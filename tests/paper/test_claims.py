@@ -21,7 +21,7 @@ from paper.settings import with_values
 from paper.significance import interval
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import IEMOCAP, MELD
-from pipeline.params import Params, load_params, read_yaml
+from pipeline.params import Params, read_yaml
 from pipeline.scoring.comparison import Predictions, compare
 
 PROJECT = Path(__file__).parents[2]
@@ -47,12 +47,17 @@ def predictions(*wrong: int) -> Predictions:
     return Predictions(names, list(LABELS), {seed: list(said(one)) for seed, one in enumerate(wrong)})
 
 
-def write_run(folder: Path, *wrong: int, f1: float = 0.0) -> None:
+def write_run(folder: Path, *wrong: int, f1: float = 0.0, text: str = "frozen") -> None:
     folder.mkdir(parents=True)
     rows = [f"u{place},{seed},{label},{told}" for seed, one in enumerate(wrong)
             for place, (label, told) in enumerate(zip(LABELS, said(one), strict=True))]  # fmt: skip
     (folder / "predictions.csv").write_text("\n".join(["utterance_id,seed,label,prediction", *rows]) + "\n")
-    (folder / "metrics.json").write_text(json.dumps({"weighted_f1": f1, "f1": dict.fromkeys(MELD, f1)}))
+    write_metrics(folder, f1, MELD, text)
+
+
+def write_metrics(folder: Path, f1: float, order: tuple[str, ...], text: str) -> None:
+    content = {"weighted_f1": f1, "f1": dict.fromkeys(order, f1), "text": text}
+    (folder / "metrics.json").write_text(json.dumps(content))
 
 
 def scores(*wrong: int) -> np.ndarray:
@@ -173,27 +178,53 @@ def kept() -> dict[str, Any]:
     return found
 
 
-def test_a_corpus_has_a_column_for_each_kind_of_text_features(folder: Path) -> None:
-    settings = Path("params.yaml").read_text()
-    for changes, column in (
-        ({"text.meld.finetune": False}, "meld (frozen)"),
-        ({"text.meld.finetune": True}, "meld (tuned)"),
-        ({"text.meld.finetune": True, "text.meld.context.past": 2}, "meld (context)"),
-        ({"text.meld.context.future": 1}, "meld (frozen)"),
-        ({"model.modalities": ["audio", "visual"]}, "meld"),
-        ({"index.meld.modalities": ["audio", "visual"]}, "meld"),
-    ):
-        claims.SCORES.unlink(missing_ok=True)
-        Path("params.yaml").write_text(with_values(Path("params.yaml"), changes, Params))
+def say_kind(kind: str, where: str = "**") -> None:
+    """Write to the metrics of all runs and studies, or of those in `where`, that they read text of this kind."""
+    for file in Path("paper").glob(f"{where}/metrics.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"text": kind}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("frozen", "meld (frozen)"), ("tuned", "meld (tuned)"), ("context", "meld (context)"),
+                         ("", "meld")]
+)  # fmt: skip
+def test_a_corpus_has_a_column_for_the_kind_of_text_that_its_runs_read(folder: Path, kind: str, column: str) -> None:
+    changes = {"text.meld.finetune": True, "text.meld.context.past": 1}  # another report's, written since
+    Path("params.yaml").write_text(with_values(Path("params.yaml"), changes, Params))
+    say_kind(kind)
+    claims.run([("meld", "meld")])
+    assert [*kept()] == [column]
+
+
+def test_runs_that_read_no_text_name_no_kind_and_hinder_none(folder: Path) -> None:
+    say_kind("context")
+    say_kind("", "studies/meld/modalities/*")
+    say_kind("", "runs/meld/cmath")
+    claims.run([("meld", "meld")])
+    assert [*kept()] == ["meld (context)"]
+
+
+@pytest.mark.parametrize("other", ["studies/meld/widths/200", "runs/meld/sdt"])
+def test_runs_on_text_of_different_kinds_are_not_compared(folder: Path, other: str) -> None:
+    say_kind("context")
+    say_kind("frozen", other)
+    with pytest.raises(UserError, match="^paper/runs/meld/cmath was made with text features of the kind context, and "
+                       f"paper/{other} with frozen: they cannot be compared; `dvc repro paper"):  # fmt: skip
         claims.run([("meld", "meld")])
-        assert [*kept()] == [column]
-        Path("params.yaml").write_text(settings)
-    # Text that a published file brings as vectors is none of these kinds; sentences of such a file are encoded here.
-    params = load_params()
-    assert claims.column_of("iemocap_sdt", params) == "iemocap_sdt"
-    index = params.index["iemocap_sdt"].model_copy(update={"vectors": ["audio", "visual"]})
-    params = params.model_copy(update={"index": {**params.index, "iemocap_sdt": index}})
-    assert claims.column_of("iemocap_sdt", params) == "iemocap_sdt (frozen)"
+    assert not claims.SCORES.exists()
+
+
+def test_the_study_of_the_other_text_is_in_no_claim(folder: Path) -> None:
+    write_run(folder / "paper/studies/meld/text/fine-tuned", 3, 4, text="tuned")
+    claims.run([("meld", "meld")])
+    assert [*kept()] == ["meld (frozen)"]
+
+
+def test_a_run_that_does_not_say_its_kind_is_made_anew(folder: Path) -> None:
+    file = folder / "paper/runs/meld/sdt/metrics.json"
+    file.write_text(json.dumps({"weighted_f1": 1.0, "f1": dict.fromkeys(MELD, 1.0)}))
+    with pytest.raises(UserError, match=r"^paper/runs/meld/sdt/metrics\.json: lacks the key text; `dvc repro paper"):
+        claims.run([("meld", "meld")])
 
 
 def test_the_page_says_what_was_found_on_each_corpus(folder: Path) -> None:
@@ -264,7 +295,7 @@ def test_a_corpus_of_other_labels_is_none_of_the_papers(folder: Path) -> None:
     with pytest.raises(UserError, match=said):
         claims.run([("meld", "")])
     for file in Path("paper/runs/meld").glob("*/metrics.json"):
-        file.write_text(json.dumps({"weighted_f1": 1.0, "f1": dict.fromkeys(IEMOCAP, 1.0)}))
+        write_metrics(file.parent, 1.0, IEMOCAP, "frozen")
     claims.run([("meld", "")])
     assert kept()["meld (frozen)"]["paper"] == "iemocap"
 

@@ -17,6 +17,7 @@ from foundation.device import device
 from foundation.errors import UserError
 from model.training import predict
 from paper import robustness, train
+from paper.features import kind_of_text
 from paper.params import changed, load_report
 from paper.rows import write_encoder_row, write_row
 from paper.search import Point, at_point, reported_jobs, search_jobs
@@ -95,6 +96,7 @@ def test_a_rows_scores_are_those_of_its_predictions_and_history(here: Path) -> N
     assert found["seconds"] == pytest.approx(mean(one["seconds"] * len(one["history"]) for one in stored), abs=0.06)
     assert found["parameters"] == stored[0]["parameters"]
     assert found["reimplementation"] is True
+    assert found["text"] == "frozen"
 
 
 def test_each_prediction_is_of_the_model_of_that_seed_for_that_utterance(here: Path) -> None:
@@ -161,6 +163,30 @@ def test_a_point_changes_the_named_model_alone(here: Path) -> None:
     assert [job.params.train["meld"].epochs for job in search_jobs(params, "meld", "ctnet", less, point)] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [({"text.meld.finetune": False}, "frozen"), ({"text.meld.finetune": True}, "tuned"),
+     ({"text.meld.finetune": True, "text.meld.context.past": 2}, "context"),
+     ({"text.meld.finetune": True, "text.meld.context.future": 1}, "context"),
+     ({"text.meld.context.past": 2}, "frozen"),
+     ({"model.modalities": ["audio", "visual"]}, ""), ({"index.meld.modalities": ["audio", "visual"]}, "")],
+)  # fmt: skip
+def test_the_kind_of_text_is_that_of_the_encoder_and_of_what_it_reads(
+    monkeypatch: pytest.MonkeyPatch, changes: dict, kind: str
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert kind_of_text("meld", changed(load_params(), changes)) == kind
+
+
+def test_text_that_a_file_brings_as_vectors_is_of_no_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    params = load_params()
+    assert kind_of_text("iemocap_sdt", params) == ""
+    index = params.index["iemocap_sdt"].model_copy(update={"vectors": ["audio", "visual"]})
+    sentences = params.model_copy(update={"index": {**params.index, "iemocap_sdt": index}})
+    assert kind_of_text("iemocap_sdt", sentences) == "frozen"
+
+
 def test_a_row_is_marked_by_the_modalities_that_it_uses(
     here: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,6 +199,7 @@ def test_a_row_is_marked_by_the_modalities_that_it_uses(
         write_row(trainings, jobs, fits, tmp_path / name)
     write_leakage(here)
     found = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "part")]
+    assert [one["text"] for one in found] == ["frozen", ""]
     assert found[0]["seen"] == ["text: the encoder x has seen labels"]
     assert "seen" not in found[1]
     assert "seen" not in json.loads((ROW / "metrics.json").read_text())
