@@ -237,7 +237,7 @@ def column_of(corpus: str) -> str:
         if kind and known and kind != known:
             raise UserError(f"{first} was made with text features of the kind {known}, and {folder} with {kind}: they "
                             "cannot be compared; `dvc repro paper/dvc.yaml` makes all runs anew")  # fmt: skip
-        if kind and not known:
+        if not known:
             first, known = folder, kind
     return f"{corpus} ({known})" if known else corpus
 
