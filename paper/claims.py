@@ -322,7 +322,7 @@ def _together(verdicts: dict[str, str]) -> str:
 
 
 def write_page() -> None:
-    rewrite(PAGE, MARKS, lines(read_found()))
+    rewrite(PAGE, {MARKS: lines(read_found())})
 
 
 def main() -> None:

@@ -296,7 +296,7 @@ def _detailed(source: str, target: str, found: dict[str, Any]) -> list[str]:
 
 
 def write_page(scores: dict[str, dict[str, Any]]) -> None:
-    rewrite(PAGE, MARKS, lines(read_settings(), scores))
+    rewrite(PAGE, {MARKS: lines(read_settings(), scores)})
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def table(scores: dict[str, dict[str, Any]]) -> list[str]:
 
 def write_table(scores: dict[str, dict[str, Any]]) -> None:
     """Write the table into the page, between its two marks."""
-    rewrite(PAGE, (BEGIN, END), table(scores))
+    rewrite(PAGE, {(BEGIN, END): table(scores)})
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
     python -m paper.overview
 
-It reads `comparison.csv` of each report and trains nothing. The tables in docs/results.md are written from these files.
+It reads `comparison.csv` of each report and trains nothing. From these files it writes two parts of docs/results.md: a
+table with a line for each report, and the scores of all models.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pipeline.stage import command
 
 REPORTS, PAGE = Path("docs/reports"), Path("docs/results.md")
 MARKS = ("<!-- written by python -m paper.overview -->", "<!-- end of the overview -->")
+GLANCE = ("<!-- a line for each report, written by python -m paper.overview -->", "<!-- end of the lines -->")
 BETTER, WORSE = "▲", "▼"
 """Signs of a model that is better, or worse, than CMATH beyond chance."""
 PLAIN = {
@@ -106,10 +108,33 @@ def chosen(rows: Rows) -> str:
     return f"{NAMES[model]}: {float(rows[model]['weighted_f1']):.2f}"
 
 
+def best_baseline(rows: Rows) -> str:
+    """`MM-DFN: 67.20 ± 1.03`: the baseline with the highest score on test, and whether it differs beyond chance."""
+    model = max((name for name in NAMES if name in rows and name != "cmath"), default="",
+                key=lambda name: float(rows[name]["weighted_f1"]))  # fmt: skip
+    return f"{NAMES[model]}: {cell(rows[model])}" if model else MISSING
+
+
+def glance(sets: dict[str, list[Column]]) -> list[str]:
+    """Lines of the table of all reports that were made, a report a row."""
+    head = ["report", "CMATH", "its place", "best baseline on test", "validation would choose",
+            "logistic regression", "majority class"]  # fmt: skip
+    rows = [
+        [f"[{name}, {column.kind}]({_page(name, column.kind)})", cell(one["cmath"]), place(one), best_baseline(one),
+         chosen(one), cell(one.get("logistic")), cell(one["majority"])]
+        for name, columns in sets.items() for column in columns if (one := column.rows)
+    ]  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def _page(name: str, kind: str) -> str:
+    return f"reports/{name}_{kind}/README.md"
+
+
 def table(name: str, columns: list[Column]) -> list[str]:
     """Lines of the table of one set of settings: a model a row, a kind of text features a column."""
     made = [column.rows or {} for column in columns]
-    head = [name, *(f"[{column.kind}](reports/{name}_{column.kind}/README.md)" if column.rows else column.kind
+    head = [name, *(f"[{column.kind}]({_page(name, column.kind)})" if column.rows else column.kind
                     for column in columns)]  # fmt: skip
     said = {**NAMES, **PLAIN}
     there = [model for model in said if any(model in one for one in made)]
@@ -119,19 +144,25 @@ def table(name: str, columns: list[Column]) -> list[str]:
     return markdown_table(head, rows)
 
 
-def lines() -> list[str]:
-    """Lines of all tables, of the sets in paper/sets that have a report."""
-    found = []
+def reports() -> dict[str, list[Column]]:
+    """The reports of each set in paper/sets that has one."""
+    found = {}
     for name in names():
         files = {kind: REPORTS / f"{name}_{kind}" / "comparison.csv" for kind in read_set(name).text}
         columns = [Column(kind, read(file) if file.is_file() else None) for kind, file in files.items()]
         if any(column.rows for column in columns):
-            found += [*table(name, columns), ""]
-    return found[:-1]
+            found[name] = columns
+    return found
+
+
+def lines(sets: dict[str, list[Column]]) -> list[str]:
+    """Lines of the tables of all sets."""
+    return [line for name, columns in sets.items() for line in (*table(name, columns), "")][:-1]
 
 
 def write_page() -> None:
-    rewrite(PAGE, MARKS, lines())
+    sets = reports()
+    rewrite(PAGE, {GLANCE: glance(sets), MARKS: lines(sets)})
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def _sources(sources: list[str]) -> str:
 
 
 def write_page() -> None:
-    rewrite(PAGE, MARKS, lines(receipts(), read_scores()))
+    rewrite(PAGE, {MARKS: lines(receipts(), read_scores())})
 
 
 def main() -> None:

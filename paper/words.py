@@ -1,5 +1,6 @@
 """Formatting of durations, tables and pages for readers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from foundation.errors import UserError
@@ -21,19 +22,21 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def rewrite(file: Path, marks: tuple[str, str], lines: list[str]) -> None:
-    """Write `lines` into a page between its two marks, in place of what stood there.
+def rewrite(file: Path, parts: Mapping[tuple[str, str], list[str]]) -> None:
+    """Write lines into a page between two marks, in place of what stood there; a page may have several such parts.
 
     Raises:
-        UserError: there is no such page, or it does not have each mark once, one behind the other.
+        UserError: there is no such page, or it does not have each mark once, one behind the other. The page is as it
+            was.
     """
     remedy = f"`git restore {file}` brings back the committed page; run this in the project's folder"
     try:
         page = read_file(file, MOST_BYTES, remedy).decode("utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{file}: is no UTF-8; {remedy}") from None
-    begin, end = marks
-    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
-        raise UserError(f"{file}: must have the line `{begin}` once, and behind it `{end}` once; {remedy}")
-    before, after = page[: page.index(begin)], page[page.index(end) :]
-    write_whole(file, "\n".join([before + begin, "", *lines, "", after]))
+    for (begin, end), lines in parts.items():
+        if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+            raise UserError(f"{file}: must have the line `{begin}` once, and behind it `{end}` once; {remedy}")
+        before, after = page[: page.index(begin)], page[page.index(end) :]
+        page = "\n".join([before + begin, "", *lines, "", after])
+    write_whole(file, page)

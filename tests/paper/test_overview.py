@@ -10,7 +10,7 @@ import pytest
 
 from foundation.errors import UserError
 from paper import overview
-from paper.overview import lines, read
+from paper.overview import glance, lines, read, reports
 from tests.paper.small import PROJECT
 
 HEAD = ("model,source,weighted_f1,weighted_f1_std,validation_weighted_f1,cmath_difference,cmath_p_seeds_holm,"
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_table_has_a_row_for_each_model_and_a_column_for_each_kind_of_text(folder: Path) -> None:
-    head, _, *rows = lines()
+    head, _, *rows = lines(reports())
     assert head == "| a | [frozen](reports/a_frozen/README.md) | tuned | [context](reports/a_context/README.md) |"
     assert rows == [
         "| CMATH | 61.65 ± 0.12 | - | 50.00 ± 1.00 |",
@@ -68,10 +68,27 @@ def test_a_table_has_a_row_for_each_model_and_a_column_for_each_kind_of_text(fol
     ]
 
 
+def test_a_report_has_a_line_with_the_first_baseline_and_the_choice_of_validation(folder: Path) -> None:
+    head, _, *rows = glance(reports())
+    assert head == ("| report | CMATH | its place | best baseline on test | validation would choose | "
+                    "logistic regression | majority class |")  # fmt: skip
+    assert rows == [
+        "| [a, frozen](reports/a_frozen/README.md) | 61.65 ± 0.12 | 3 of 5 | CTNet: 64.00 ± 0.20 ▲ | SDT: 61.20 | "
+        "61.67 | 31.27 |",
+        "| [a, context](reports/a_context/README.md) | 50.00 ± 1.00 | 1 of 1 | - | CMATH: 50.00 | - | 20.00 |",
+    ]
+
+
+def test_the_best_baseline_may_be_worse_than_cmath(folder: Path) -> None:
+    worse = "".join(line for line in ONE.splitlines(keepends=True) if not line.startswith(("ctnet", "mmgcn", "sdt")))
+    (folder / "docs/reports/a_frozen/comparison.csv").write_text(filled(worse))
+    assert " | 1 of 2 | MultiDAG: 59.80 ± 1.50 ▼ | CMATH: 61.65 | " in glance(reports())[2]
+
+
 def test_tables_of_two_sets_stand_below_one_another(folder: Path) -> None:
     (folder / "docs/reports/b_frozen").mkdir()
     (folder / "docs/reports/b_frozen/comparison.csv").write_text(filled(TWO))
-    found = lines()
+    found = lines(reports())
     assert found[13:15] == ["", "| b | [frozen](reports/b_frozen/README.md) |"]
     assert found[-1] == "| validation would choose | CMATH: 50.00 |"
 
@@ -94,11 +111,13 @@ def test_a_file_that_is_no_comparison_is_named(folder: Path, text: str, said: st
         read(file)
 
 
-def test_a_page_without_its_marks_is_as_it_was(folder: Path) -> None:
-    begin, end = overview.MARKS
+@pytest.mark.parametrize("marks", [overview.MARKS, overview.GLANCE])
+def test_a_page_without_its_marks_is_as_it_was(folder: Path, marks: tuple[str, str]) -> None:
+    (begin, end), [other] = marks, {overview.MARKS, overview.GLANCE} - {marks}
+    rest = "\n".join(other)
     wrong = ["# Results\n", f"{begin}\ntext\n", f"{end}\n{begin}\ntext\n", f"{begin}\n{begin}\n{end}\n",
              f"{begin}\n{end}\n{end}\n", "\xe9"]  # fmt: skip
-    for text in wrong:
+    for text in (one + rest for one in wrong):
         (folder / overview.PAGE).write_bytes(text.encode("latin-1"))
         with pytest.raises(UserError, match=r"docs/results\.md: .*; `git restore docs/results\.md` brings back"):
             overview.write_page()
@@ -110,17 +129,22 @@ def test_a_page_without_its_marks_is_as_it_was(folder: Path) -> None:
 
 def test_docs_results_has_the_overview_of_the_reports_that_are_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
-    begin, end = overview.MARKS
-    inside = overview.PAGE.read_text("utf-8").partition(begin)[2].partition(end)[0]
-    assert inside.strip().splitlines() == lines()
+    page, made = overview.PAGE.read_text("utf-8"), reports()
+    for (begin, end), expected in ((overview.MARKS, lines(made)), (overview.GLANCE, glance(made))):
+        assert page.partition(begin)[2].partition(end)[0].strip().splitlines() == expected
 
 
 def test_the_command_writes_the_page(folder: Path) -> None:
     page = folder / overview.PAGE
-    page.write_text("# Results\n\n" + "\nold\n".join(overview.MARKS) + "\n\nMore.\n", "utf-8")
+    parts = ["\nold\n".join(marks) for marks in (overview.GLANCE, overview.MARKS)]
+    page.write_text("# Results\n\n" + "\n\nBetween.\n\n".join(parts) + "\n\nMore.\n", "utf-8")
+    # The command has the project's sets.
+    (folder / "docs/reports/a_frozen").rename(folder / "docs/reports/meld_text_frozen")
     for place in ("paper", "pipeline", "foundation", "extractors", "model"):
         (folder / place).symlink_to(PROJECT / place)
     subprocess.run([sys.executable, "-m", "paper.overview"], cwd=folder, check=True)
     text = page.read_text("utf-8")
     assert "old" not in text
     assert text.endswith("\n\nMore.\n")
+    assert "\n\nBetween.\n\n" in text
+    assert text.index("| [meld_text, frozen](reports/meld_text_frozen/") < text.index("| CMATH | 61.65")
