@@ -62,7 +62,8 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     monkeypatch.setattr("paper.settings.SETS", tmp_path / "paper/sets")
     (tmp_path / "paper/sets/meld_small.yaml").write_text("main: {}\nreport: {}\ntext: {frozen: {}, tuned: {}}\n")
     (tmp_path / overview.PAGE).parent.mkdir()
-    (tmp_path / overview.PAGE).write_text("# Results\n\n" + "\n\n".join(overview.MARKS) + "\n\nMore.\n")
+    marks = "\n\n".join([*overview.GLANCE, *overview.MARKS])
+    (tmp_path / overview.PAGE).write_text(f"# Results\n\n{marks}\n\nMore.\n")
     for name in ("one", "other"):
         (page / f"figures/{name}.png").write_bytes(name.encode())
     seen: list[list[str]] = []
