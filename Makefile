@@ -10,6 +10,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 # A test process a core. The tests of one file stay together, for they share what is slow to make; files start in the order of
 # tests/conftest.py, or the longest would start last and run alone.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# pip compiles what it installs on one core, which is most of its time; compileall takes all cores. Some packages come with
+# files that are no Python of this version, so its exit code says nothing.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE := @$(BIN)/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib >/dev/null 2>&1 || true
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -59,17 +63,21 @@ $(VENV)/ready: requirements.txt requirements-lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "error: Python lacks what makes environments: apt install python3-venv"; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements-lock.txt
+	$(PIP) -r requirements.txt -c requirements-lock.txt
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c requirements-lock.txt
+	$(PIP) -r requirements-dev.txt -c requirements-lock.txt
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/ready-mutants: $(VENV)/ready-dev requirements-mutants.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt -c requirements-lock.txt
+	$(PIP) -r requirements-mutants.txt -c requirements-lock.txt
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/ready-app: $(VENV)/ready requirements-app.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-app.txt
+	$(PIP) -r requirements-app.txt
+	$(COMPILE)
 	@touch $@
