@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # A test process a core. The tests of one file stay together, for they share what is slow to make; files start in the order of
 # tests/conftest.py, or the longest would start last and run alone.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
-# pip compiles what it installs on one core, which is most of its time; compileall takes all cores. Some packages come with
+# pip compiles what it installs on one core, which is more than half of its time; compileall takes all cores. Some packages come with
 # files that are no Python of this version, so its exit code says nothing.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 COMPILE := @$(BIN)/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib >/dev/null 2>&1 || true
