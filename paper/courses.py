@@ -11,7 +11,7 @@ from foundation.errors import UserError
 from foundation.log import log
 from paper.params import Report
 from paper.plan import mean_score
-from paper.search import Job, Point, Scores, chosen, reported_jobs, search_jobs, walk_of
+from paper.search import Job, Point, Scores, chosen, given_scores, reported_jobs, search_jobs, walk_of
 from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.training.store import Trained
@@ -39,11 +39,15 @@ def search(trainings: Trainings, params: Params, model: str, report: Report) -> 
         UserError: at no point of the search is the loss finite.
     """
     corpus = trainings.name
-    walk, scores = walk_of(params, corpus, model, report), Scores()
+    walk, scores, given = walk_of(params, corpus, model, report), Scores(), given_scores(report, corpus, model)
     while point := walk.next_point(scores):
-        scores[point] = mean_score((yield search_jobs(params, corpus, model, report, point)))
-        log.info("%s on %s: learning rate %g, dropout %g, batch %d: validation weighted F1 %s", model, corpus,
-                 point.learning_rate, point.dropout, point.batch, _shown(scores[point]))  # fmt: skip
+        if point in given:
+            scores[point] = given[point]
+        else:
+            scores[point] = mean_score((yield search_jobs(params, corpus, model, report, point)))
+        log.info("%s on %s: learning rate %g, dropout %g, batch %d: validation weighted F1 %s%s", model, corpus,
+                 point.learning_rate, point.dropout, point.batch, _shown(scores[point]),
+                 " (report.search.given)" if point in given else "")  # fmt: skip
     best = chosen(scores)
     if best is None:
         raise UserError(f"paper/params.yaml: report.search: at none of the {len(scores)} points that were tried is the "

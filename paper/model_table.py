@@ -219,6 +219,19 @@ def write_search(one: Comparison, file: Path) -> None:
     Raises:
         UserError: one of them is missing or broken.
     """
+    rows = search_rows(one)
+    with open_whole(file) as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def search_rows(one: Comparison) -> list[dict[str, str]]:
+    """Read the rows of the search.csv files of all runs, in their order.
+
+    Raises:
+        UserError: one of them is missing or broken.
+    """
     rows: list[dict[str, str]] = []
     for model in one.runs:
         source = RUNS / one.corpus / model / "search.csv"
@@ -227,10 +240,7 @@ def write_search(one: Comparison, file: Path) -> None:
             what = "has the columns of another version" if part else "has no rows"
             raise UserError(f"{source}: {what}; {MADE_ANEW}")
         rows += part
-    with open_whole(file) as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    return rows
 
 
 def table(one: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -306,7 +316,7 @@ def markdown(one: Comparison) -> list[str]:
     """Format the table and the sentences about it as Markdown."""
     said = f"{counts(next(iter(one.runs.values())))} {legend(one)}"
     return [f"# {one.corpus}", "", *markdown_table(*table(one)), "", said, "", verdict(one), "",
-            *markdown_table(*chosen_table(one)), "", edges(one), ""]  # fmt: skip
+            *markdown_table(*chosen_table(one)), "", " ".join([edges(one), *given(one)]), ""]  # fmt: skip
 
 
 def legend(one: Comparison) -> str:
@@ -321,6 +331,20 @@ def edges(one: Comparison) -> str:
         return "No chosen point lies at the edge of what its search tried."
     return (f"At the edge of what the search tried lies the chosen point of {', '.join(found)}: with more "
             "`report.search.points`, for all models, the search goes on there.")  # fmt: skip
+
+
+def given(one: Comparison) -> list[str]:
+    """A sentence if scores of the search were given, and not trained for.
+
+    Raises:
+        UserError: a search.csv of a run is missing or broken.
+    """
+    rows = search_rows(one)
+    number = sum(row.get("given") == "yes" for row in rows)
+    if not number:
+        return []
+    return [f"{number} of the {len(rows)} scores of the searches were not trained for here, but read from an earlier "
+            "search (`report.search.given`); search.csv marks them."]  # fmt: skip
 
 
 def marked(name: str, run: dict) -> str:

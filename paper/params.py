@@ -30,6 +30,16 @@ class Start(Settings):
     weight_decay: NotNegative
 
 
+class Given(Settings):
+    """A point of the search that was tried elsewhere, with its score."""
+
+    learning_rate: Positive
+    dropout: Dropout
+    batch: Count
+    score: Annotated[float, Field(ge=0, le=100)] | None
+    """Weighted F1 on validation, in percent; None: the loss was not finite."""
+
+
 class Search(Settings):
     """Search for every model's learning rate, dropout and batch on validation; paper/search.py says how it goes."""
 
@@ -42,6 +52,8 @@ class Search(Settings):
     start: dict[ModelName, Start]
     """Point at which the search of a model begins; its weight decay is not searched. A model without one begins at the
     learning rate and batch of train.D, and has its weight decay."""
+    given: dict[Corpus, dict[ModelName, list[Given]]]
+    """Points by corpus and model that the search does not train, because their scores are known (paper/given.py)."""
     seeds: Seeds
     epochs: Count
     """Largest number of epochs, from the first that sees all of train; never more than of the reported trainings."""
@@ -50,10 +62,20 @@ class Search(Settings):
     def _check(self) -> "Search":
         for key in ("learning_rate", "dropout", "batch", "seeds"):
             refuse_repetition(self, key)
+        for corpus, models in self.given.items():
+            for model, points in models.items():
+                if len({(one.learning_rate, one.dropout, one.batch) for one in points}) < len(points):
+                    values = [one.model_dump() for one in points]
+                    raise KeyedError(f"given.{corpus}.{model}", values, "must not name a point twice")
         return self
 
     def start_of(self, model: str) -> Start | None:
         return {str(name): start for name, start in self.start.items()}.get(model)
+
+    def given_of(self, corpus: str, model: str) -> list[Given]:
+        """Points of a model on a corpus whose scores are known."""
+        of_corpus = {str(name): models for name, models in self.given.items()}.get(corpus, {})
+        return {str(name): points for name, points in of_corpus.items()}.get(model, [])
 
 
 class Studies(Settings):

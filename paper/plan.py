@@ -12,7 +12,7 @@ import numpy as np
 from foundation.errors import UserError
 from paper.features import other_text
 from paper.params import NO_CORPUS, Report, load_report
-from paper.search import Job, Point, Scores, chosen, reported_jobs, search_jobs, walk_of
+from paper.search import Job, Point, Scores, chosen, given_scores, reported_jobs, search_jobs, walk_of
 from paper.studies import STUDIES
 from paper.study_jobs import jobs as study_jobs
 from paper.trainings import Trainings
@@ -43,7 +43,7 @@ def plan(trainings: Trainings, params: Params, model: str, report: Report) -> Pl
     walk, tried = walk_of(params, corpus, model, report), finished(trainings, params, model, report)
     point, following = chosen(tried) or walk.start, walk.next_point(tried)
     points = [*tried, following] if following else list(tried)
-    jobs = [job for one in points for job in search_jobs(params, corpus, model, report, one)]
+    jobs = [job for one in points for job in jobs_to_try(params, corpus, model, report, one)]
     known = planned(trainings, model, [*jobs, *reported_jobs(params, corpus, model, report, point)])
     unknown = (walk.most - len(points)) * len(report.search.seeds)
     epochs = search_jobs(params, corpus, model, report, point)[0].params.train[corpus].epochs
@@ -56,7 +56,7 @@ def planned_jobs(trainings: Trainings, params: Params, report: Report) -> list[J
     for model in report.models:
         tried, walk = finished(trainings, params, model, report), walk_of(params, trainings.name, model, report)
         points = list(tried) or [walk.start]
-        jobs += [job for one in points for job in search_jobs(params, trainings.name, model, report, one)]
+        jobs += [job for one in points for job in jobs_to_try(params, trainings.name, model, report, one)]
         jobs += reported_jobs(params, trainings.name, model, report, chosen(tried) or walk.start)
     if "cmath" in report.models:
         point = point_of(trainings, params, "cmath", report)
@@ -79,14 +79,26 @@ def point_of(trainings: Trainings, params: Params, model: str, report: Report) -
 
 
 def finished(trainings: Trainings, params: Params, model: str, report: Report) -> Scores:
-    """Points of the search whose trainings are finished, as far as the search has come."""
-    walk, tried = walk_of(params, trainings.name, model, report), Scores()
+    """Points of the search whose trainings are finished or whose scores are given, as far as the search has come."""
+    walk, tried, given = (
+        walk_of(params, trainings.name, model, report),
+        Scores(),
+        given_scores(report, trainings.name, model),
+    )
     while point := walk.next_point(tried):
+        if point in given:
+            tried[point] = given[point]
+            continue
         found = found_of(trainings, search_jobs(params, trainings.name, model, report, point))
         if None in found:
             break
         tried[point] = mean_score(found)
     return tried
+
+
+def jobs_to_try(params: Params, corpus: str, model: str, report: Report, point: Point) -> list[Job]:
+    """Trainings that the search needs at a point: none if its score is given."""
+    return [] if point in given_scores(report, corpus, model) else search_jobs(params, corpus, model, report, point)
 
 
 def planned(trainings: Trainings, name: str, jobs: list[Job]) -> Plan:

@@ -12,6 +12,13 @@ paper/params.yaml: `git restore params.yaml paper/params.yaml dvc.lock` brings t
 
 With --as-it-is, data/D and results/D/corpus.json are not made anew: another machine made them, for one kind of text. If
 the text features say which encoders made them, these have to be of that kind.
+
+With --search, the points of the search that FILE has are not trained: FILE is the search.csv of a report that was made
+before, as those in docs/reports. Only the reported seeds at the chosen points are then left, fewer than half of the
+trainings, and CMATH's studies. The page says how many scores were read and not trained for.
+
+    python -m paper.reports meld_text --raw /corpora/MELD.Raw --text context \\
+        --search docs/reports/meld_text_context/search.csv
 """
 
 import argparse
@@ -31,6 +38,7 @@ from foundation.device import training_devices
 from foundation.errors import UserError
 from foundation.files import MOST_BYTES, read_file, whole_folder, write_whole
 from foundation.log import log
+from paper.given import read_given
 from paper.model_table import RESULTS
 from paper.overview import REPORTS, write_page
 from paper.params import load_report
@@ -75,15 +83,22 @@ class Spent:
                 f"({60 * self.now / self.clock:.1f} a minute)")  # fmt: skip
 
 
-def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
+def make(chosen: Set, raw: str, text: str, *, as_it_is: bool, search: Path | None = None) -> None:
     """Make one report, and copy it to docs/reports.
+
+    Args:
+        search: search.csv of a report; the points that it has are not trained.
 
     Raises:
         UserError: a step failed; it has said why.
     """
     name, (corpus,) = f"{chosen.name}_{text}", chosen.corpora
     log.info("%s: settings", name)
-    write(chosen, raw, text, {"datasets": ["demo"]} if as_it_is else {})  # so that DVC makes nothing of this corpus
+    more: dict[str, object] = {"datasets": ["demo"]} if as_it_is else {}  # so that DVC makes nothing of this corpus
+    write(chosen, raw, text, more)
+    if search:
+        given = read_given(search, corpus, len(load_report().search.seeds))
+        write(chosen, raw, text, more | {"report.search.given": {corpus: given}})
     if as_it_is:
         _run(sys.executable, "-m", "pipeline.leakage", corpus)
         require_kind(corpus, text)
@@ -94,7 +109,7 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool) -> None:
     clock, trained = time.monotonic() - begin, _trained(corpus)
     _run("dvc", "repro", "paper/dvc.yaml")
     spent = Spent(len(trained), sum(trained), len(trained) - before, clock)
-    copy(RESULTS / corpus, REPORTS / name, _about(chosen, text, spent))
+    copy(RESULTS / corpus, REPORTS / name, _about(chosen, f"{text} --search …" if search else text, text, spent))
     write_page()
     log.info("%s: %s; the report is %s", name, spent, REPORTS / name / "README.md")
 
@@ -137,9 +152,9 @@ def _trained(corpus: str) -> list[float]:
     return [(one.seconds or 0.0) * len(one.history) for one in found if one]
 
 
-def _about(chosen: Set, text: str, spent: Spent) -> Iterator[str]:
+def _about(chosen: Set, words: str, text: str, spent: Spent) -> Iterator[str]:
     yield f"{chosen.about} The text encoder is {TEXTS[text]}."
-    yield f"`python -m paper.reports {chosen.name} --raw … --text {text}` writes this page. It has {spent}."
+    yield f"`python -m paper.reports {chosen.name} --raw … --text {words}` writes this page. It has {spent}."
 
 
 def copy(results: Path, folder: Path, about: Iterator[str]) -> None:
@@ -174,6 +189,8 @@ def main() -> None:
     arguments.add_argument("name", choices=reports, help=f"a set of paper/sets: {', '.join(reports)}", metavar="set")
     arguments.add_argument("--raw", required=True, help="folder or file of the corpus")
     arguments.add_argument("--text", nargs="+", choices=TEXTS, help="kinds of text (all that the set has)")
+    arguments.add_argument("--search", type=Path, metavar="FILE",
+                           help="search.csv of a report: the points that it has are not trained")  # fmt: skip
     arguments.add_argument("--as-it-is", action="store_true", help="take index and features in data/D as they are")
     args = arguments.parse_args()
     kinds = sets[args.name].text
@@ -182,10 +199,12 @@ def main() -> None:
         arguments.error(f"{args.name} has no --text {lacking[0]}; it has {', '.join(kinds)}")
     if args.as_it_is and len(texts) > 1:
         arguments.error("--as-it-is needs one --text: data/D has features of one kind")
+    if args.search and len(texts) > 1:
+        arguments.error("--search needs one --text: a search is on features of one kind")
 
     def work() -> None:
         for text in texts:
-            make(sets[args.name], args.raw, text, as_it_is=args.as_it_is)
+            make(sets[args.name], args.raw, text, as_it_is=args.as_it_is, search=args.search)
 
     command(work)
 

@@ -49,6 +49,13 @@ Scores = dict[Point, float | None]
 """Validation scores of the points that were tried, in their order; None: the training failed."""
 
 
+def given_scores(report: Report, corpus: str, model: str) -> Scores:
+    """Scores of the points that were tried elsewhere (`report.search.given`)."""
+    return {
+        Point(one.learning_rate, one.dropout, one.batch): one.score for one in report.search.given_of(corpus, model)
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """The course of the search of one model on one corpus."""

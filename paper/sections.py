@@ -184,7 +184,8 @@ def searched(one: Comparison) -> Section:
     holm = (f"Every point that was tried stands in search.csv beside this page. The p-values are corrected by Holm for "
             f"{len(one.against)} baselines; those of what has no seeds, among themselves.")  # fmt: skip
     head, rows = model_table.chosen_table(one)
-    return Section("What the search chose, and CMATH less each model", "", [model_table.edges(one), holm], head, rows)
+    return Section("What the search chose, and CMATH less each model", "",
+                   [model_table.edges(one), *model_table.given(one), holm], head, rows)  # fmt: skip
 
 
 def known_of_train(one: Comparison, rows: list[Utterance]) -> Section:

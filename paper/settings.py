@@ -94,7 +94,7 @@ def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] |
     Args:
         raw: folder or file of the corpus, for a set that needs one.
         text: kind of text features, for a set that has several.
-        more: other values for params.yaml, by key.
+        more: other values by key, for params.yaml, and for paper/params.yaml as `report.search.given`.
 
     Raises:
         UserError: a file cannot be read or written, it lacks a key, or a value is not allowed; both are as before then.
@@ -102,11 +102,10 @@ def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] |
     if chosen.raw and not (raw or "").strip():
         raise UserError("--raw is empty; give the folder or file of the corpus")
     start = Set("", {}, {}) if chosen.on_top else read_defaults()
-    of_text = chosen.text[text] if text else {}
-    of_report = {key: value for key, value in of_text.items() if key.startswith("report.")}
-    of_main = {key: value for key, value in of_text.items() if key not in of_report}
-    main_text = with_values(MAIN, chosen.main | of_main | ({chosen.raw: raw} if raw else {}) | (more or {}), Params,
-                            chosen.copies, start.main)  # fmt: skip
+    last = (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {}) | (more or {})
+    of_report = {key: value for key, value in last.items() if key.startswith("report.")}
+    of_main = {key: value for key, value in last.items() if key not in of_report}
+    main_text = with_values(MAIN, chosen.main | of_main, Params, chosen.copies, start.main)
     report_text = with_values(FILE, chosen.report | of_report, PaperParams, start=start.report)
     before = MAIN.read_text("utf-8")
     write_whole(MAIN, main_text)

@@ -4,7 +4,8 @@ Learning rate, dropout and batch are searched on validation; then one model per 
 only then is test used. Every training is kept in the work cache, so nothing is trained twice, and a run can be resumed.
 
 Writes paper/runs/D/M/: search.csv (all points in their order; the chosen one is marked, with the settings in which it
-lies at the edge of what was tried), history.csv, predictions.csv, metrics.json.
+lies at the edge of what was tried; so are those whose score is of report.search.given), history.csv, predictions.csv,
+metrics.json.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from paper.params import Report, load_report
 from paper.plan import in_words, plan
 from paper.pool import run_course
 from paper.rows import write_row
+from paper.search import given_scores
 from paper.trainings import Trainings
 from pipeline.params import Params
 from pipeline.stage import parser, start
@@ -55,7 +57,8 @@ def say_what_is_left(trainings: Trainings, params: Params, report: Report) -> No
 def write_search(corpus: str, model: str, done: Searched, report: Report, file: Path) -> None:
     """Write one row per point, in the order in which they were tried; a point without a score has failed."""
     columns = ["corpus", "model", "learning_rate", "dropout", "batch", "seeds", "validation_weighted_f1", "chosen",
-               "edge"]  # fmt: skip
+               "edge", "given"]  # fmt: skip
+    given = given_scores(report, corpus, model)
     with open_whole(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
@@ -63,7 +66,7 @@ def write_search(corpus: str, model: str, done: Searched, report: Report, file: 
             best = point == done.best
             writer.writerow([corpus, model, point.learning_rate, point.dropout, point.batch, len(report.search.seeds),
                              "" if score is None else f"{score:.4f}", "yes" if best else "",
-                             " ".join(done.sides) if best else ""])  # fmt: skip
+                             " ".join(done.sides) if best else "", "yes" if point in given else ""])  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).parents[2]
-SEARCH = {"points": 2, "learning_rate": [0.001, 0.01], "dropout": [0.2], "batch": [4], "start": {}, "seeds": [0],
-          "epochs": 2}  # fmt: skip
+SEARCH = {"points": 2, "learning_rate": [0.001, 0.01], "dropout": [0.2], "batch": [4], "start": {}, "given": {},
+          "seeds": [0], "epochs": 2}  # fmt: skip
 """Two points: learning rate 0.001, with which all begin, and 0.01."""
 
 

@@ -17,6 +17,7 @@ from paper.model_table import (
     chosen_table,
     counts,
     edges,
+    given,
     legend,
     markdown,
     plain_name,
@@ -27,6 +28,7 @@ from paper.model_table import (
     write_search,
 )
 from paper.pictures import draw_comparison
+from paper.sections import searched
 from pipeline.params import read_yaml
 from pipeline.scoring.pictures import save
 from tests.paper.small import PROJECT
@@ -185,6 +187,19 @@ def test_all_that_was_tried_is_kept_under_one_head(one: Comparison, tmp_path: Pa
     write_search(one, tmp_path / "search.csv")
     lines = (tmp_path / "search.csv").read_text().splitlines()
     assert lines == ["model,learning_rate", *(f"{model},{point}" for model in F1 for point in (1, 2))]
+
+
+def test_scores_of_a_search_that_were_given_are_counted(one: Comparison) -> None:
+    assert given(one) == []
+    for number, model in enumerate(F1):
+        lines = [f"{model},{point},{'yes' if point <= number else ''}" for point in (1, 2)]
+        Path(f"paper/runs/custom/{model}/search.csv").write_text("\n".join(["model,learning_rate,given", *lines, ""]))
+    (said,) = given(one)
+    assert said.startswith(
+        "3 of the 6 scores of the searches were not trained for here, but read from an earlier search"
+    )
+    assert markdown(one)[-2].endswith(said)
+    assert said in searched(one).seen
 
 
 def test_the_papers_own_gap_is_told_beside_ours(one: Comparison) -> None:

@@ -15,6 +15,7 @@ from extractors.features import Features, read_features, write_features
 from foundation.errors import UserError
 from foundation.folders import cache_folder
 from paper import overview, reports
+from paper.params import load_report
 from paper.reports import Spent
 from paper.settings import Set
 from pipeline.corpora.index_file import read_index
@@ -127,6 +128,31 @@ def test_settings_features_trainings_and_tables_in_this_order(commands: list[lis
     assert commands == [probe]
 
 
+def test_a_search_that_was_made_before_is_not_trained_again(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path("search.csv")
+    file.write_text(
+        "corpus,model,learning_rate,dropout,batch,seeds,validation_weighted_f1,chosen,edge\n"
+        "meld,ctnet,0.001,0.2,4,1,12.5,,\nmeld,ctnet,0.01,0.2,4,1,12.6,yes,batch\n"
+    )
+    monkeypatch.setattr(reports, "read_set", lambda _: SMALL)
+    monkeypatch.setattr(
+        "sys.argv", ["reports", "meld_small", "--raw", "/it", "--text", "frozen", "--search", str(file)]
+    )
+    reports.main()
+    (point, chosen) = load_report().search.given_of("meld", "ctnet")
+    assert (point.learning_rate, point.score, chosen.learning_rate, chosen.score) == (0.001, 12.5, 0.01, 12.6)
+    assert "`python -m paper.reports meld_small --raw … --text frozen --search …` writes this page." in page("frozen")
+    assert "It has 1 trainings" in page("frozen")  # the reported seed 0, of the point that was chosen
+    assert len(list(cache_folder().glob("trainings/*/seed0.json"))) == 1
+    file.write_text(file.read_text().replace("meld,", "other,"))
+    del commands[:]
+    with pytest.raises(SystemExit, match=r"search\.csv: is a search on other, and not on meld"):
+        reports.main()
+    assert commands == []
+
+
 PUBLISHED = ["0" * 64]
 """Weights of the published encoder."""
 TUNED = [str(number) * 64 for number in range(1, 6)]
@@ -214,7 +240,7 @@ def test_all_kinds_of_text_are_those_that_the_set_has(
     commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []
-    monkeypatch.setattr(reports, "make", lambda chosen, raw, text, *, as_it_is: made.append(text))
+    monkeypatch.setattr(reports, "make", lambda chosen, raw, text, *, as_it_is, search: made.append(text))
     monkeypatch.setattr("sys.argv", ["reports", "meld_small", "--raw", "/corpora/it"])
     reports.main()
     assert made == ["frozen", "tuned"]
@@ -241,7 +267,8 @@ def test_a_step_that_fails_ends_the_command_in_one_line(
     ("arguments", "message"),
     [(["demo", "--raw", "/corpora/it"], "invalid choice: 'demo'"),
      (["meld_text"], "required: --raw"),
-     (["meld_text", "--raw", "/corpora/it", "--as-it-is"], "--as-it-is needs one --text")],
+     (["meld_text", "--raw", "/corpora/it", "--as-it-is"], "--as-it-is needs one --text"),
+     (["meld_text", "--raw", "/corpora/it", "--search", "search.csv"], "--search needs one --text")],
 )  # fmt: skip
 def test_what_the_command_refuses(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -207,6 +207,7 @@ def test_the_defaults_are_what_is_committed_of_all_that_a_set_of_a_corpus_change
         one = settings.read_set(name)
         assert not one.on_top
         asked |= {*one.main, *one.report, *(key for kind in one.text.values() for key in kind)}
+    asked.add("report.search.given")  # which `python -m paper.reports --search` writes on top of a set
     assert {*found.main, *found.report} == {key for key in asked if "_mini." not in key}
     assert {name for name in settings.names() if settings.read_set(name).on_top} == {"demo", "off", "printed"}
 
@@ -218,6 +219,7 @@ def test_a_set_of_a_corpus_is_the_same_whatever_was_chosen_before(
 ) -> None:
     committed = texts(folder)
     choose(monkeypatch, *arguments_of(name))
+    assert not load_report().search.given
     after_a_clone = load_params(), load_report()
     choose(monkeypatch, *arguments_of(name))
     assert (load_params(), load_report()) == after_a_clone
@@ -225,6 +227,10 @@ def test_a_set_of_a_corpus_is_the_same_whatever_was_chosen_before(
         (folder / file).write_text(before, "utf-8")
     for other in (one for one in OF_A_CORPUS if one != name):
         choose(monkeypatch, *arguments_of(other, "tuned"))
+    point = {"learning_rate": 0.001, "dropout": 0.2, "batch": 4, "score": 50.0}
+    given = {corpus: {"cmath": [point]} for corpus in settings.read_set(name).corpora}
+    settings.write(settings.read_set("off"), None, None, {"report.search.given": given})
+    assert load_report().search.given
     choose(monkeypatch, "demo")
     if settings.read_set(name).text:
         choose(monkeypatch, *arguments_of(name, "tuned"))

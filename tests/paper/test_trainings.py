@@ -20,7 +20,8 @@ from foundation.errors import UserError
 from model import training
 from paper import comparison, plan, train
 from paper.params import load_report
-from paper.search import Point, chosen
+from paper.search import Point, chosen, given_scores
+from paper.trainings import Trainings
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.params import ParamsError, load_params, read_yaml
 from pipeline.training import store
@@ -90,6 +91,58 @@ def test_a_search_as_long_as_the_reported_trainings_is_some_of_them(folder: Path
     write_params(folder, search={**SEARCH, "epochs": 4})
     run("ctnet")
     assert fitted == [0, 0, 1]
+
+
+def test_points_whose_scores_are_given_are_not_trained(folder: Path, fitted: list[int]) -> None:
+    made = run("ctnet")
+    searched, before = rows(made / "search.csv"), (made / "predictions.csv").read_bytes()
+    rates = [float(row["learning_rate"]) for row in searched]
+    assert rates == [0.001, 0.01]
+    assert [row["given"] for row in searched] == ["", ""]
+    scores = [float(row["validation_weighted_f1"]) for row in searched]
+    known = [{"learning_rate": rate, "dropout": 0.2, "batch": 4, "score": score}
+             for rate, score in zip(rates, scores, strict=True)]  # fmt: skip
+
+    def anew(given: list[dict], expected: list[int]) -> list[dict[str, str]]:
+        write_params(folder, search={**SEARCH, "given": {"meld": {"ctnet": given}}})
+        shutil.rmtree(folder / "cache")
+        shutil.rmtree(made)
+        del fitted[:]
+        left = plan.plan(Trainings("meld", load_params()), load_params(), "ctnet", load_report())
+        assert (left.done, left.left) == (0, len(expected))
+        run("ctnet")
+        assert fitted == expected
+        after = plan.plan(Trainings("meld", load_params()), load_params(), "ctnet", load_report())
+        assert (after.done, after.left) == (len(expected), 0)
+        return rows(made / "search.csv")
+
+    # The seeds of the chosen point are trained, and give the same predictions; a point that is not given is trained.
+    said = anew(known, [0, 1])
+    assert [{**row, "given": ""} for row in said] == searched
+    assert [row["given"] for row in said] == ["yes", "yes"]
+    assert (made / "predictions.csv").read_bytes() == before
+    write_params(folder, search={**SEARCH, "given": {"demo": {"ctnet": known}}})  # is of another corpus
+    assert plan.plan(Trainings("meld", load_params()), load_params(), "ctnet", load_report()).left == 2
+    assert not given_scores(load_report(), "meld", "ctnet")
+    said = anew([known[0], {**known[1], "batch": 8}], [0, 0, 1])
+    assert [{**row, "given": ""} for row in said] == searched
+    assert [row["given"] for row in said] == ["yes", ""]
+    # The given score decides, and one that failed is not chosen.
+    other = 1 - scores.index(max(scores))
+    known[other]["score"] = 100.0
+    assert [row["chosen"] for row in anew(known, [0, 1])] == ["yes" if at == other else "" for at in (0, 1)]
+    assert json.loads((made / "metrics.json").read_text())["learning_rate"] == rates[other]
+    known[other]["score"] = None
+    said = anew(known, [0, 1])
+    assert [row["chosen"] for row in said] == ["" if at == other else "yes" for at in (0, 1)]
+    assert said[other]["validation_weighted_f1"] == ""
+
+
+def test_a_point_that_is_given_twice_is_named(folder: Path) -> None:
+    point = {"learning_rate": 0.001, "dropout": 0.2, "batch": 4, "score": 50.0}
+    write_params(folder, search={**SEARCH, "given": {"meld": {"ctnet": [point, {**point, "score": 51.0}]}}})
+    with pytest.raises(ParamsError, match=r"report\.search\.given\.meld\.ctnet = .*: must not name a point twice"):
+        load_report()
 
 
 def test_the_search_looks_at_validation_alone(folder: Path) -> None:
