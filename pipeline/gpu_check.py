@@ -2,8 +2,8 @@
 
     python -m pipeline.gpu_check --out gpu_check.json
 
-It needs no corpus: features, texts and faces are made here, as wide as MELD's, and models have the settings that
-params.yaml gives MELD. Each model trains for two epochs in each precision. The table has a row for each of them, and
+It needs no corpus: features, texts and faces are made here, and models have the settings that params.yaml gives
+MELD. Each model trains for two epochs in each precision. The table has a row for each of them, and
 for encoders of texts, faces and pictures and their training:
 
     difference   the largest |card - CPU| / (1 + |CPU|) among losses and logits (or vectors), without dropout, whose
