@@ -80,11 +80,8 @@ def point_of(trainings: Trainings, params: Params, model: str, report: Report) -
 
 def finished(trainings: Trainings, params: Params, model: str, report: Report) -> Scores:
     """Points of the search whose trainings are finished or whose scores are given, as far as the search has come."""
-    walk, tried, given = (
-        walk_of(params, trainings.name, model, report),
-        Scores(),
-        given_scores(report, trainings.name, model),
-    )
+    walk, tried = walk_of(params, trainings.name, model, report), Scores()
+    given = given_scores(report, trainings.name, model)
     while point := walk.next_point(tried):
         if point in given:
             tried[point] = given[point]

@@ -109,7 +109,7 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool, search: Path | Non
     clock, trained = time.monotonic() - begin, _trained(corpus)
     _run("dvc", "repro", "paper/dvc.yaml")
     spent = Spent(len(trained), sum(trained), len(trained) - before, clock)
-    copy(RESULTS / corpus, REPORTS / name, _about(chosen, f"{text} --search …" if search else text, text, spent))
+    copy(RESULTS / corpus, REPORTS / name, _about(chosen, text, spent, searched=search is not None))
     write_page()
     log.info("%s: %s; the report is %s", name, spent, REPORTS / name / "README.md")
 
@@ -152,9 +152,10 @@ def _trained(corpus: str) -> list[float]:
     return [(one.seconds or 0.0) * len(one.history) for one in found if one]
 
 
-def _about(chosen: Set, words: str, text: str, spent: Spent) -> Iterator[str]:
+def _about(chosen: Set, text: str, spent: Spent, *, searched: bool) -> Iterator[str]:
+    more = " --search …" if searched else ""
     yield f"{chosen.about} The text encoder is {TEXTS[text]}."
-    yield f"`python -m paper.reports {chosen.name} --raw … --text {words}` writes this page. It has {spent}."
+    yield f"`python -m paper.reports {chosen.name} --raw … --text {text}{more}` writes this page. It has {spent}."
 
 
 def copy(results: Path, folder: Path, about: Iterator[str]) -> None:
