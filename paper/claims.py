@@ -60,14 +60,19 @@ class Results:
     paper: str
     """The paper's corpus that it is, or is a copy of; empty if the paper lacks it."""
     reader: str
-    modalities: int
-    """Number of modalities that its models read."""
+    modalities: tuple[str, ...]
+    """Modalities that its models read."""
 
     def folder(self, model: str) -> Path:
         return Path("paper/runs") / self.corpus / model
 
     def study(self, study: str, setting: str) -> Path:
         return Path("paper/studies") / self.corpus / study / setting
+
+    def modality_set(self, names: str) -> Path:
+        """The run on some modalities (`text+audio`); on all of them it is CMATH's own."""
+        whole = {*names.split("+")} == {*self.modalities}
+        return self.folder("cmath") if whole else self.study("modalities", names)
 
     def best(self, folders: Iterator[Path]) -> Path | None:
         """The run with the best weighted F1 on test; None if there is none."""
@@ -104,11 +109,11 @@ def _ablation(name: str) -> Callable[[Results], Pair]:
 
 def _fusion(results: Results) -> Pair:
     """CMATH without its CMA-Transformer; no pair where nothing is fused, since there it only reads the dialogue."""
-    return _ablation("cma_t")(results) if results.modalities > 1 else ("", None, None)
+    return _ablation("cma_t")(results) if len(results.modalities) > 1 else ("", None, None)
 
 
 def _sets(first: str, second: str) -> Callable[[Results], Pair]:
-    return lambda results: ("", results.study("modalities", first), results.study("modalities", second))
+    return lambda results: ("", results.modality_set(first), results.modality_set(second))
 
 
 def _best_baseline(results: Results) -> Pair:
@@ -117,6 +122,9 @@ def _best_baseline(results: Results) -> Pair:
 
 
 def _best_set(results: Results) -> Pair:
+    """CMATH on three modalities against its best smaller set; no pair where the corpus has fewer."""
+    if len(results.modalities) < 3:
+        return "", None, None
     other = results.best(Path("paper/studies").glob(f"{results.corpus}/modalities/*"))
     return (other.name.replace("+", " + ") if other else ""), results.folder("cmath"), other
 
@@ -212,7 +220,8 @@ def run(corpora: list[tuple[str, str]]) -> None:
         paper = paper or _printed(corpus)
         _require_labels(corpus, paper)
         index = params.index[corpus]
-        results = Results(corpus, paper, index.reader, len(set(index.modalities) & set(params.model.modalities)))
+        read = tuple(name for name in params.model.modalities if name in index.modalities)
+        results = Results(corpus, paper, index.reader, read)
         found = {claim.key: found_of(claim, results) for claim in CLAIMS}
         if not any(found.values()):
             raise UserError(f"paper/runs/{corpus}: has no two runs to compare; `dvc repro paper/dvc.yaml` makes them")

@@ -192,7 +192,7 @@ def write_csv(one: Comparison, file: Path) -> None:
                 "seen": "; ".join(run.get("seen", [])),
                 **{f"ensemble_{name}": run["ensemble"][name] for name in OF_ENSEMBLE},
                 "validation_weighted_f1": run["validation"]["weighted_f1"],
-                **{f"cmath_{name}": one.against[model][name] for name in tests if model in one.against},
+                **_tested(tests, one.against.get(model)),
                 **_by_class(run, "f1"), **_by_class(run, "f1_std"),
             })  # fmt: skip
             if model in one.published:
@@ -203,10 +203,17 @@ def write_csv(one: Comparison, file: Path) -> None:
             writer.writerow({
                 "corpus": one.corpus, "model": name, "source": "here", **run,
                 "seen": "; ".join(run.get("seen", [])),
-                **{f"cmath_{test}": one.beside[name][test] for test in tests if name in one.beside},
+                **_tested(tests, one.beside.get(name)),
                 **_by_class(run, "f1"),
             })  # fmt: skip
         writer.writerow({"corpus": one.corpus, "model": "majority", "source": "here", **one.majority})
+
+
+def _tested(tests: list[str], found: dict | None) -> dict[str, float | None]:
+    """Values of a difference from CMATH; p-values have six digits, so that none moves to the other side of a limit."""
+    if found is None:
+        return {}
+    return {f"cmath_{name}": None if found[name] is None else round(found[name], 6) for name in tests}
 
 
 def _by_class(row: dict, kind: str) -> dict[str, float]:

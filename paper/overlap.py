@@ -13,7 +13,8 @@ those of `evaluate` (results/D) and of the report's trainings (paper/runs/D). No
   speakers are numbers inside a dialogue do not tell persons apart.
 - **Episode**: of a series, or a session of recordings, where the index knows it.
 
-What cannot be told of a corpus is left empty, with the reason. The report has the same table.
+What cannot be told of a corpus is left empty, with the reason; an utterance of which it cannot be told is in neither
+group. A line without words counts as other words. The report has the same table.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from pipeline.params import load_params
 from pipeline.scoring.comparison import load
 from pipeline.stage import command
 
-APOSTROPHES = str.maketrans("", "", "'’‘`´")
+APOSTROPHES = str.maketrans("", "", "'’‘`´ʼ′")
 LONG = 4
 """Number of words from which on a line is hardly said twice by chance."""
 NOTHING = "-"
@@ -47,7 +48,8 @@ ROLES = ("F", "M")
 
 def spoken(text: str) -> str:
     """The words of a text, as the module's docstring says; empty if it has none."""
-    plain = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).casefold()
+    # NFKC makes two characters of ´, so that goes before; and it makes plain apostrophes of others, which go after it.
+    plain = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(APOSTROPHES).casefold()
     return " ".join(re.findall(r"\w+", plain))
 
 
@@ -69,10 +71,12 @@ class Trait:
     """The trait of an utterance; empty where it is not known."""
     unknown: str
     """Why it may be unknown."""
+    none_is_other: bool = False
+    """Whether an utterance that has none of it is surely another one, and not one of which it cannot be told."""
 
 
 TRAITS = (
-    Trait("words in train", "other words", lambda row: spoken(row.text), "the index has no text"),
+    Trait("words in train", "other words", lambda row: spoken(row.text), "the index has no text", none_is_other=True),
     Trait("speaker of train", "other speaker", person,
           "the index tells the speakers only by their place in the dialogue"),
     Trait("episode of train", "other episode", lambda row: row.episode, "the index does not tell it"),
@@ -114,7 +118,8 @@ class Overlap:
         found: dict[str, np.ndarray | None] = {"all": np.ones(len(self.tested), bool)}
         for trait in TRAITS:
             shared = self.shares(trait)
-            found[trait.shared], found[trait.others] = shared, None if shared is None else ~shared
+            told = np.array([trait.none_is_other or trait.of(row) != "" for row in self.tested])
+            found[trait.shared], found[trait.others] = shared, None if shared is None else ~shared & told
         return found
 
 

@@ -168,6 +168,10 @@ def compared(one: Comparison, figures: Path) -> Section:
         f"Choosing the epoch on test would have flattered the models, by {gains[low]:.2f} ({NAMES[low]}) to "
         f"{gains[high]:.2f} points ({NAMES[high]})."
     )
+    if any(run.get("calibration", {}).get("decision") == "balanced" for run in one.runs.values()):
+        # The stored predictions of an epoch are the likeliest classes, without the adjustment of the decision.
+        oracle = ("The *oracle* is of the likeliest classes, the other scores are of the decision `balanced`: the two "
+                  "cannot be compared.")  # fmt: skip
     some = next(iter(one.runs.values()))
     head, rows = model_table.table(one)
     return Section(
@@ -206,14 +210,16 @@ def maps(corpus: str, figures: Path) -> Section:
         names.append(f"tsne_{model}.png")
         (figures / names[-1]).write_bytes(_picture(ROBUSTNESS / corpus / names[-1]))
     values = ", ".join(f"{NAMES[model]} {value:.3f}" for model, value in found.items() if value is not None)
-    seen = (
+    silhouettes = (
         f"Silhouette of the classes in the fused representations themselves, -1 to 1, first seed: {values}. In the "
-        "order of the pictures; a map by t-SNE keeps neighbours and no distances, so it shows and does not prove."
+        "order of the pictures."
     )
+    seen = [silhouettes] if values else []
+    seen.append("A map by t-SNE keeps neighbours and no distances, so it shows and does not prove.")
     return Section(
         "Figure 3: maps of the representations",
         "CMATH's classes lie apart more clearly than MultiDAG's.",
-        [seen],
+        seen,
         figures=names,
     )
 
@@ -337,7 +343,8 @@ def robustness(damages: list[Damage], figures: Path) -> Section:
         levels = sorted({key[3] for key in by_setting if key[2] == kind})
         if len(levels) < 2:
             continue
-        worst = what.format(100 * levels[-1] if kind == "missing" else levels[-1])
+        first, worst = (what.format(100 * one if kind == "missing" else one) for one in (levels[0], levels[-1]))
+        instead = f", instead of {first}," if levels[0] else ","
         for modality in dict.fromkeys(one.modality for one in damages):
             means = {
                 model: [np.mean(by_setting[model, modality, kind, level]) for level in (levels[0], levels[-1])]
@@ -347,7 +354,7 @@ def robustness(damages: list[Damage], figures: Path) -> Section:
             low, high = (choose(change, key=lambda model: change[model]) for choose in (min, max))
             cmath = f"by {change['cmath']:+.2f} points for CMATH, " if "cmath" in change else ""
             seen.append(
-                f"With {modality} {worst}, weighted F1 changes {cmath}by {change[low]:+.2f} ({NAMES[low]}) to "
+                f"With {modality} {worst}{instead} weighted F1 changes {cmath}by {change[low]:+.2f} ({NAMES[low]}) to "
                 f"{change[high]:+.2f} ({NAMES[high]}) among all."
             )
     return Section("Missing and noisy modalities", "", seen, figures=[name])

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from scipy.stats import ttest_ind, ttest_rel
 
 from foundation.f1 import weighted_f1_of
-from pipeline.scoring.comparison import Predictions, compare, load
+from pipeline.scoring.comparison import Predictions, compare, load, testable
 
 LEVEL = 0.05
 
@@ -32,7 +31,7 @@ def interval(a: Predictions, b: Predictions) -> dict[str, Any]:
 
     `low` and `high` are the outer ends of two 95 % intervals: of the paired bootstrap over the utterances (another test
     set), and of the t-test over the seeds (other trainings). So the interval leaves out zero only if both do. They are
-    None if a side has one seed, for then nothing is known of other trainings.
+    None if a side has one seed, for then nothing is known of other trainings, and if there are at most five utterances.
 
     Raises:
         UserError: A and B have different utterances or labels.
@@ -40,15 +39,15 @@ def interval(a: Predictions, b: Predictions) -> dict[str, Any]:
     found: dict[str, Any] = compare(a, b)
     scores = [_by_seed(one) for one in (a, b)]
     low, high = found["low"], found["high"]
-    if min(map(len, scores)) < 2:
+    paired = list(a.by_seed) == list(b.by_seed)
+    # So few utterances could not tell chance from certainty, whatever they say (see `compare`).
+    if min(map(len, scores)) < 2 or 2.0 ** (1 - len(a.utterances)) >= LEVEL:
         low = high = None
-    else:
-        paired = list(a.by_seed) == list(b.by_seed)
+    elif testable(*scores, paired=paired):  # otherwise no seed differs from another, and there is nothing to widen
         test = ttest_rel(*scores) if paired else ttest_ind(*scores, equal_var=False)
         over_seeds = test.confidence_interval(0.95)
-        # Where no seed differs from another there is no such interval, and nothing to widen.
-        low = round(float(np.nanmin([low, over_seeds.low])), 2)
-        high = round(float(np.nanmax([high, over_seeds.high])), 2)
+        low = round(float(min(low, over_seeds.low)), 2)
+        high = round(float(max(high, over_seeds.high)), 2)
     return {"difference": found["difference"], "low": low, "high": high, "seeds": min(map(len, scores)),
             "utterances": found["utterances"]}  # fmt: skip
 
@@ -83,7 +82,7 @@ def holm(values: list[float | None]) -> list[float | None]:
     highest = 0.0
     for rank, (value, place) in enumerate(ranked):
         highest = max(highest, min(1.0, (len(ranked) - rank) * value))
-        corrected[place] = round(highest, 4)
+        corrected[place] = highest
     return corrected
 
 
@@ -102,7 +101,7 @@ def once_in_words(found: dict) -> str:
 def in_words(found: dict) -> str:
     """Format as `+1.20 points (95 % of the resampled differences: 0.31 to 2.09; …), beyond chance`."""
     p_seeds, p_utterances = found["p_seeds_holm"], f"p = {found['p_utterances_holm']:.4f} over utterances"
-    seeds = "no t-test of so few seeds" if p_seeds is None else f"p = {p_seeds:.4f} over seeds"
+    seeds = "no t-test over these seeds" if p_seeds is None else f"p = {p_seeds:.4f} over seeds"
     between = f"95 % of the resampled differences: {found['low']:.2f} to {found['high']:.2f}"
     verdict = "beyond chance" if beyond_chance(found) else "not beyond chance"
     return f"{found['difference']:+.2f} points ({between}; {seeds}, {p_utterances}), {verdict}"

@@ -164,8 +164,8 @@ def text_encoder(one: Comparison) -> Section:
     ]  # fmt: skip
     seen = [
         f"Fine-tuning the encoder on train changes CMATH by {in_words(against['frozen'])}.",
-        "CMATH with all its modalities less the fine-tuned encoder alone, which sees one utterance at a time: "
-        f"{once_in_words(against['alone'])}. The encoder is one training, so that nothing can be said over seeds.",
+        "CMATH with all its modalities less the fine-tuned encoder alone: "
+        f"{once_in_words(against['alone'])}. The encoder has no seeds, so nothing can be said over them.",
     ]
     head = ["", "accuracy", "weighted F1", "on validation", "CMATH, fine-tuned, less this", "p over seeds",
             "p over utterances"]  # fmt: skip

@@ -14,6 +14,9 @@ from foundation.f1 import confusion, weighted_f1
 from foundation.files import is_file, read_file
 from pipeline.scoring.scores import resampled_f1
 
+SAME = 1e-9
+"""Difference of two scores, in points, that is rounding alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
@@ -91,6 +94,9 @@ def _parsed(text: str, name: str) -> Predictions:
 def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | list[str] | None]:
     """Compute the difference A - B of weighted F1 in points, with tests and a bootstrap interval.
 
+    p over utterances is at least 2^(1-d), where d utterances were predicted differently: so small is the p-value of a
+    sign test if all d speak for one side. A bootstrap of a handful of utterances would find certainty in them.
+
     Raises:
         UserError: A and B have different utterances or labels.
     """
@@ -104,11 +110,13 @@ def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | li
     predictions = [[np.array([number[name] for name in part]) for part in p.by_seed.values()] for p in (a, b)]
     scores = [[weighted_f1(confusion(label, predicted, len(names))) for predicted in part] for part in predictions]
     paired = list(a.by_seed) == list(b.by_seed)
-    enough = min(map(len, scores)) > 1
-    test = (ttest_rel if paired else ttest_ind)(*scores) if enough else None
+    test = (ttest_rel if paired else ttest_ind)(*scores) if testable(*scores, paired=paired) else None
     drawn = resampled_f1(label, predictions[0], len(names)) - resampled_f1(label, predictions[1], len(names))
     low, high = np.percentile(drawn, [2.5, 97.5])
     tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    said = [np.stack(part) for part in predictions]
+    differing = (said[0] != said[1]).any(0) if paired else np.ones(len(label), bool)
+    least = max(1 / len(drawn), 2.0 ** (1 - int(differing.sum())))
     return {
         "a": round(float(np.mean(scores[0])), 2),
         "b": round(float(np.mean(scores[1])), 2),
@@ -116,14 +124,22 @@ def compare(a: Predictions, b: Predictions) -> dict[str, float | int | bool | li
         "seeds_a": len(scores[0]),
         "seeds_b": len(scores[1]),
         "paired_seeds": paired,
-        "p_seeds": None if test is None or np.isnan(test.pvalue) else round(float(test.pvalue), 4),
+        "p_seeds": None if test is None else float(test.pvalue),
         "low": round(float(low), 2),
         "high": round(float(high), 2),
-        "p_utterances": round(float(min(1.0, max(2 * tail, 1 / len(drawn)))), 4),
+        "p_utterances": float(min(1.0, max(2 * tail, least))),
         "utterances": len(label),
         **({"seen_a": a.seen} if a.seen else {}),
         **({"seen_b": b.seen} if b.seen else {}),
     }
+
+
+def testable(a: list[float], b: list[float], *, paired: bool) -> bool:
+    """Whether a t-test over the seeds is possible: two seeds a side, and not all differences (or scores) the same."""
+    if min(len(a), len(b)) < 2:
+        return False
+    parts = [np.subtract(a, b)] if paired else [np.array(a), np.array(b)]
+    return any(np.ptp(part) > SAME for part in parts)
 
 
 def in_words(found: dict) -> Iterator[str]:
@@ -132,7 +148,7 @@ def in_words(found: dict) -> Iterator[str]:
     yield f"A {found['a']:.2f}, B {found['b']:.2f} weighted F1 on {found['utterances']} utterances of test."
     yield f"A is {abs(found['difference']):.2f} points {direction}." if found["difference"] else "They are the same."
     if found["p_seeds"] is None:
-        yield "No t-test over the seeds: each side needs two or more seeds with different scores."
+        yield "No t-test over the seeds: it needs two or more seeds a side, and differences that are not all the same."
     else:
         kind = "paired t-test" if found["paired_seeds"] else "unpaired t-test"
         yield f"Over {found['seeds_a']} and {found['seeds_b']} seeds: p = {found['p_seeds']:.4f} ({kind})."

@@ -96,10 +96,14 @@ def probed(features: Features, truth: Truth, modality: str) -> dict | None:
 
 
 def parts_of(splits: Sequence[str], dialogues: Sequence[str], usable: np.ndarray) -> Parts:
-    """Halve the train dialogues at random; only `usable` utterances (bool [utterances]) are in any part."""
+    """Halve the train dialogues at random; only `usable` utterances (bool [utterances]) are in any part.
+
+    The halves do not depend on what is usable. So the words and the features of a modality, which clips may lack, are
+    fitted on the same dialogues.
+    """
     split = np.array(splits)
     _, dialogue = np.unique(np.array(dialogues), return_inverse=True)
-    train = np.unique(dialogue[(split == "train") & usable])
+    train = np.unique(dialogue[split == "train"])
     half = np.random.default_rng(SEED).permutation(train)[: -(-len(train) // 2)]
     fitted = np.isin(dialogue, half)
     return Parts(
@@ -164,6 +168,8 @@ def probe(
     """
     sizes = {"validation": parts.validation, "test": parts.test, "train": parts.held_out}
     few = [name for name, places in sizes.items() if len(np.unique(parts.dialogue[places])) < FEWEST]
+    if len(parts.fitted) == 0 and "train" not in few:
+        few.append("train")  # the modality is in the other half alone
     if few:
         return {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in {few[0]}", "suspected": []}
     got = right(values, label, parts)
@@ -181,7 +187,7 @@ def probe(
     if words is not None and of_text:
         known = {name: float(1 - words[places].mean()) for name, places in sizes.items()}
         found["errors_of_words"] = {name: round(100 * error, 2) for name, error in known.items()}
-        if not suspected and all(FEWER_THAN_WORDS * errors[name] <= known[name] for name in sizes):
+        if not suspected and all(known[name] > 0 and FEWER_THAN_WORDS * errors[name] <= known[name] for name in sizes):
             found["verdict"] = EVERY_SPLIT
     return found
 

@@ -21,7 +21,7 @@ from paper.settings import with_values
 from paper.significance import interval
 from pipeline.corpora.index_file import read_index, write_index
 from pipeline.corpora.labels import IEMOCAP, MELD
-from pipeline.params import Params, read_yaml
+from pipeline.params import MODALITIES, Params, read_yaml
 from pipeline.scoring.comparison import Predictions, compare
 
 PROJECT = Path(__file__).parents[2]
@@ -97,6 +97,17 @@ def test_seeds_that_are_all_alike_widen_nothing_and_one_seed_tells_nothing() -> 
     )
 
 
+def test_at_most_five_utterances_tell_nothing() -> None:
+    def cut(run: Predictions, count: int) -> Predictions:
+        return Predictions(run.utterances[:count], run.labels[:count],
+                           {seed: told[:count] for seed, told in run.by_seed.items()})  # fmt: skip
+
+    a, b = predictions(0, 0), predictions(20, 20)
+    five, six = (interval(cut(a, count), cut(b, count)) for count in (5, 6))
+    assert (five["difference"], five["low"], five["high"], five["utterances"]) == (100.0, None, None, 5)
+    assert (six["low"], six["high"]) == (100.0, 100.0)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [(0.01, 3.0, "holds"), (-3.0, -0.01, "does not"), (0.0, 3.0, "cannot be told"), (-1.0, 1.0, "cannot be told"),
@@ -137,7 +148,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_claim_is_held_against_the_pair_that_it_is_about(folder: Path) -> None:
-    results = Results("meld", "meld", "meld", 3)
+    results = Results("meld", "meld", "meld", MODALITIES)
     found = {key: found_of(claim, results) for key, claim in BY_KEY.items()}
     assert {key for key, one in found.items() if one} == {
         "best", "lld", "hld", "high_low", "whole", "audio_helps", "width", "gammas"
@@ -156,6 +167,11 @@ def test_each_claim_is_held_against_the_pair_that_it_is_about(folder: Path) -> N
     assert gap("audio_helps", (11, 14), (20, 22)) == ": holds"
     assert gap("width", (5, 6), (8, 6)) == "200: cannot be told"
     assert gap("gammas", (5,), (6,)) == "1, 1.8: cannot be told"
+    # Of a corpus of text and voice the whole is text + audio, and nothing is said of three modalities.
+    two = Results("meld", "meld", "meld", ("text", "audio"))
+    assert found_of(BY_KEY["whole"], two) is None
+    helps: dict[str, Any] = found_of(BY_KEY["audio_helps"], two)  # type: ignore[assignment]
+    assert helps["difference"] == pytest.approx(scores(10, 12).mean() - scores(20, 22).mean(), abs=0.006)
     write_run(folder / "paper/runs/meld/multidag", 0, 24)
     long = found_of(BY_KEY["C3"], results)
     assert long
@@ -163,11 +179,11 @@ def test_each_claim_is_held_against_the_pair_that_it_is_about(folder: Path) -> N
     assert found_of(BY_KEY["C1"], results)["utterances"] == 12  # type: ignore[index]
     assert found_of(BY_KEY["C2"], results) is None
     # A copy of IEMOCAP has IEMOCAP's groups, whatever reader reads it: 39 turns are short, 69 middle-sized.
-    assert found_of(BY_KEY["C1"], Results("meld", "iemocap", "meld", 3))["utterances"] == 12  # type: ignore[index]
+    assert found_of(BY_KEY["C1"], Results("meld", "iemocap", "meld", MODALITIES))["utterances"] == 12  # type: ignore[index]
     rows = read_index(folder / "data/meld/index.csv")
     write_index([replace(row, dialogue_id="one" if row.turn < 12 else f"d{row.turn // 60}") for row in rows],
                 folder / "data/meld/index.csv")  # fmt: skip
-    found = {paper: [(found_of(BY_KEY[group], Results("meld", paper, reader, 3)) or {}).get("utterances")
+    found = {paper: [(found_of(BY_KEY[group], Results("meld", paper, reader, MODALITIES)) or {}).get("utterances")
                      for group in ("C1", "C2", "C3")]
              for paper, reader in (("iemocap", "meld"), ("meld", "iemocap"), ("", "iemocap"))}  # fmt: skip
     assert found == {"iemocap": [12, 108, None], "meld": [None, 12, 108], "": [12, 108, None]}

@@ -138,6 +138,12 @@ def test_a_cell_is_what_can_be_counted_by_hand() -> None:
     assert found["weighted_f1"]["mean"] == pytest.approx(100 * (0.8 / 2 + 1 / 4))
     # happy and excited together are more than angry.
     assert found["own"] == {"mean": 100.0, "std": 0.0}
+    assert found["weighted_f1"]["std"] == 0.0  # of one seed
+    # A second seed that says joy of all four: F1 2/3 on half.
+    two = cell(meld, iemocap, MAP, of_meld | {1: np.array([[0, 1.0, 0, 0]] * 5)}, own)
+    values = 100 * np.array([0.8 / 2 + 1 / 4, (2 / 3) / 2])
+    assert two["weighted_f1"] == {"mean": pytest.approx(values.mean(), abs=0.006),
+                                  "std": pytest.approx((values[0] - values[1]) / 2**0.5, abs=0.006)}  # fmt: skip
     # Joy is most frequent of the three in the tested corpus' train, where frustrated is of no class: F1 2/3 on half.
     assert found["majority"] == 33.33
     assert found["known_words"] == 1  # "great" of a label that both have

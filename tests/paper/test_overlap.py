@@ -48,7 +48,8 @@ def write_run(folder: Path, rows: list[Utterance], said: dict[int, list[str]]) -
 
 
 def test_words_are_the_same_whatever_their_case_and_punctuation() -> None:
-    same = ["What's up?!", "WHAT’S UP", "…whats -- up.", "what`s\tup", "Ｗhat´s up"]
+    same = ["What's up?!", "WHAT’S UP", "…whats -- up.", "what`s\tup", "Ｗhat´s up", "what＇s up", "whatʼs up",
+            "what′s up"]  # fmt: skip
     assert {spoken(text) for text in same} == {"whats up"}
     assert spoken("?!") == spoken("") == ""
     assert spoken("Straße") == spoken("STRASSE")
@@ -95,6 +96,19 @@ def test_what_the_index_does_not_tell_is_left_empty_and_said(tmp_path: Path) -> 
     assert "Speaker of train: cannot be told, because the index tells the speakers only by their place" in said
     assert "Episode of train: cannot be told" in said
     assert "also in train" not in said
+
+
+def test_an_utterance_of_which_it_cannot_be_told_is_in_neither_group(tmp_path: Path) -> None:
+    lines = [("train", "Ann", "E1", "oh no"), ("test", "Ann", "E1", "oh no"), ("test", "3", "E2", "…"),
+             ("test", "", "", "what"), ("test", "Bob", "E1", "well")]  # fmt: skip
+    rows = [utterance(f"{split}_0_{turn}", text, "joy", speaker, episode)
+            for turn, (split, speaker, episode, text) in enumerate(lines)]  # fmt: skip
+    run = write_run(tmp_path / "run", rows, {0: ["joy"] * 4})
+    head, found = table(Overlap.of(rows), {"a model": run})
+    counted = {name: found[0][place] for place, name in enumerate(head)}
+    assert (counted["speaker of train"], counted["other speaker"]) == ("1", "1")
+    assert (counted["episode of train"], counted["other episode"]) == ("2", "1")
+    assert (counted["words in train"], counted["other words"]) == ("1", "3")
 
 
 def test_a_line_is_long_from_four_words_on_and_one_without_words_is_in_no_train() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from paper.significance import beyond_chance, corrected, differences, differences_by_group, holm, in_words
@@ -29,6 +30,14 @@ def test_holms_correction() -> None:
     assert holm([0.02, 0.02]) == [0.04, 0.04]
 
 
+def test_a_p_value_near_the_limit_is_rounded_only_where_it_is_printed() -> None:
+    """Ten times 0.004958 is below 0.05; of the rounded value, 0.0050, it would not be."""
+    found = corrected({str(place): {"p_seeds": p, "p_utterances": p} for place, p in
+                       enumerate([0.004958, *np.linspace(0.5, 0.9, 9)])})  # fmt: skip
+    assert beyond_chance(found["0"])
+    assert found["0"]["p_seeds_holm"] == pytest.approx(0.04958)
+
+
 def test_each_p_value_is_corrected_among_those_of_its_own_test() -> None:
     found = corrected({
         "x": {"p_seeds": 0.01, "p_utterances": 0.2},
@@ -49,7 +58,7 @@ def test_both_tests_must_say_so(seeds: float | None, utterances: float, beyond: 
     found = {"p_seeds": 0.0, "p_utterances": 0.0, "p_seeds_holm": seeds, "p_utterances_holm": utterances}
     assert beyond_chance(found) == beyond
     said = in_words({**found, "difference": -1.204, "low": -3.0, "high": 0.5})
-    over_seeds = "no t-test of so few seeds" if seeds is None else f"p = {seeds:.4f} over seeds"
+    over_seeds = "no t-test over these seeds" if seeds is None else f"p = {seeds:.4f} over seeds"
     assert said == (
         f"-1.20 points (95 % of the resampled differences: -3.00 to 0.50; {over_seeds}, p = {utterances:.4f} over "
         f"utterances), {'' if beyond else 'not '}beyond chance"

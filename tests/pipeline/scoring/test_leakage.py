@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from extractors.features import Features, write_features
 from extractors.utterance import Utterance
@@ -14,7 +17,7 @@ from pipeline import leakage
 from pipeline.corpora.index_file import write_index
 from pipeline.corpora.labels import MELD
 from pipeline.params import Params, load_params
-from pipeline.scoring.leakage import FEWEST, RATIO, parts_of, permuted, probe, right, words_of
+from pipeline.scoring.leakage import FEWEST, PENALTIES, RATIO, parts_of, permuted, probe, right, words_of
 from pipeline.scoring.marks import marks, verdicts
 from tests.random_features import write_features_of_meld, write_leakage
 
@@ -133,6 +136,64 @@ def test_fitting_looks_at_half_of_train_alone() -> None:
     other[rest] = (other[rest] + 1) % CLASSES
     assert not np.array_equal(before, right(one.values, other, parts))
     assert np.array_equal(before[parts.fitted], right(one.values, other, parts)[parts.fitted])
+
+
+def test_the_classifier_is_a_ridge_regression_with_balanced_classes_whose_penalty_a_fifth_chooses() -> None:
+    """Held against scikit-learn's; one class is four times as frequent, and few columns tell the classes apart."""
+    draw = np.random.default_rng(5)
+    label = draw.choice(3, size=1200, p=[0.66, 0.17, 0.17])
+    values = (0.7 * np.eye(3, 40)[label] + draw.normal(size=(1200, 40))).astype(np.float32)
+    parts = parts_of(
+        ["train"] * 1000 + ["test"] * 200, [str(place // 10) for place in range(1200)], np.ones(1200, bool)
+    )
+    x = StandardScaler().fit(values[parts.fitted]).transform(values.astype(np.float64))
+    x = np.hstack([x, np.ones((1200, 1))])
+
+    def classes(fitted: np.ndarray, penalty: float) -> np.ndarray:
+        weights = compute_sample_weight("balanced", label[fitted])
+        ridge = Ridge(penalty * len(fitted) / 100, fit_intercept=False)
+        ridge.fit(x[fitted], 2.0 * np.eye(3)[label[fitted]] - 1, sample_weight=weights)
+        return ridge.predict(x).argmax(1)
+
+    dialogues = np.unique(parts.dialogue[parts.fitted])
+    kept = np.random.default_rng(1).permutation(dialogues)[: len(dialogues) // 5]
+    inner = np.isin(parts.dialogue[parts.fitted], kept)
+    chosen_on = parts.fitted[inner]
+    scores = [(classes(parts.fitted[~inner], penalty) == label)[chosen_on].mean() for penalty in PENALTIES]
+    assert len(set(scores)) > 2  # the penalty matters
+    assert np.array_equal(
+        right(values, label, parts), classes(parts.fitted, PENALTIES[int(np.argmax(scores))]) == label
+    )
+    assert not np.array_equal(
+        right(values, label, parts), classes(parts.fitted, PENALTIES[int(np.argmin(scores))]) == label
+    )
+
+
+def test_words_and_features_are_fitted_on_the_same_dialogues() -> None:
+    """A dialogue of train whose clips lack a modality is left out of its half, and no other changes its half."""
+    one = Encoder(())
+    whole = parts_of(list(one.split), list(one.dialogue), np.ones(2800, bool))
+    for lacking in np.unique(one.dialogue[one.split == "train"])[:5]:
+        parts = parts_of(list(one.split), list(one.dialogue), one.dialogue != lacking)
+        assert set(parts.fitted) == set(whole.fitted) - set(np.flatnonzero(one.dialogue == lacking))
+        assert set(parts.held_out) == set(whole.held_out) - set(np.flatnonzero(one.dialogue == lacking))
+
+
+def test_a_modality_that_only_one_half_has_is_not_probed() -> None:
+    one = Encoder(())
+    whole = parts_of(list(one.split), list(one.dialogue), np.ones(2800, bool))
+    usable = np.ones(2800, bool)
+    usable[whole.fitted] = False
+    found = probe(one.values, one.label, parts_of(list(one.split), list(one.dialogue), usable), None)
+    assert found == {"verdict": f"nothing can be said: fewer than {FEWEST} dialogues in train", "suspected": []}
+
+
+def test_features_and_words_without_an_error_are_no_sign() -> None:
+    one = Encoder(())
+    parts = parts_of(list(one.split), list(one.dialogue), np.ones(2800, bool))
+    found = probe(one.values, np.zeros(2800, int), parts, np.ones(2800, bool))
+    assert set(found["errors"].values()) == set(found["errors_of_words"].values()) == {0.0}
+    assert found["verdict"] == "no sign of leakage"
 
 
 def test_few_dialogues_and_missing_modalities_are_said() -> None:

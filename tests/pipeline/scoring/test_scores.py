@@ -1,6 +1,7 @@
 """Scores against scikit-learn and by hand, and the comparison of two systems."""
 
 import json
+import warnings
 from dataclasses import replace
 from math import atan, pi, sqrt
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_over_the_seeds_it_is_a_two_sided_t_test_of_their_pairs() -> None:
     t = mean(d) / (stdev(d) / sqrt(2))
     found = compare(run_of(*OURS), run_of(*THEIRS))
     assert found["paired_seeds"]
-    assert found["p_seeds"] == round(1 - 2 / pi * atan(t), 4)  # of one degree of freedom
+    assert found["p_seeds"] == pytest.approx(1 - 2 / pi * atan(t))  # of one degree of freedom
     three, four = (*OURS, "bbaaa"), (*THEIRS, "baaab")
     d = [one - other for one, other in zip(scores_of(*three), scores_of(*four), strict=True)]
     t = abs(mean(d)) / (stdev(d) / sqrt(3))
@@ -218,11 +219,11 @@ def test_over_the_utterances_both_runs_and_all_seeds_get_the_same_draw() -> None
     found, reverse = compare(run_of(*OURS), run_of(*THEIRS)), compare(run_of(*THEIRS), run_of(*OURS))
     assert (found["low"], found["high"]) == pytest.approx(ends, abs=0.01)
     assert (reverse["low"], reverse["high"]) == pytest.approx((-ends[1], 0), abs=0.01)
-    # Ours are never worse, and the same where the draw has none of the utterances that tell them apart.
+    # Ours are never worse, and the same where the draw has none of the utterances that tell them apart. But these are
+    # two, and two coins fall alike in half of all cases.
     same = sum(probability for difference, probability in outcomes if difference <= 0)
     assert same == pytest.approx(0.4**5 * 7.59375)
-    for one in (found, reverse):
-        assert one["p_utterances"] == pytest.approx(2 * same, abs=0.03)
+    assert found["p_utterances"] == reverse["p_utterances"] == 0.5
 
 
 def test_the_interval_holds_95_percent_of_the_resampled_differences(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,8 +235,43 @@ def test_the_interval_holds_95_percent_of_the_resampled_differences(monkeypatch:
     assert (found["low"], found["high"]) == (5.06, 197.4)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_p_is_twice_the_share_of_draws_on_the_other_side(monkeypatch: pytest.MonkeyPatch, sign: int) -> None:
+    draws_of_a = sign * (np.arange(2000) - 29.5)  # 30 of 2000 on the other side of zero
+    scores = iter([draws_of_a, np.zeros(2000)])
+    monkeypatch.setattr(comparison, "resampled_f1", lambda *_: next(scores))
+    found = compare(run_of("b" * 20, labels="ab" * 10), run_of("a" * 20, labels="ab" * 10))
+    assert found["p_utterances"] == 0.03
+
+
+@pytest.mark.parametrize(("differing", "least"), [(0, 1.0), (1, 1.0), (3, 0.25), (6, 0.03125), (20, 0.0005)])
+def test_a_handful_of_utterances_is_no_certainty(differing: int, least: float) -> None:
+    labels = "ab" * 10
+    other = "".join("ba"["ab".index(label)] if place < differing else label for place, label in enumerate(labels))
+    both = [run_of(labels, labels, labels=labels), run_of(other, other, labels=labels)]
+    assert compare(*both)["p_utterances"] >= least
+    if differing == 20:
+        assert compare(*both)["p_utterances"] == least
+
+
+def test_differences_that_are_all_the_same_are_no_t_test() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alike = compare(run_of("bbabb", "bbabb"), run_of("bbacb", "bbacb"))
+        assert alike["difference"] > 0
+        assert alike["p_seeds"] is None
+        apart = compare(run_of("bbabb", "bbabb", seeds=(5, 6)), run_of("bbacb", "bbacb"))
+        assert (apart["paired_seeds"], apart["p_seeds"]) == (False, None)
+        assert list(in_words(alike))[2] == (
+            "No t-test over the seeds: it needs two or more seeds a side, and differences that are not all the same."
+        )
+    assert compare(run_of("bbabb", "bbacb", seeds=(5, 6)), run_of("bbacb", "bbacb"))["p_seeds"] is not None
+
+
 def test_the_smallest_and_the_largest_p_value_of_the_bootstrap() -> None:
-    assert compare(run_of("bbabb"), run_of("aabaa"))["p_utterances"] == 0.0005  # one of 2000, and never none
+    many = "bbabb" * 4
+    clear = compare(run_of(many, labels=many), run_of("aabaa" * 4, labels=many))
+    assert clear["p_utterances"] == 0.0005  # one of 2000, and never none
     assert compare(run_of("bbabb"), run_of("bbabb"))["p_utterances"] == 1.0
 
 
@@ -257,7 +293,7 @@ def test_one_seed_or_other_utterances_are_met_in_words(tmp_path: Path) -> None:
     one = load(str(predictions(tmp_path / "one", 0.9, seeds=1)), None)
     assert compare(one, one)["p_seeds"] is None
     assert list(in_words(compare(one, one)))[2] == (
-        "No t-test over the seeds: each side needs two or more seeds with different scores."
+        "No t-test over the seeds: it needs two or more seeds a side, and differences that are not all the same."
     )
     other = load(str(predictions(tmp_path / "other", 0.9, label_of="fear")), None)
     said = r"^A and B are predictions of different utterances or labels: there is nothing to compare$"
