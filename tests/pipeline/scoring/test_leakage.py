@@ -138,11 +138,12 @@ def test_fitting_looks_at_half_of_train_alone() -> None:
     assert np.array_equal(before[parts.fitted], right(one.values, other, parts)[parts.fitted])
 
 
-def test_the_classifier_is_a_ridge_regression_with_balanced_classes_whose_penalty_a_fifth_chooses() -> None:
+@pytest.mark.parametrize("columns", [300, 900])  # fewer than the 500 fitted rows, and more
+def test_the_classifier_is_a_ridge_regression_with_balanced_classes_whose_penalty_a_fifth_chooses(columns: int) -> None:
     """Held against scikit-learn's; one class is four times as frequent, and few columns tell the classes apart."""
     draw = np.random.default_rng(5)
     label = draw.choice(3, size=1200, p=[0.66, 0.17, 0.17])
-    values = (0.7 * np.eye(3, 40)[label] + draw.normal(size=(1200, 40))).astype(np.float32)
+    values = (2.0 * np.eye(3, columns)[label] + draw.normal(size=(1200, columns))).astype(np.float32)
     parts = parts_of(
         ["train"] * 1000 + ["test"] * 200, [str(place // 10) for place in range(1200)], np.ones(1200, bool)
     )
