@@ -281,7 +281,18 @@ def read_found(*, adding: bool = False) -> dict[str, dict[str, Any]]:
     found = read_kept(SCORES, 1, {"paper": TEXT, "claims": MAP}, adding=adding)
     for corpus, one in found.items():
         for key, claim in one["claims"].items():
-            required(claim, ENTRY, SCORES, restored(SCORES), f"{corpus}.claims.{key}")
+            place = f"{corpus}.claims.{key}"
+            required(claim, ENTRY, SCORES, restored(SCORES), place)
+            seen = claim.get("seen", [])
+            for wrong, said in (
+                ((claim["low"] is None) != (claim["high"] is None), "low and high are not both numbers or both null"),
+                (
+                    not isinstance(seen, list) or not all(isinstance(one, str) for one in seen),
+                    "seen is no list of texts",
+                ),
+            ):
+                if wrong:
+                    raise UserError(f"{SCORES}: {place}: {said}; {restored(SCORES)}")
     return found
 
 

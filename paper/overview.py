@@ -7,6 +7,7 @@ table with a line for each report, and the scores of all models.
 """
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,19 @@ def read(file: Path) -> Rows:
 
 
 def _checked(row: dict[str, str]) -> dict[str, str]:
+    needed = {"weighted_f1"} if row["source"] == "here" else set[str]()
+    if needed and row["model"] in NAMES:
+        needed.add("validation_weighted_f1")
+    if needed and row["model"] == "cmath":
+        needed.add("ensemble_weighted_f1")
+    if row["cmath_p_utterances_holm"]:
+        needed.add("cmath_difference")
     for name in NUMBERS:
-        if row[name] or (name == "weighted_f1" and row["source"] == "here"):
-            float(row[name])
+        if row[name] or name in needed:
+            if not row[name]:
+                raise ValueError(f"{row['model']} has no {name}")
+            if not math.isfinite(float(row[name])):
+                raise ValueError(f"{name} of {row['model']} is no finite number")
     return row
 
 

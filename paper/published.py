@@ -1,10 +1,73 @@
 """Results that the paper prints, read from paper/published.yaml."""
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pipeline.params import read_yaml
+from pydantic import Field, model_validator
+
+from foundation.errors import UserError
+from foundation.settings import KeyedError, Settings
+from pipeline.params import ParamsError, checked, read_yaml
 
 FILE = Path("paper/published.yaml")
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""Two numbers, as accuracy and weighted F1."""
+
+
+class Statistics(Settings):
+    """Table 1."""
+
+    table: int
+    rows: dict[str, Annotated[list[int | float], Field(min_length=7, max_length=7)]]
+
+
+class Models(Settings):
+    """Table 2 or 3: of each model the F1 of each class, accuracy and weighted F1; null where the paper has a dash."""
+
+    table: int
+    classes: list[str]
+    rows: dict[str, list[float | None]]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Models":
+        if "cmath" not in self.rows or len(self.rows) < 2:
+            raise KeyedError("rows", list(self.rows), "must have cmath and a baseline")
+        for model, row in self.rows.items():
+            if len(row) != len(self.classes) + 2 or row[-1] is None:
+                raise KeyedError(f"rows.{model}", row, "must have a value for each class, accuracy and weighted F1")
+        return self
+
+
+class Study(Settings):
+    """Table 4 or 5: accuracy and weighted F1 of each setting, by corpus."""
+
+    table: int
+    rows: dict[str, dict[str, Pair]]
+
+
+class Published(Settings):
+    """paper/published.yaml."""
+
+    statistics: Statistics
+    comparison: dict[str, Models]
+    ablations: Study
+    modalities: Study
+    widths: dict[str, int]
+    lengths: dict[str, Annotated[list[float], Field(min_length=3, max_length=3)]]
+    gammas: dict[str, Pair]
+    receipts: dict[str, Any]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Content of the file, of which every part is there.
+
+    Raises:
+        UserError: there is no such file, or it is broken.
+    """
+    try:
+        return checked(read_yaml(file), Published, file).model_dump()
+    except ParamsError as error:
+        raise UserError(f"{error}; `git restore {file}` brings back the committed one") from None
 
 
 def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[str, dict]]:
@@ -12,7 +75,7 @@ def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[s
 
     A row has `accuracy`, `weighted_f1` and `f1` by class, in percent; None where the paper prints a dash.
     """
-    content: dict = read_yaml(file)  # type: ignore[assignment]
+    content = _read(file)
     table = content["comparison"].get(corpus)
     if table is None:
         return None, {}
@@ -24,14 +87,14 @@ def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[s
     return table["table"], rows
 
 
-def published_statistics(corpus: str, file: Path = FILE) -> list[float] | None:
+def published_statistics(corpus: str, file: Path = FILE) -> list[int | float] | None:
     """Row of Table 1; None if the paper lacks the corpus.
 
     It has conversations, utterances, and utterances per conversation, each for train with validation and for test; and
     the number of classes.
     """
-    content: dict = read_yaml(file)  # type: ignore[assignment]
-    row: list[float] | None = content["statistics"]["rows"].get(corpus)
+    content = _read(file)
+    row: list[int | float] | None = content["statistics"]["rows"].get(corpus)
     return row
 
 
@@ -40,13 +103,13 @@ def published_study(study: str, corpus: str, file: Path = FILE) -> tuple[int, di
 
     There are no rows if the paper lacks the corpus.
     """
-    content: dict = read_yaml(file)  # type: ignore[assignment]
+    content = _read(file)
     return content[study]["table"], content[study]["rows"].get(corpus, {})
 
 
 def receipts(file: Path = FILE) -> dict:
     """What is known of published rows: `kinds` of features, and `rows`; see paper/receipts.py."""
-    content: dict = read_yaml(file)  # type: ignore[assignment]
+    content = _read(file)
     found: dict = content["receipts"]
     return found
 
@@ -56,7 +119,7 @@ def published_margins(corpus: str, file: Path = FILE) -> dict[str, float]:
 
     The names are those of paper/claims.py. `C1`, `C2` and `C3` are percent of MultiDAG's score.
     """
-    content: dict = read_yaml(file)  # type: ignore[assignment]
+    content = _read(file)
     rows = content["comparison"].get(corpus, {}).get("rows")
     if rows is None:
         return {}
@@ -80,7 +143,7 @@ def published_margins(corpus: str, file: Path = FILE) -> dict[str, float]:
 
 def published_best(corpus: str, file: Path = FILE) -> tuple[int, tuple[float, float]] | None:
     """Best width, and best weights of both distillations; None if the paper lacks the corpus."""
-    content: dict = read_yaml(file)  # type: ignore[assignment]
+    content = _read(file)
     if corpus not in content["widths"]:
         return None
     first, second = content["gammas"][corpus]

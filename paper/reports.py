@@ -32,6 +32,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dvc.utils.serialize import loads_yaml
+
 from extractors.features import FeaturesError, read_origin
 from extractors.text.extractor import identity_of
 from foundation.device import training_devices
@@ -41,12 +43,13 @@ from foundation.log import log
 from paper.given import read_given
 from paper.model_table import RESULTS
 from paper.overview import REPORTS, write_page
-from paper.params import load_report
+from paper.params import FILE as PARAMS
+from paper.params import PaperParams, load_report
 from paper.plan import found_of, planned_jobs
-from paper.settings import Set, names, read_set, write
+from paper.settings import Set, names, read_set, texts, write
 from paper.trainings import Trainings
 from paper.words import duration
-from pipeline.params import MODALITIES, load_params
+from pipeline.params import MODALITIES, checked, load_params
 from pipeline.stage import command
 
 NUMBERS = ("comparison.csv", "search.csv")
@@ -95,10 +98,10 @@ def make(chosen: Set, raw: str, text: str, *, as_it_is: bool, search: Path | Non
     name, (corpus,) = f"{chosen.name}_{text}", chosen.corpora
     log.info("%s: settings", name)
     more: dict[str, object] = {"datasets": ["demo"]} if as_it_is else {}  # so that DVC makes nothing of this corpus
+    if search:  # read before anything is written, since it may be refused
+        report = checked(loads_yaml(texts(chosen, raw, text, more)[1]), PaperParams, PARAMS).report
+        more["report.search.given"] = {corpus: read_given(search, corpus, len(report.search.seeds))}
     write(chosen, raw, text, more)
-    if search:
-        given = read_given(search, corpus, len(load_report().search.seeds))
-        write(chosen, raw, text, more | {"report.search.given": {corpus: given}})
     if as_it_is:
         _run(sys.executable, "-m", "pipeline.leakage", corpus)
         require_kind(corpus, text)
@@ -183,7 +186,10 @@ def _run(*words: str) -> None:
 
 
 def main() -> None:
-    sets = {name: read_set(name) for name in names()}
+    try:
+        sets = {name: read_set(name) for name in names()}
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
     reports = [name for name, one in sets.items() if one.text]
     arguments = argparse.ArgumentParser("python -m paper.reports", description=__doc__,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -195,16 +201,16 @@ def main() -> None:
     arguments.add_argument("--as-it-is", action="store_true", help="take index and features in data/D as they are")
     args = arguments.parse_args()
     kinds = sets[args.name].text
-    texts = args.text or list(kinds)
-    if lacking := [text for text in texts if text not in kinds]:
+    chosen = args.text or list(kinds)
+    if lacking := [text for text in chosen if text not in kinds]:
         arguments.error(f"{args.name} has no --text {lacking[0]}; it has {', '.join(kinds)}")
-    if args.as_it_is and len(texts) > 1:
+    if args.as_it_is and len(chosen) > 1:
         arguments.error("--as-it-is needs one --text: data/D has features of one kind")
-    if args.search and len(texts) > 1:
+    if args.search and len(chosen) > 1:
         arguments.error("--search needs one --text: a search is on features of one kind")
 
     def work() -> None:
-        for text in texts:
+        for text in chosen:
             make(sets[args.name], args.raw, text, as_it_is=args.as_it_is, search=args.search)
 
     command(work)

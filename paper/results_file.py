@@ -5,6 +5,7 @@ Results of the stages are made anew by DVC. The scores that a table of docs/ is 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,25 @@ def read_results(file: Path, keys: Keys, remedy: str = MADE_ANEW) -> dict[str, A
     """
     text = read_file(file, advice=remedy)
     try:
-        content = json.loads(text.decode("utf-8"))
+        content = json.loads(text.decode("utf-8"), parse_constant=_refused, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError):  # ValueError: also of the encoding
         raise UserError(f"{file}: is no JSON; {remedy}") from None
     return required(content, keys, file, remedy)
+
+
+def _refused(name: str) -> float:
+    """JSON has no NaN and no Infinity, which Python reads and with which every comparison fails."""
+    raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refused(digits)
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)  # a larger one is no number to compute with
+    return int(digits)
 
 
 def required(content: object, keys: Keys, file: Path, remedy: str = MADE_ANEW, inside: str = "") -> dict[str, Any]:

@@ -19,13 +19,15 @@ can follow the set of a corpus.
 """
 
 import argparse
+import os
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dvc.utils.serialize import dumps_yaml, loads_yaml
+from pydantic import TypeAdapter, ValidationError
 
 from foundation.errors import UserError
 from foundation.files import write_whole
@@ -71,42 +73,59 @@ def names() -> list[str]:
     return sorted(file.stem for file in SETS.glob("*.yaml"))
 
 
-def read_set(name: str) -> Set:
-    """Read a set. A set with `based_on` has all values of that one, as far as it does not name them itself."""
-    values: dict[str, Any] = read_yaml(SETS / f"{name}.yaml")  # type: ignore[assignment]
-    below = values.pop("based_on", "")
-    if below:
-        base = read_set(below)
-        values["main"] = base.main | values["main"]
-        values["report"] = base.report | values["report"]
-    return Set(name, **values)
+def read_set(name: str, above: tuple[str, ...] = ()) -> Set:
+    """Read a set. A set with `based_on` has all values of that one, as far as it does not name them itself.
+
+    Args:
+        above: the sets that are based on it.
+
+    Raises:
+        UserError: its file is broken, or it is based on no set, or on itself.
+    """
+    file = SETS / f"{name}.yaml"
+    below, one = _read(file, name)
+    if not below:
+        return one
+    if below not in names() or below in (name, *above):
+        others = ", ".join(other for other in names() if other not in (name, *above))
+        raise UserError(f"{file}: based_on = {below}: must be one of {others}; {_restored(file)}")
+    base = read_set(below, (name, *above))
+    return replace(one, main=base.main | one.main, report=base.report | one.report)
 
 
 def read_defaults() -> Set:
     """What a set of a corpus starts from."""
-    values: dict[str, Any] = read_yaml(DEFAULTS)  # type: ignore[assignment]
-    return Set(DEFAULTS.stem, **values)
+    return _read(DEFAULTS, DEFAULTS.stem)[1]
+
+
+def _read(file: Path, name: str) -> tuple[str, Set]:
+    """The set that a file has, and the name of the one that it is based on; empty if it is based on none."""
+    values = read_yaml(file)
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: has no settings; {_restored(file)}")
+    known = ["based_on", *(one.name for one in fields(Set) if one.name != "name")]
+    if unknown := [str(key) for key in values if key not in known]:
+        raise UserError(f"{file}: {unknown[0]}: is none of {', '.join(known)}; {_restored(file)}")
+    try:
+        below = TypeAdapter(str).validate_python(values.pop("based_on", ""))
+        return below, TypeAdapter(Set).validate_python({"name": name, **values})
+    except ValidationError as errors:
+        first = errors.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "based_on"
+        raise UserError(f"{file}: {key}: {first['msg']}; {_restored(file)}") from None
+
+
+def _restored(file: Path) -> str:
+    return f"`git restore {os.path.relpath(file)}` brings back the committed one"
 
 
 def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] | None = None) -> None:
-    """Write a set into params.yaml and paper/params.yaml.
-
-    Args:
-        raw: folder or file of the corpus, for a set that needs one.
-        text: kind of text features, for a set that has several.
-        more: other values by key, for params.yaml, and for paper/params.yaml as `report.search.given`.
+    """Write a set into params.yaml and paper/params.yaml; see `texts`.
 
     Raises:
         UserError: a file cannot be read or written, it lacks a key, or a value is not allowed; both are as before then.
     """
-    if chosen.raw and not (raw or "").strip():
-        raise UserError("--raw is empty; give the folder or file of the corpus")
-    start = Set("", {}, {}) if chosen.on_top else read_defaults()
-    last = (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {}) | (more or {})
-    of_report = {key: value for key, value in last.items() if key.startswith("report.")}
-    of_main = {key: value for key, value in last.items() if key not in of_report}
-    main_text = with_values(MAIN, chosen.main | of_main, Params, chosen.copies, start.main)
-    report_text = with_values(FILE, chosen.report | of_report, PaperParams, start=start.report)
+    main_text, report_text = texts(chosen, raw, text, more)
     before = MAIN.read_text("utf-8")
     write_whole(MAIN, main_text)
     try:
@@ -116,6 +135,27 @@ def write(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] |
         raise
 
 
+def texts(chosen: Set, raw: str | None, text: str | None, more: dict[str, Any] | None = None) -> tuple[str, str]:
+    """Texts of params.yaml and paper/params.yaml with a set.
+
+    Args:
+        raw: folder or file of the corpus, for a set that needs one.
+        text: kind of text features, for a set that has several.
+        more: other values by key, for params.yaml, and for paper/params.yaml as `report.search.given`.
+
+    Raises:
+        UserError: a file cannot be read, it lacks a key, or a value is not allowed.
+    """
+    if chosen.raw and not (raw or "").strip():
+        raise UserError("--raw is empty; give the folder or file of the corpus")
+    start = Set("", {}, {}) if chosen.on_top else read_defaults()
+    last = (chosen.text[text] if text else {}) | ({chosen.raw: raw} if raw else {}) | (more or {})
+    of_report = {key: value for key, value in last.items() if key.startswith("report.")}
+    of_main = {key: value for key, value in last.items() if key not in of_report}
+    main_text = with_values(MAIN, chosen.main | of_main, Params, chosen.copies, start.main)
+    return main_text, with_values(FILE, chosen.report | of_report, PaperParams, start=start.report)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser("python -m paper.settings", description=__doc__,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -123,7 +163,10 @@ def main() -> None:
     arguments.add_argument("--raw", help="folder or file of the corpus, for a set that needs it")
     arguments.add_argument("--text", help="kind of text features, for a set that has several: frozen, tuned or context")
     args = arguments.parse_args()
-    chosen = read_set(args.name)
+    try:
+        chosen = read_set(args.name)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
     if bool(chosen.raw) != (args.raw is not None):
         arguments.error(f"{args.name} {'needs' if chosen.raw else 'has no'} --raw")
     if args.text not in (chosen.text or [None]):
@@ -168,7 +211,8 @@ def with_values(
     Raises:
         ParamsError: the file cannot be read, it lacks a key, or a value is not allowed.
     """
-    read_yaml(file)
+    if not isinstance(read_yaml(file), dict):
+        raise ParamsError(f"{file}: has no settings; `git restore {file}` brings back the committed ones")
     before = file.read_text("utf-8")
     content = loads_yaml(before, typ="rt")
     changed = [_put(content, key, value) for key, value in (start or {}).items()]

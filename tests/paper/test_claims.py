@@ -338,7 +338,20 @@ def test_claims_that_were_kept_and_are_not_there_any_more_are_named(
      (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1, "low": 0, "high": 2}}}}',
       "lacks the key meld.claims.mr.against"),
      (b'{"meld": {"paper": "", "claims": {"mr": {"difference": "1", "low": 0, "high": 2, "against": ""}}}}',
-      "the value of meld.claims.mr.difference is no number")],
+      "the value of meld.claims.mr.difference is no number"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1, "low": 0, "high": NaN, "against": ""}}}}',
+      "is no JSON"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1e999, "low": 0, "high": 2, "against": ""}}}}',
+      "is no JSON"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1%s, "low": 0, "high": 2, "against": ""}}}}'
+      % (b"0" * 400),
+      "is no JSON"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1, "low": 0, "high": null, "against": ""}}}}',
+      "meld.claims.mr: low and high are not both numbers or both null"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1, "low": 0, "high": 2, "against": "", "seen": [5]}}}}',
+      "meld.claims.mr: seen is no list of texts"),
+     (b'{"meld": {"paper": "", "claims": {"mr": {"difference": 1, "low": 0, "high": 2, "against": "", "seen": 5}}}}',
+      "meld.claims.mr: seen is no list of texts")],
 )  # fmt: skip
 def test_kept_claims_that_are_lost_or_broken_are_restored_from_git(
     folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str

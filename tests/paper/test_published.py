@@ -1,11 +1,21 @@
 """The numbers typed in from the paper, against its text."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from foundation.errors import UserError
 from paper.names import NAMES
-from paper.published import FILE, published_scores, published_study
+from paper.published import (
+    FILE,
+    published_best,
+    published_margins,
+    published_scores,
+    published_statistics,
+    published_study,
+)
 from paper.sections import statistics
 from pipeline.corpora import meld
 from pipeline.params import read_yaml
@@ -79,3 +89,29 @@ def test_melds_own_statistics_differ_from_the_papers_by_the_dialogue_without_utt
     assert "number 60 has no utterance in any published copy" in part.seen[1]
     part = statistics("meld", rows[::2])
     assert "a copy of the corpus with 6854 utterances, where the paper's has 13708" in part.seen[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: None, "must be"),
+        (lambda _: [], "must be"),
+        (lambda content: {**content, "comparison": {"meld": content["comparison"]["meld"] | {"rows": {}}}},
+         "comparison.meld"),
+        (lambda content: {**content, "lengths": {"meld": [1.0]}}, "lengths.meld"),
+        (lambda content: {key: value for key, value in content.items() if key != "ablations"}, "ablations"),
+        (lambda content: {**content, "gammas": 5}, "gammas"),
+    ],
+)  # fmt: skip
+def test_numbers_of_the_paper_that_are_lost_are_restored_from_git(
+    tmp_path: Path, change: Callable[[dict], object], said: str
+) -> None:
+    file = tmp_path / "published.yaml"
+    content = read_yaml(PROJECT / FILE)
+    with file.open("w", encoding="utf-8") as stream:
+        YAML(typ="safe").dump(change(content), stream)  # type: ignore[arg-type]
+    for read in (published_scores, published_margins, published_best, published_statistics):
+        with pytest.raises(
+            UserError, match=rf"(?s)^{file}: .*{said}.*; `git restore {file}` brings back the committed"
+        ):
+            read("meld", file)

@@ -151,6 +151,12 @@ def test_a_search_that_was_made_before_is_not_trained_again(
     with pytest.raises(SystemExit, match=r"search\.csv: is a search on other, and not on meld"):
         reports.main()
     assert commands == []
+    # What is refused leaves the settings as they were.
+    before = [Path(name).read_bytes() for name in ("params.yaml", "paper/params.yaml")]
+    file.unlink()
+    with pytest.raises(SystemExit, match=r"^error: search\.csv: no such file"):
+        reports.main()
+    assert [Path(name).read_bytes() for name in ("params.yaml", "paper/params.yaml")] == before
 
 
 PUBLISHED = ["0" * 64]

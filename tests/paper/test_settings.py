@@ -8,7 +8,7 @@ from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from foundation.errors import UserError
-from paper import estimate, plan, settings
+from paper import estimate, plan, reports, settings
 from paper.params import NO_CORPUS, load_report
 from paper.search import Point, at_point
 from pipeline.params import load_params, read_yaml
@@ -270,6 +270,38 @@ def test_an_empty_folder_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(SystemExit, match="error: --raw is empty; give the folder or file of the corpus"):
             choose(monkeypatch, "meld", "--raw", raw)
     assert texts(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "has no settings"), ("- a", "has no settings"), ("main: {}\nreport: {}\nmian: {}\n", "mian: "),
+     ("main: {}\n", "report: "), ("main: 5\nreport: {}\n", "main: "),
+     ("based_on: a\nmain: {}\nreport: {}\n", "based_on = a: must be one of b, off, whole"),
+     ("based_on: nothing\nmain: {}\nreport: {}\n", "based_on = nothing: must be one of b, off, whole"),
+     ("based_on: [b]\nmain: {}\nreport: {}\n", "based_on: "),
+     ("based_on: b\nmain: {}\nreport: {}\n", "based_on = a: must be one of off, whole")],
+)  # fmt: skip
+def test_a_set_that_is_broken_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, content: str, said: str) -> None:
+    home, before = folder / "sets", texts(folder)
+    home.mkdir()
+    (home / "off.yaml").write_bytes((PROJECT / "paper/sets/off.yaml").read_bytes())
+    (home / "whole.yaml").write_text("main: {}\nreport: {}\n")
+    (home / "b.yaml").write_text("based_on: a\nmain: {}\nreport: {}\n")
+    (home / "a.yaml").write_text(content)
+    monkeypatch.setattr(settings, "SETS", home)
+    with pytest.raises(SystemExit, match=rf"^error: {home}/[ab]\.yaml: {said}.*; `git restore sets/[ab]\.yaml` brings"):
+        choose(monkeypatch, "a")
+    monkeypatch.setattr("sys.argv", ["reports", "a", "--raw", "/it"])
+    with pytest.raises(SystemExit, match=rf"^error: {home}/[ab]\.yaml: "):
+        reports.main()
+    assert texts(folder) == before
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_without_settings_are_restored_from_git(folder: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    (folder / file).write_text("# nothing\n")
+    with pytest.raises(SystemExit, match=rf"^error: {file}: has no settings; `git restore {file}` brings back"):
+        choose(monkeypatch, "meld_text", "--raw", "/it", "--text", "frozen")
 
 
 def test_if_one_file_cannot_be_written_both_are_as_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
