@@ -16,6 +16,7 @@ from tqdm import tqdm
 from extractors.cache import WorkCache
 from extractors.media import MediaError, MediaInfo, OverBudgetError, media_info, no_file, state
 from extractors.utterance import Piece, Utterance, as_text, pieces_of
+from foundation.errors import UserError
 from foundation.folders import cache_folder
 from foundation.workers import TaskLost, spread_here
 from pipeline.corpora.raw_corpus import RawCorpus
@@ -230,7 +231,9 @@ def _inspect(file: Path) -> tuple[bytes, bool]:
         digest, found, lasting = "", MediaInfo(str(error), str(error), 0.0), False
     except MediaError as error:
         digest, found = "", MediaInfo(str(error), str(error), 0.0)
+    except UserError:  # such as a wrong CMATH_CLIP_SECONDS, which is no fault of the file
+        raise
     except Exception as error:  # one file must not stop the others
         reason = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
-        digest, found = "", MediaInfo(reason, reason, 0.0)
+        digest, found, lasting = "", MediaInfo(reason, reason, 0.0), False  # a disk that failed once may work again
     return json.dumps([digest, asdict(found)]).encode(), lasting
