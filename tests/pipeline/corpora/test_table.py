@@ -193,6 +193,32 @@ def test_sound_beside_a_video_is_whole_and_elsewhere_cut(tmp_path: Path) -> None
     assert [(row.start, row.end) for row in rows] == [(1, 2)] * 3
 
 
+def test_times_after_the_end_of_the_file_are_problems_and_count_no_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "mine"
+    raw.mkdir()
+    wavfile.write(raw / "ok.wav", 16_000, (8000 * np.sin(np.arange(32_000) / 12)).astype(np.int16))
+    times = ("100,900", "0,1900", "2.05,2.5", "0.5,1.5", "1.5,2.08", "2.2,")
+    splits = ("train", "train", "train", "validation", "validation", "test")
+    lines = [f"{split},Ann,sad,{split},ok.wav,{time}" for split, time in zip(splits, times, strict=True)]
+    write(raw, *lines, header="dialogue,speaker,label,split,audio,start,end")
+    loaded = params(raw).model_dump()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"2 of 6 utterances .* \(the first: ok.wav of 2.0 s, from 100 s on: begins af"):
+        index.run(argparse.Namespace(corpus="custom"), Params.model_validate(loaded))
+    loaded["index"]["custom"] |= {"max_problem_share": 0.5}
+    index.run(argparse.Namespace(corpus="custom"), Params.model_validate(loaded))
+    rows = read_index(Path("data/custom/index.csv"))
+    assert [bool(row.audio) for row in rows] == [False, True, True, True, True, False]
+    assert rows[5].problem == "ok.wav of 2.0 s, from 2.2 s on: begins after the end of its file (times are in seconds)"
+    counts = json.loads(Path("results/custom/corpus.json").read_text())
+    assert counts["problems"]["reasons"] == {"begins after the end of its file (times are in seconds)": 2}
+    assert counts["splits"]["all"]["seconds_of_audio"] == pytest.approx(2.0 + 1.0 + 0.5)
+    assert counts["notes"][0] == ("1 utterances end after their file does, by up to 1898.0 s (train_1): what there is "
+                                  "of it is used")  # fmt: skip
+
+
 def test_absent_media_are_problems_and_absent_columns_are_not(tmp_path: Path) -> None:
     header = "dialogue,speaker,label,split,audio,video"
     (row,) = read(write(tmp_path, "a,Ann,sad,train,a.wav,a.mp4", header=header), ALL).rows
