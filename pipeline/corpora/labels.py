@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from pipeline.corpora.settings import MODALITIES
+
 MELD = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
 EMORYNLP = ("joyful", "mad", "peaceful", "neutral", "sad", "powerful", "scared")
@@ -19,7 +21,11 @@ ROLES = {"iemocap": ("M", "F")}
 
 Speakers of other corpora are numbered by first appearance in their dialogue.
 """
-
+NO_LABELS = frozenset(
+    ("utterance_id", "seed", "label", "prediction", "speaker", "start", "end", "text", "sure", "missing", "trained_on",
+     *(f"{word}_{modality}" for word in ("has", "without") for modality in MODALITIES))
+)  # fmt: skip
+"""Words that cannot be labels: the tables of predictions have a column of each label beside these columns."""
 
 OF_FILES = (MELD, IEMOCAP, EMORYNLP, SIGN, POLARITY)
 """Labels of the corpora that the field shares as feature files; the first that have all labels of the index count."""

@@ -12,6 +12,7 @@ from extractors.utterance import Piece, Utterance, as_text, pieces_of
 from foundation.errors import UserError
 from foundation.files import is_file
 from pipeline.corpora.csv_table import interval, read_table, spellings
+from pipeline.corpora.labels import NO_LABELS
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.times import seconds, shortened
 
@@ -21,8 +22,6 @@ REQUIRED = ("dialogue", "speaker", "label", "split")
 OPTIONAL = ("turn", "text", "audio", "video", "start", "end", "pieces")
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
 """Split names that the file may use."""
-COLUMNS_OF_PREDICTIONS = ("utterance_id", "seed", "label", "prediction")
-"""Words that cannot be labels, because predictions.csv has these columns and one column per label."""
 
 
 class TableRow(NamedTuple):
@@ -126,7 +125,7 @@ def understood(number: int, values: dict[str, str], turns_before: int) -> TableR
         raise ValueError("speaker is empty")
     if not values["label"]:
         raise ValueError("label is empty; leave out utterances without one, or give them a label such as 'other'")
-    if values["label"] in COLUMNS_OF_PREDICTIONS:
+    if values["label"] in NO_LABELS:
         raise ValueError(f"label = {values['label']!r}: is a column of predictions.csv; take another word")
     if values["split"].lower() not in SPLITS:
         raise ValueError(f"split = {values['split']!r}: must be train, validation (or dev, val) or test")

@@ -421,6 +421,21 @@ def test_a_label_that_is_no_code_of_the_corpus_is_refused_or_named_by_the_user(
         assert tuple(row.label for row in rows[:3]) == words
 
 
+def test_no_label_of_a_feature_file_is_called_as_a_column_of_predictions(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "words")
+    for file in raw.glob("train*"):
+        content = json.loads(file.read_text())
+        content[0][0]["label"] = "Seed"
+        file.write_text(json.dumps(content))
+    said = refusal(indexed, raw)
+    assert said.startswith(f"{raw}: train_0_0 has the label 'seed', which is a column of predictions.csv; take another")
+    codes = written.write_tuple("MMGCN", tmp_path / "codes")
+    said = refusal(indexed, codes, labels=["seed", "prediction", *"abcdefg"], validation="session4")
+    assert "which is a column of predictions.csv" in said
+
+
 def test_four_classes_of_iemocap_keep_their_order() -> None:
     assert labels("features", ["angry", "sad", "neutral", "happy"]) == ("happy", "sad", "neutral", "angry")
     assert len(labels("features", ["angry", "sad", "neutral", "excited"])) == 6

@@ -286,6 +286,8 @@ def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
         ("a,1,,Hm.,sad,train,,,,", "speaker is empty"),
         ("a,1,Ann,Hm.,,train,,,,", "label is empty"),
         ("a,1,Ann,Hm.,seed,train,,,,", "label = 'seed': is a column of predictions.csv"),
+        ("a,1,Ann,Hm.,sure,train,,,,", "label = 'sure': is a column of predictions.csv"),
+        ("a,1,Ann,Hm.,without_text,train,,,,", "label = 'without_text': is a column of predictions.csv"),
         ("a,1,Ann,Hm.,sad,tran,,,,", "split = 'tran': must be train, validation (or dev, val) or test"),
         ("a,1,Ann,Hm.,sad,train,,,soon,", "start = 'soon': must be seconds (12.5) or a time"),
         ("a,1,Ann,Hm.,sad,train,,,-1,", "start = '-1': must be seconds (12.5) or a time"),
