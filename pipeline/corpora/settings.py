@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from foundation.folders import root
+from foundation.folders import from_root
 from foundation.settings import KeyedError, Settings, Share, refuse_repetition
 
 MODALITIES = ("text", "audio", "visual")
@@ -50,7 +50,7 @@ class MeldSettings(CorpusSettings):
     @property
     def fair_folder(self) -> Path:
         """That folder, also where DVC uses a temporary folder."""
-        return root() / Path(self.fair).expanduser()
+        return from_root(self.fair, "index.<corpus>.fair")
 
 
 class IemocapSettings(CorpusSettings):
