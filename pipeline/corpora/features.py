@@ -21,7 +21,7 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.log import log
 from pipeline.corpora.iemocap import with_validation
-from pipeline.corpora.labels import EMORYNLP, IEMOCAP, MELD, POLARITY, SIGN
+from pipeline.corpora.labels import EMORYNLP, IEMOCAP, MELD, POLARITY, SIGN, plain
 from pipeline.corpora.meld import episode
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.settings import FeaturesSettings
@@ -65,6 +65,7 @@ def read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
 
 def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     found = read_published(raw, settings.folders)
+    found.turns = [replace(turn, speaker=plain(turn.speaker)) for turn in found.turns]
     log.info("%s: has the layout of %s", raw.name, found.layout)
     labels = labels_of(found, settings.labels, raw)
     splits = splits_of(found, settings)
@@ -115,17 +116,17 @@ def labels_of(found: Published, names: Sequence[str], raw: Path) -> list[str]:
         names: `index.D.labels`, words for the codes 0, 1, …; empty: those of the field.
     """
     written = [turn.label for turn in found.turns]
-    codes = names or CODES.get(found.coding, ())
+    codes = [plain(name) for name in names] or CODES.get(found.coding, ())
     polarity = found.coding == "polarity" and not names
     strong = polarity and any(abs(value) > 1 for value in written if isinstance(value, (int, float)))
-    words = {str(value).strip().lower() for value in written if isinstance(value, str)}
+    words = {plain(value).lower() for value in written if isinstance(value, str)}
     of_iemocap = not words <= set(MELD) and {WORDS.get(word, word) for word in words} <= set(IEMOCAP)
     labels = []
     for turn, value in zip(found.turns, written, strict=True):
         if value is None or value == "" or (value == -1 and not polarity):
             labels.append("")
         elif isinstance(value, str):
-            word = value.strip().lower()
+            word = plain(value).lower()
             labels.append(WORDS.get(word, word) if of_iemocap else word)
         elif not isinstance(value, (int, float)) or not np.isfinite(value):
             raise UserError(f"{raw}: {turn.utterance} has the label {value!r}, which is neither a code nor a word")

@@ -12,7 +12,7 @@ from extractors.utterance import Piece, Utterance, as_text, pieces_of
 from foundation.errors import UserError
 from foundation.files import is_file
 from pipeline.corpora.csv_table import interval, read_table, spellings
-from pipeline.corpora.labels import NO_LABELS
+from pipeline.corpora.labels import NO_LABELS, plain
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.times import seconds, shortened
 
@@ -50,6 +50,8 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
     table = read_table(file, REQUIRED, OPTIONAL)
     result = RawCorpus([], [], table.notes)
     for column in ("label", "speaker"):
+        for _, values in table.rows:
+            values[column] = plain(values[column])
         result.notes += [f"{file.name}: {note}" for note in unite(table.rows, column)]
     dialogues: dict[str, dict[int, TableRow]] = {}
     for number, values in table.rows:

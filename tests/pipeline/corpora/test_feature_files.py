@@ -421,6 +421,27 @@ def test_a_label_that_is_no_code_of_the_corpus_is_refused_or_named_by_the_user(
         assert tuple(row.label for row in rows[:3]) == words
 
 
+def test_words_and_names_of_json_files_that_look_alike_are_one(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "words")
+    for file in raw.glob("*.feature"):
+        content = json.loads(file.read_text())
+        spelt = zip(("cole\u0300re", "Col\u00e8re", " \u200bcol\u00e8re"), ("Ann B", "Ann\u00a0 B", "\u200bAnn B"),
+                    strict=True)  # fmt: skip
+        for place, (label, speaker) in enumerate(spelt):
+            content[0][place] |= {"label": label, "speaker": speaker}
+        file.write_text(json.dumps(content))
+    rows = [row for row in indexed(raw) if row.dialogue_id == "train_0"]
+    assert [(row.label, row.speaker, row.speaker_name) for row in rows[:3]] == [("col\u00e8re", 0, "Ann B")] * 3
+
+
+@pytest.mark.parametrize("names", [["Joy", "joy"], ["very happy", "very\u00a0 happy"], ["\u00e9", "e\u0301"]])
+def test_labels_of_codes_that_look_alike_are_refused(names: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must not name anything twice, in upper or lower case"):
+        params(tmp_path, labels=names)
+
+
 def test_no_label_of_a_feature_file_is_called_as_a_column_of_predictions(
     indexed: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:

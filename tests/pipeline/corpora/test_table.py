@@ -369,6 +369,19 @@ def test_labels_and_speakers_that_differ_in_case_only_are_one_with_a_note(tmp_pa
     ]
 
 
+def test_labels_and_speakers_that_look_alike_are_one(tmp_path: Path) -> None:
+    lines = ["d1,Rene\u0301  B,cole\u0300re,train", "d1,Ren\u00e9\u00a0B,\u200bcol\u00e8re,train",
+             "d2,\ufeffRen\u00e9 B,very  happy,train", "d2,Ann,very\u00a0happy,train", "d3,Ann,very happy,test",
+             "d4,Ann,\u0645\u06cc\u200c\u062e\u0648\u0634,train"]  # fmt: skip
+    found = read(write(tmp_path, *lines, header="dialogue,speaker,label,split"), ALL)
+    joined = "\u0645\u06cc\u200c\u062e\u0648\u0634"  # a word of Persian, whose mark is part of its spelling
+    assert [row.label for row in found.rows] == ["col\u00e8re"] * 2 + ["very happy"] * 3 + [joined]
+    assert found.speakers == ["Ren\u00e9 B"] * 3 + ["Ann"] * 3
+    assert [row.speaker for row in found.rows] == [0, 0, 0, 1, 0, 0]
+    with pytest.raises(UserError, match=r"utterances\.csv, line 2: label is empty"):
+        read(write(tmp_path, "d1,Ann,\u200b,train", header="dialogue,speaker,label,split"), ALL)
+
+
 def test_content_of_train_that_is_in_test_too_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     raw = tmp_path / "raw"
