@@ -21,6 +21,7 @@ from extractors.published.content import (
     Vectors,
     clean,
     label_of,
+    sentence,
     vector,
 )
 from extractors.published.files import read_file
@@ -119,7 +120,7 @@ def dag_erc(raw: Path) -> Published | None:
                 named = f"{SPLIT_NAMES[name]}_{number}"
                 label = label_of(entry.get("label"), f"{file}, dialogue {number}, utterance {place}")
                 found.turns.append(PublishedTurn(named, f"{named}_{place}", clean(entry["speaker"]), label,
-                                        SPLIT_NAMES[name], clean(entry["text"])))  # fmt: skip
+                                        SPLIT_NAMES[name], sentence(entry["text"])))  # fmt: skip
                 entries.append((file, entry))
                 places.append(f"{number} {place}")
     for part, modality in enumerate(tuples.MODALITIES if several else tuples.MODALITIES[:1]):

@@ -19,12 +19,12 @@ from extractors.published.content import (
     PublishedError,
     PublishedTurn,
     Vectors,
-    clean,
     coding_of,
     dialogue_name,
     label_of,
     length,
     meld_split,
+    sentence,
     speaker_name,
     utterance_names,
     vector,
@@ -175,7 +175,7 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
         names = utterance_names(name, list(ids) if length(ids) else None, number, coding)
         for place in range(number):
             speaker = speaker_name(fields["speakers"][key][place], f"{file}, {names[place]}")
-            text = clean(fields["sentences"][key][place])
+            text = sentence(fields["sentences"][key][place])
             found.turns.append(PublishedTurn(name, names[place], speaker, labels[key][place], splits[key], text))
             found.keys.append((key, place))
     left_out = len(fields["labels"]) - len(keys)

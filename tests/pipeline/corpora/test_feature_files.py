@@ -421,6 +421,30 @@ def test_a_label_that_is_no_code_of_the_corpus_is_refused_or_named_by_the_user(
         assert tuple(row.label for row in rows[:3]) == words
 
 
+def test_a_missing_sentence_is_no_word_and_bytes_are_text(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    content = list(written.tuple_of("MMGCN"))
+    content[6]["Ses01F_impro01"] = ["Hi.", None, float("nan")]
+    content[6]["Ses02M_script01_1"] = ["Hi.", np.float32("nan"), "Caf\u00e9?"]
+    rows = indexed(written.save(tuple(content), tmp_path / "file.pkl"), validation="session4")
+    assert [row.text for row in rows[:6]] == ["Hi.", "", "", "Hi.", "", "Caf\u00e9?"]
+    raw = written.write_dag_erc(tmp_path / "words")
+    file = raw / "train_data_roberta.json.feature"
+    words = json.loads(file.read_text())
+    words[0][2]["text"] = None
+    file.write_text(json.dumps(words))
+    assert [bool(row.text) for row in indexed(raw)[:2]] == [True, False]
+    mmsa = written.write_mmsa(tmp_path / "mmsa")
+    parts = pickle.loads(mmsa.read_bytes())
+    said = [row.text for row in indexed(mmsa)]
+    parts["train"]["raw_text"] = np.array([text.encode() for text in parts["train"]["raw_text"]])
+    parts["valid"]["raw_text"] = np.array(["caf\u00e9".encode("cp1252")] * len(parts["valid"]["id"]))
+    texts = [row.text for row in indexed(written.save(parts, mmsa, 4))]
+    assert texts[:4] == said[:4]
+    assert texts[4:6] == ["caf\u00e9"] * 2
+
+
 def test_words_and_names_of_json_files_that_look_alike_are_one(
     indexed: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:
