@@ -136,7 +136,7 @@ def labels_of(found: Published, names: Sequence[str], raw: Path) -> list[str]:
             raise UserError(f"{raw}: {turn.utterance} has the label {value!r}; the codes of {', '.join(codes)} are 0 "
                             f"to {len(codes) - 1} (index.<corpus>.labels names other labels)")  # fmt: skip
         else:
-            labels.append(codes[int(value)] if codes else f"class {value:g}")
+            labels.append(codes[int(value)] if codes else f"class {int(value) if value == int(value) else value}")
     return labels
 
 

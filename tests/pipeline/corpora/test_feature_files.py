@@ -481,6 +481,16 @@ def test_no_label_of_a_feature_file_is_called_as_a_column_of_predictions(
     assert "which is a column of predictions.csv" in said
 
 
+def test_large_codes_stay_apart(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
+    content = list(written.tuple_of("MMGCN"))
+    for field in (0, 1, 2, 3, 4, 5, 6):
+        content[field] = {f"talk {place}": value for place, value in enumerate(content[field].values())}
+    content[2] = {key: [1_000_001, 1_000_002.0, 3] for key in content[2]}
+    content[7], content[8] = ["talk 0", "talk 1", "talk 2"], ["talk 3", "talk 4"]
+    rows = indexed(written.save(tuple(content), tmp_path / "file.pkl"))
+    assert {row.label for row in rows} == {"class 1000001", "class 1000002", "class 3"}
+
+
 def test_four_classes_of_iemocap_keep_their_order() -> None:
     assert labels("features", ["angry", "sad", "neutral", "happy"]) == ("happy", "sad", "neutral", "angry")
     assert len(labels("features", ["angry", "sad", "neutral", "excited"])) == 6
