@@ -39,6 +39,8 @@ def understood(raw: Path) -> Iterator[None]:
         said = " ".join(str(error).split())[:150]
         raise PublishedError(f"{raw}: cannot be understood ({type(error).__name__}: {said}); it has other things than "
                              "the layouts that are read (docs/feature_files.md)") from None  # fmt: skip
+    except OSError as error:
+        raise PublishedError(f"{error.filename or raw}: cannot be read ({error.strerror or error})") from None
 
 
 @dataclass(frozen=True, slots=True)

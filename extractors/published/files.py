@@ -30,6 +30,8 @@ def read_file(file: Path) -> Any:
         UserError: the file is missing, broken, of another kind, or asks for more than its kind may.
     """
     try:
+        if file.exists() and not file.is_file():  # reading from a pipe would wait for ever
+            raise FileError(f"{file}: is a folder, a pipe or a device, and no file")
         content = file.read_bytes()
     except OSError as error:
         raise FileError(f"{file}: cannot be read ({error.strerror})") from None
@@ -111,10 +113,23 @@ def checksums(file: Path) -> tuple[str, str]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, SHA-256 over the names and contents of its files."""
-    if path.is_file():
-        return checksums(path)[0]
+    """SHA-256 of a file; of a folder, SHA-256 over the names and contents of its files, without its subfolders.
+
+    Raises:
+        FileError: it, or an entry of it, is a link that leads nowhere, a pipe or a device.
+    """
+    if not path.is_dir():
+        return checksums(_whole(path))[0]
     whole = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        whole.update(f"{file.name}\0{checksums(file)[0]}\n".encode())
+        if not file.is_dir():  # such as the .ipynb_checkpoints of a notebook
+            whole.update(f"{file.name}\0{checksums(_whole(file))[0]}\n".encode())
     return whole.hexdigest()
+
+
+def _whole(file: Path) -> Path:
+    """Return `file`; raises FileError if it is a link that leads nowhere, a pipe or a device."""
+    if not file.is_file() and (file.exists() or file.is_symlink()):
+        what = "is a pipe or a device" if file.exists() else "is a link to a file that does not exist"
+        raise FileError(f"{file}: {what}; put the file there, or remove it")
+    return file

@@ -170,7 +170,12 @@ def merbench(raw: Path, folders: Mapping[str, str]) -> Published | None:
     texts = {}
     if transcriptions.is_file():
         with transcriptions.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            texts = {row.get("name", ""): row.get("english") or "" for row in csv.DictReader(stream)}
+            # Strict, because otherwise an unclosed quote would silently swallow the rows after it.
+            reader = csv.DictReader(stream, strict=True)
+            try:
+                texts = {row.get("name", ""): row.get("english") or "" for row in reader}
+            except csv.Error as error:
+                raise PublishedError(f"{transcriptions}, line {reader.line_num}: is not a CSV row ({error})") from None
     else:
         found.notes.append(f"{transcriptions.name}: no such file; there are no sentences")
     named = _grouped([row for part in CORPORA if part in content for row in _labels(content, part, raw)])
@@ -305,7 +310,7 @@ def _taken_of_files(
         return None
     if path.is_file():
         return vector(read_file(path), str(path))
-    frames = sorted(path.glob("*.npy"))
+    frames = [frame for frame in sorted(path.glob("*.npy")) if not frame.is_dir()]
     if names_of_faces is not None:
         frames = [frame for frame in frames if names_of_faces[turn][:1] in frame.stem]
     if not frames:

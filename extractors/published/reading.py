@@ -35,6 +35,9 @@ def read_published(raw: Path, folders: Mapping[str, str]) -> Published:
 def _read(raw: Path, folders: Mapping[str, str]) -> Published:
     if raw.is_file():
         return of_content(read_file(raw), raw, raw.parent)
+    if not raw.is_dir():
+        raise PublishedError(f"{raw}: is neither a file nor a folder; set `raw` to the feature file, or to the folder "
+                             "with it")  # fmt: skip
     if (raw / of_folders.MULTIEMO_LABELS).is_file():
         return of_folders.multiemo(raw)
     if found := of_folders.dag_erc(raw) or of_folders.merbench(raw, folders):

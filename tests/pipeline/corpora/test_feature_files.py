@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import pickle
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +207,65 @@ def test_merbench_has_its_own_codes_folds_and_folders(
         assert made.values[:3, 0].tolist() == [
             number(modality, 0 if meld else "Ses01F_impro01", place) for place in range(3)
         ]
+
+
+def test_a_folder_inside_frames_is_passed_over(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
+    raw = written.write_gcnet(tmp_path / "raw")
+    before = indexed(raw, validation="session4")
+    values = features_of(raw, "visual").values
+    for frames in (raw / "features/manet_UTT").iterdir():
+        for name in (".ipynb_checkpoints", "F_copy.npy"):
+            (frames / name).mkdir()
+            (frames / name / "F_0000.npy").write_bytes(b"x")
+    assert indexed(raw, validation="session4") == before
+    np.testing.assert_array_equal(features_of(raw, "visual").values, values)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("place", ["deberta-large-4-UTT/{}.npy", "manet_UTT/{}/F_0001.npy", "manet_UTT/{}/z.npy"])
+def test_what_is_no_file_among_vectors_is_named(
+    place: str, kind: str, indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_gcnet(tmp_path / "raw")
+    file = raw / "features" / place.format("Ses01F_impro01_F000")
+    file.unlink(missing_ok=True)
+    if kind == "link":
+        file.symlink_to("/nowhere/at/all")
+    else:
+        os.mkfifo(file)
+    said = {"link": "is a link to a file that does not exist", "pipe": "is a pipe or a device"}[kind]
+    assert refusal(indexed, raw, validation="session4") == f"{file}: {said}; put the file there, or remove it"
+
+
+def test_a_pipe_is_no_feature_file_and_waited_for_by_nobody(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for raw in (tmp_path / "pipe", Path("/dev/null")):
+        assert refusal(indexed, raw).startswith(f"{raw}: is neither a file nor a folder; set `raw` to the feature file")
+    folder = written.write_dag_erc(tmp_path / "words")
+    file = folder / "dev_data_roberta.json.feature"
+    file.unlink()
+    os.mkfifo(file)
+    assert refusal(indexed, folder) == f"{file}: is a folder, a pipe or a device, and no file"
+
+
+def test_an_unclosed_quote_of_the_transcriptions_is_named(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_merbench(tmp_path / "raw")
+    file = raw / "transcription-engchi-polish.csv"
+    lines = file.read_text("utf-8").splitlines()
+    lines[2] = lines[2].replace(",", ',"', 1)
+    for rest in ("", "x" * 200_000):
+        file.write_text("\n".join([*lines, rest]), "utf-8")
+        assert re.match(rf"{file}, line \d+: is not a CSV row \(", refusal(indexed, raw, fold=2))
+
+
+def test_what_the_system_does_not_let_be_read_is_named(tmp_path: Path) -> None:
+    raw = tmp_path / ("a" * 300)
+    with pytest.raises(UserError, match=rf"^{raw}: cannot be read \(File name too long\)$"):
+        features.read(raw, FeaturesSettings(reader="features", raw=str(raw)))
 
 
 def test_a_clip_of_mmsa_is_the_mean_over_its_steps(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
