@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from extractors.published.pickles import DTYPES, PickleError, read_pickle
+from extractors.published.pickles import DTYPES, PickleError, filled, read_pickle
 from foundation.errors import UserError
 
 LARGEST_MEMBER = 2**30
@@ -71,14 +71,10 @@ def read_array(content: bytes, name: str) -> Any:
         return read_pickle(rest, name)
     if dtype.str[1:] not in DTYPES and dtype.kind not in "SU":
         raise FileError(f"{name}: has the data type {dtype}; allowed are numbers and strings")
-    number = 1
-    for edge in shape:
-        number *= edge
-    if number < 0 or number * dtype.itemsize != len(rest):
-        raise FileError(f"{name}: declares {number:,} values of {dtype.itemsize} bytes, and has {len(rest):,} bytes "
-                        "for them")  # fmt: skip
-    flat = np.frombuffer(rest, dtype) if rest else np.zeros(0, dtype)
-    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+    try:
+        return filled(dtype, shape, fortran, rest)
+    except ValueError as error:
+        raise FileError(f"{name}: {error}") from None
 
 
 def read_archive(content: bytes, name: str) -> dict[str, Any]:
