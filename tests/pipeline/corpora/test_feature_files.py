@@ -389,6 +389,19 @@ def test_vectors_of_two_widths_are_refused(indexed: Callable[..., list[Utterance
         features_of(raw, "audio")
 
 
+def test_vectors_of_two_widths_are_refused_again_when_the_first_are_in_the_work_cache(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extractor, "TOGETHER", 3)
+    there = dict(zip(written.TUPLES["MMGCN"].split(), written.tuple_of("MMGCN"), strict=True))
+    there["audio"]["Ses05M_impro03"] = [np.ones(31, "f4")] * TURNS
+    raw = written.save(tuple(there.values()), tmp_path / "file.pkl")
+    indexed(raw)
+    for _ in range(3):
+        with pytest.raises(UserError, match=r"file\.pkl: the audio vector of Ses05M_impro03_F000 has 31 values"):
+            features_of(raw, "audio")
+
+
 def test_a_file_that_was_changed_after_the_index_is_refused_and_another_index_gives_other_keys(
     indexed: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:
