@@ -29,7 +29,19 @@ def read_published(raw: Path, folders: Mapping[str, str]) -> Published:
         UserError: a file cannot be read, or no layout fits; the message says what was seen.
     """
     with understood(raw):
-        return _read(raw, folders)
+        found = _read(raw, folders)
+        require_names(found, raw)
+    return found
+
+
+def require_names(found: Published, raw: Path) -> None:
+    """Raise PublishedError if two utterances have one id, by which `extract` finds their vectors again."""
+    seen: set[str] = set()
+    for turn in found.turns:
+        if turn.utterance in seen:
+            raise PublishedError(f"{raw}: the utterance {turn.utterance!r} of the dialogue {turn.dialogue!r} occurs "
+                                 "twice; give its dialogues names of which none begins another")  # fmt: skip
+        seen.add(turn.utterance)
 
 
 def _read(raw: Path, folders: Mapping[str, str]) -> Published:

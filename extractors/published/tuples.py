@@ -170,9 +170,14 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
     if coding == "meld" and "validation" not in fields:
         splits = {key: meld_split(key) for key in splits}
         found.notes.append(f"{file.name}: MELD's dev is found inside its train by the dialogues' numbers")
+    named: dict[str, Any] = {}
     for key, number in numbers.items():
         name, ids = dialogue_name(key, coding), fields.get("ids", {}).get(key)
         names = utterance_names(name, list(ids) if length(ids) else None, number, coding)
+        if name in named:  # such as the number 1 and the word
+            raise PublishedError(f"{file}: the dialogues {named[name]!r} and {key!r} have one name, {name!r}; give one "
+                                 "of them another")  # fmt: skip
+        named[name] = key
         for place in range(number):
             speaker = speaker_name(fields["speakers"][key][place], f"{file}, {names[place]}")
             text = sentence(fields["sentences"][key][place])

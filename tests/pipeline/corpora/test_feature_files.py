@@ -555,6 +555,24 @@ def test_no_label_of_a_feature_file_is_called_as_a_column_of_predictions(
     assert "which is a column of predictions.csv" in said
 
 
+@pytest.mark.parametrize(("keys", "ids", "said"), [
+    ((1, "1", "b", "c", "d"), ("x", "y", "b", "c", "d"), "the dialogues 1 and '1' have one name, '1'; give one"),
+    (("a", "a_b", "b", "c", "d"), ("a_b", "a_b", "b", "c", "d"),
+     "the utterance 'a_b_0' of the dialogue 'a_b' occurs twice; give its dialogues names of which none begins"),
+])  # fmt: skip
+def test_an_id_that_two_utterances_have_is_refused_by_the_index(
+    keys: tuple, ids: tuple[str, ...], said: str, indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    content: list[Any] = [
+        dict(zip(keys, part.values(), strict=True)) if place < 7 else part
+        for place, part in enumerate(written.tuple_of("MMGCN"))
+    ]
+    content[0] = {key: [f"{name}_{turn}" for turn in range(TURNS)] for key, name in zip(keys, ids, strict=True)}
+    content[7], content[8] = list(keys[:3]), list(keys[3:])
+    raw = written.save(tuple(content), tmp_path / "file.pkl")
+    assert said in refusal(indexed, raw, labels=["sad", "glad", "calm", "wry"])
+
+
 def test_large_codes_stay_apart(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
     content = list(written.tuple_of("MMGCN"))
     for field in (0, 1, 2, 3, 4, 5, 6):
