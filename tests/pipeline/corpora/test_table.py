@@ -335,6 +335,12 @@ def test_columns_have_any_case_and_delimiter_and_times_any_form(tmp_path: Path, 
     assert found.notes == ["utterances.csv: 1 empty rows were passed over"]
 
 
+def test_an_empty_table_is_no_guess_of_an_encoding(tmp_path: Path) -> None:
+    (tmp_path / "utterances.csv").touch()
+    found = read(tmp_path, ALL)
+    assert (found.rows, found.notes) == ([], [])
+
+
 def test_the_table_may_end_in_tsv(tmp_path: Path) -> None:
     (tmp_path / "utterances.tsv").write_text("dialogue\tspeaker\tlabel\tsplit\ttext\na\tAnn\tsad\ttrain\tHi, you\n")
     assert [row.text for row in read(tmp_path, ALL).rows] == ["Hi, you"]
