@@ -62,12 +62,12 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
             turns = dialogues.setdefault(name, {})
             line = understood(number, values, len(turns))
             if line.turn in turns:
-                raise ValueError(f"a second turn {line.turn} of dialogue {name!r} (the first: line "
-                                 f"{turns[line.turn].number})")  # fmt: skip
+                raise ValueError(f"a second turn {shortened(str(line.turn))} of dialogue {shortened(name)!r} (the "
+                                 f"first: line {turns[line.turn].number})")  # fmt: skip
             first = next(iter(turns.values()), line)
             if line.split != first.split:
-                raise ValueError(f"dialogue {name!r} is in {first.split} by line {first.number}, and in {line.split} "
-                                 "here; a dialogue belongs to one split")  # fmt: skip
+                raise ValueError(f"dialogue {shortened(name)!r} is in {first.split} by line {first.number}, and in "
+                                 f"{line.split} here; a dialogue belongs to one split")  # fmt: skip
         except ValueError as error:
             raise UserError(f"{file}, line {number}: {error}") from None
         turns[line.turn] = line
@@ -130,13 +130,13 @@ def understood(number: int, values: dict[str, str], turns_before: int) -> TableR
     if values["label"] in NO_LABELS:
         raise ValueError(f"label = {values['label']!r}: is a column of predictions.csv; take another word")
     if values["split"].lower() not in SPLITS:
-        raise ValueError(f"split = {values['split']!r}: must be train, validation (or dev, val) or test")
+        raise ValueError(f"split = {shortened(values['split'])!r}: must be train, validation (or dev, val) or test")
     turn = turns_before
     if "turn" in values:
         try:
             turn = int(values["turn"])
         except ValueError:
-            raise ValueError(f"turn = {values['turn']!r}: must be a whole number") from None
+            raise ValueError(f"turn = {shortened(values['turn'])!r}: must be a whole number") from None
     start, end = interval(values)
     return TableRow(number, turn, SPLITS[values["split"].lower()], start, end, pieces_in(values), values)
 
@@ -168,8 +168,8 @@ def refuse_unlearnable(file: Path, dialogues: dict[str, dict[int, TableRow]]) ->
     for line in lines if learnable else ():
         if line.values["label"] not in learnable:
             raise UserError(
-                f"{file}, line {line.number}: label = {line.values['label']!r}: no utterance of train has it, so that "
-                f"nothing can learn it; train has {', '.join(learnable)}"
+                f"{file}, line {line.number}: label = {shortened(line.values['label'])!r}: no utterance of train has "
+                f"it, so that nothing can learn it; train has {shortened(', '.join(learnable), 150)}"
             )
 
 

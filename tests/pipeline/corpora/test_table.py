@@ -341,6 +341,16 @@ def test_an_empty_table_is_no_guess_of_an_encoding(tmp_path: Path) -> None:
     assert (found.rows, found.notes) == ([], [])
 
 
+def test_a_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:
+    header, long = "dialogue,turn,speaker,label,split", "7" * 5000
+    for line in (f"a,{long},Ann,sad,train", f"a,1,Ann,sad,{long}", f"a,1,Ann,sad,train\nb,1,Ann,{long},test",
+                 f"{long},1,Ann,sad,train\n{long},1,Ann,sad,train", f"{long},1,Ann,sad,train\n{long},2,Ann,sad,test",
+                 f"a,1,Ann,{long},train\nb,1,Ann,sad,test"):  # fmt: skip
+        with pytest.raises(UserError, match=r"utterances\.csv, line \d: .*7777…") as caught:
+            read(write(tmp_path, line, header=header), ALL)
+        assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
 def test_the_table_may_end_in_tsv(tmp_path: Path) -> None:
     (tmp_path / "utterances.tsv").write_text("dialogue\tspeaker\tlabel\tsplit\ttext\na\tAnn\tsad\ttrain\tHi, you\n")
     assert [row.text for row in read(tmp_path, ALL).rows] == ["Hi, you"]
