@@ -196,15 +196,19 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
 def vectors_of(found: Published, file: str, layers: Sequence[dict]) -> Vectors:
     """Vectors of one modality, from dicts by dialogue: one for each layer of the encoder, the last layer first."""
     places = [f"{key!r} {place}" for key, place in found.keys]
-    return Vectors([file] * len(found.turns), places, partial(taken, layers, found.keys), len(layers))
+    return Vectors([file] * len(found.turns), places, partial(taken, layers, found.keys, file), len(layers))
 
 
-def taken(layers: Sequence[dict], places: Sequence[tuple[Any, int]], turn: int, which: str) -> Any:
+def taken(layers: Sequence[dict], places: Sequence[tuple[Any, int]], file: str, turn: int, which: str) -> Any:
     """Vector of a turn: of the last layer, which is the first field, or the mean of the four."""
     key, place = places[turn]
     if which == "last" or len(layers) == 1:
         return layers[0][key][place]
-    return np.mean([vector(layer[key][place], str(key)) for layer in layers], axis=0, dtype=np.float64)
+    return np.mean(
+        [vector(layer[key][place], f"{file}, dialogue {key!r}, utterance {place}") for layer in layers],
+        axis=0,
+        dtype=np.float64,
+    )
 
 
 def splits_of(fields: dict[str, Any], file: Path) -> dict[Any, str]:

@@ -71,7 +71,7 @@ def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     splits = splits_of(found, settings)
     sources = sources_of(found, settings, raw)
     result = RawCorpus([], [], list(found.notes))
-    result.published = about(found, labels, settings, sources)
+    result.published = about(found, labels, settings, sources, raw)
     warned = [f"{file['name']}: {file['warning']}" for file in result.published["files"] if "warning" in file]
     if not any(known.TAUGHT in note for note in warned):
         warned += [f"{raw.name}: {warning}" for warning in result.published["warnings"].values()]
@@ -211,13 +211,18 @@ def sources_of(found: Published, settings: FeaturesSettings, raw: Path) -> dict[
     return fields
 
 
-def about(found: Published, labels: list[str], settings: FeaturesSettings, sources: dict[str, list[str]]) -> dict:
+def about(
+    found: Published, labels: list[str], settings: FeaturesSettings, sources: dict[str, list[str]], raw: Path
+) -> dict:
     """What the file is, for corpus.json: layout, protocol, vectors, and what is known of it."""
     vectors = {}
     for modality, values in found.vectors.items():
         place = next((place for place, file in enumerate(values.files) if file), None)
-        taken = None if place is None else values.take(place, "last")
-        vectors[modality] = {"width": 0 if taken is None else len(vector(taken, modality)), "layers": values.layers}
+        width = 0
+        if place is not None and (taken := values.take(place, "last")) is not None:
+            what = f"{base_of(raw) / values.files[place]}, {found.turns[place].utterance}, {modality}"
+            width = len(vector(taken, what))
+        vectors[modality] = {"width": width, "layers": values.layers}
     files = [described(file) for file in found.files]
     taught = found.coding == "meld" and vectors.get("audio", {}).get("width") == known.WIDTH_TAUGHT
     return {

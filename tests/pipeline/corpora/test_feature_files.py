@@ -171,6 +171,25 @@ def test_json_files_of_dag_erc_and_multidag_are_read_without_their_unlabelled_tu
         assert made.values[:2, 0].tolist() == [number(modality, "Ses01F_impro01", place) for place in (0, 2)]
 
 
+def test_what_is_no_vector_is_named_with_its_file_and_utterance(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "words")
+    file = raw / "train_data_roberta.json.feature"
+    content = json.loads(file.read_text())
+    content[0][0]["cls"] = "none"
+    file.write_text(json.dumps(content))
+    assert refusal(indexed, raw) == f"{file}, train_0_0, text: is no vector of numbers"
+    there = dict(zip(written.TUPLES["COSMIC"].split(), written.tuple_of("COSMIC"), strict=True))
+    there["text3"]["Ses01F_impro01"][1] = "none"
+    layers = written.save(tuple(there.values()), tmp_path / "layers.pkl")
+    indexed(layers)
+    with pytest.raises(
+        UserError, match=r"layers\.pkl, dialogue 'Ses01F_impro01', utterance 1: is no vector of numbers"
+    ):
+        features_of(layers, "text", text={"layers": "last4"})
+
+
 def test_unlabelled_turns_of_dag_erc_are_context_where_all_turns_are_asked_for(
     indexed: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:
