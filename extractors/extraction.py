@@ -55,7 +55,22 @@ def extract(extractor: Extractor, rows: dict[str, Utterance], modality: str) -> 
     if len(lost) > 1 and len(lost) == len(rows) - len(known):
         reason = next(iter(lost.values())).reason
         raise UserError(f"{modality}: nothing could be extracted ({reason}): is the installation whole?")
+    require_one_width(results, rows, modality)
     return results, known
+
+
+def require_one_width(results: dict[str, Result], rows: dict[str, Utterance], modality: str) -> None:
+    """Raise UserError unless all vectors are equally wide; those of a run that was refused are in the work cache."""
+    width = 0
+    for key, row in rows.items():
+        vector = results[key].vector
+        if vector is None:
+            continue
+        width = width or len(vector)
+        if len(vector) != width:
+            file = row.text_file if modality == "text" else getattr(row, KIND[modality])
+            raise UserError(f"{file or modality}: the {modality} vector of {row.utterance_id} has {len(vector)} "
+                            f"values, and others have {width}; all of a corpus must have the same number")  # fmt: skip
 
 
 def fill_share(extractor: Extractor, rows: dict[str, Utterance], modality: str, number: int, of: int) -> None:

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from extractors.settings import AudioSettings, VisualSettings
 from foundation.errors import UserError
 from foundation.files import write_whole
-from foundation.folders import root
+from foundation.folders import from_root, root
 from foundation.log import log
 from foundation.settings import Settings
 from pipeline.corpora.settings import MeldSettings
@@ -43,7 +43,7 @@ def run() -> None:
     try:
         params = load_params()
         refuse_what_is_not_there(params, locked)
-    except UserError:
+    except BaseException:  # also what nobody foresaw, and Ctrl-C while the hub is asked: DVC has removed by now
         put_back(locked, corpora_of(locked))
         raise
     put_back(locked, [corpus for corpus in corpora_of(locked) if corpus not in params.datasets])
@@ -108,7 +108,7 @@ def refuse_lacking_material(params: Params, locked: dict[str, dict]) -> None:
         there = is_made(locked, f"index@{corpus}", f"index.{corpus}", index) or raw_folder(corpus, params).is_dir()
         if index.reader == "assembled" and not there:
             for key, folder in params.material.model_dump().items():
-                if not (root() / folder).expanduser().is_dir():
+                if not from_root(folder, f"material.{key}").is_dir():
                     raise UserError(f"params.yaml: material.{key} = {folder!r}: there is no such folder; {corpus} is "
                                     "put together of public material: docs/starter.md says where it comes from"
                                     )  # fmt: skip

@@ -16,7 +16,7 @@ from foundation.log import log
 from pipeline.corpora import cut_counts
 from pipeline.corpora.census import as_table, census, write_census
 from pipeline.corpora.index_file import SPLITS, write_index
-from pipeline.corpora.labels import labels
+from pipeline.corpora.labels import NO_LABELS, labels
 from pipeline.corpora.media_files import inspect_media
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.readers import read
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     raw_corpus = read(raw, settings)
     if not raw_corpus.rows:
         raise UserError(f"{raw}: has no utterance; set index.{corpus}.raw to the folder of the raw corpus")
+    refuse_columns(raw_corpus.rows, raw, corpus)
     missing = [split for split in SPLITS if not any(row.split == split and row.label for row in raw_corpus.rows)]
     if missing:
         raise UserError(
@@ -76,6 +77,15 @@ def report(raw_corpus: RawCorpus, counts: dict) -> None:
         log.info("  %5d: %s", count, reason)
     for difference in raw_corpus.differences:
         log.warning("NOT THE FULL RELEASE: %s", difference)
+
+
+def refuse_columns(rows: list[Utterance], raw: Path, corpus: str) -> None:
+    """Raise UserError if a label is called as another column of predictions.csv, which it would overwrite."""
+    for row in rows:
+        if row.label in NO_LABELS:
+            raise UserError(f"{raw}: {row.utterance_id} has the label {row.label!r}, which is a column of "
+                            "predictions.csv; take another word (the reader `features` takes the words for codes "
+                            f"from index.{corpus}.labels)")  # fmt: skip
 
 
 def refuse_problems(rows: list[Utterance], allowed: float, corpus: str) -> None:

@@ -44,7 +44,7 @@ Corpus = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,99}$")]
 """Name of a corpus that is valid in DVC's stage names, in folder names and for `-S`."""
 ModelName = Literal["cmath", "sdt", "dialogue_rnn", "dialogue_gcn", "mmgcn", "ctnet", "mm_dfn", "scmm", "cmcf_srnet",
                     "multidag", "adaign"]  # fmt: skip
-READERS = "demo, meld, iemocap, table or features"
+READERS = "demo, meld, iemocap, table, features or assembled"
 NOT_FOR_DVC = ("size", "nfiles", "item", "key")
 """Names that DVC forgets in its run cache, or takes for its own."""
 OF_ROBERTA = ("roberta", "roberta_iemocap")
@@ -197,8 +197,7 @@ def _line(file: Path, error: dict) -> str:
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, KeyedError):
         key, value, allowed = f"{key}.{cause.key}".lstrip("."), cause.value, cause.allowed
-    shown = repr(value)
-    shown = shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
+    key, shown = _shortened(key), _shortened(repr(value))
     if error["type"] == "missing":
         return f"{file}: {key} is missing"
     if allowed.startswith("is missing"):
@@ -208,13 +207,17 @@ def _line(file: Path, error: dict) -> str:
     if error["type"] == "union_tag_not_found":
         return f"{file}: {key}.reader is missing: it must be {READERS}"
     if error["type"] == "union_tag_invalid":
-        return f"{file}: {key}.reader = {error['ctx']['tag']!r}: must be {READERS}"
+        return f"{file}: {key}.reader = {_shortened(repr(error['ctx']['tag']))}: must be {READERS}"
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         allowed = "must be a section with keys of its own (`{}` takes all defaults)"
     if error["type"] == "string_pattern_mismatch":
         allowed = "must be a name of at most 100 letters, digits and underscores that begins with a letter"
     allowed = allowed.replace("Input should", "must")
     return f"{file}: {key} = {shown}: {allowed[0].lower()}{allowed[1:]}"
+
+
+def _shortened(written: str) -> str:
+    return written if len(written) <= LONGEST_VALUE else f"{written[:LONGEST_VALUE]}…"
 
 
 def load_params(file: Path = Path("params.yaml")) -> Params:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foundation.errors import UserError
 from foundation.files import write_whole
-from foundation.folders import root
+from foundation.folders import from_root
 from foundation.log import log
 from pipeline.params import Params
 from pipeline.stage import parser, raw_folder, start
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         # Imported here, because the libraries for pictures and sound take a second to load and are rarely needed.
         from pipeline.corpora import material
 
-        folders = {key: root() / Path(folder).expanduser() for key, folder in params.material.model_dump().items()}
+        folders = {key: from_root(folder, f"material.{key}") for key, folder in params.material.model_dump().items()}
         there = material.Material(**folders, held_out=params.face.held_out, seed=params.face.seed)
         material.assemble(there, raw_folder(args.corpus, params))
     note = Path("data") / args.corpus / "source" / "note.txt"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foundation.disk import disk_error
 from foundation.errors import UserError
-from foundation.folders import root
+from foundation.folders import from_root
 from pipeline.params import Params, load_params
 
 NO_BRANCH = (
@@ -27,8 +27,12 @@ NO_MEMORY = (
 
 
 def raw_folder(corpus: str, params: Params) -> Path:
-    """Folder that index.D.raw names; relative to the project's root, even if DVC uses a temporary folder."""
-    return root() / Path(params.index[corpus].raw).expanduser()
+    """Folder that index.D.raw names; relative to the project's root, even if DVC uses a temporary folder.
+
+    Raises:
+        UserError: it begins with `~` and the name of a user who is not there.
+    """
+    return from_root(params.index[corpus].raw, f"index.{corpus}.raw")
 
 
 def require_raw_folder(corpus: str, params: Params) -> Path:

@@ -39,6 +39,8 @@ def understood(raw: Path) -> Iterator[None]:
         said = " ".join(str(error).split())[:150]
         raise PublishedError(f"{raw}: cannot be understood ({type(error).__name__}: {said}); it has other things than "
                              "the layouts that are read (docs/feature_files.md)") from None  # fmt: skip
+    except OSError as error:
+        raise PublishedError(f"{error.filename or raw}: cannot be read ({error.strerror or error})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,19 @@ class Published:
 
 def clean(value: Any) -> str:
     """Text or name as in the index: repaired cp1252 letters, NFC, single blanks, no half characters."""
+    if isinstance(value, bytes):  # of an array of bytes; latin1 leaves the letters of cp1252 to OLD_CHARACTERS
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            value = value.decode("latin1")
     text = str(value).translate(OLD_CHARACTERS).encode("utf-8", "replace").decode("utf-8")
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def sentence(value: Any) -> str:
+    """What is said, as in the index; empty where the file has None or NaN, which pandas writes for a missing cell."""
+    missing = value is None or (isinstance(value, (float, np.floating)) and np.isnan(value))
+    return "" if missing else clean(value)
 
 
 def vector(value: Any, what: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from extractors.published.pickles import DTYPES, PickleError, read_pickle
+from extractors.published.pickles import DTYPES, PickleError, filled, read_pickle
 from foundation.errors import UserError
 
 LARGEST_MEMBER = 2**30
@@ -30,6 +30,8 @@ def read_file(file: Path) -> Any:
         UserError: the file is missing, broken, of another kind, or asks for more than its kind may.
     """
     try:
+        if file.exists() and not file.is_file():  # reading from a pipe would wait for ever
+            raise FileError(f"{file}: is a folder, a pipe or a device, and no file")
         content = file.read_bytes()
     except OSError as error:
         raise FileError(f"{file}: cannot be read ({error.strerror})") from None
@@ -69,14 +71,10 @@ def read_array(content: bytes, name: str) -> Any:
         return read_pickle(rest, name)
     if dtype.str[1:] not in DTYPES and dtype.kind not in "SU":
         raise FileError(f"{name}: has the data type {dtype}; allowed are numbers and strings")
-    number = 1
-    for edge in shape:
-        number *= edge
-    if number < 0 or number * dtype.itemsize != len(rest):
-        raise FileError(f"{name}: declares {number:,} values of {dtype.itemsize} bytes, and has {len(rest):,} bytes "
-                        "for them")  # fmt: skip
-    flat = np.frombuffer(rest, dtype) if rest else np.zeros(0, dtype)
-    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+    try:
+        return filled(dtype, shape, fortran, rest)
+    except ValueError as error:
+        raise FileError(f"{name}: {error}") from None
 
 
 def read_archive(content: bytes, name: str) -> dict[str, Any]:
@@ -111,10 +109,23 @@ def checksums(file: Path) -> tuple[str, str]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, SHA-256 over the names and contents of its files."""
-    if path.is_file():
-        return checksums(path)[0]
+    """SHA-256 of a file; of a folder, SHA-256 over the names and contents of its files, without its subfolders.
+
+    Raises:
+        FileError: it, or an entry of it, is a link that leads nowhere, a pipe or a device.
+    """
+    if not path.is_dir():
+        return checksums(_whole(path))[0]
     whole = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        whole.update(f"{file.name}\0{checksums(file)[0]}\n".encode())
+        if not file.is_dir():  # such as the .ipynb_checkpoints of a notebook
+            whole.update(f"{file.name}\0{checksums(_whole(file))[0]}\n".encode())
     return whole.hexdigest()
+
+
+def _whole(file: Path) -> Path:
+    """Return `file`; raises FileError if it is a link that leads nowhere, a pipe or a device."""
+    if not file.is_file() and (file.exists() or file.is_symlink()):
+        what = "is a pipe or a device" if file.exists() else "is a link to a file that does not exist"
+        raise FileError(f"{file}: {what}; put the file there, or remove it")
+    return file

@@ -21,6 +21,7 @@ from extractors.published.content import (
     Vectors,
     clean,
     label_of,
+    sentence,
     vector,
 )
 from extractors.published.files import read_file
@@ -119,7 +120,7 @@ def dag_erc(raw: Path) -> Published | None:
                 named = f"{SPLIT_NAMES[name]}_{number}"
                 label = label_of(entry.get("label"), f"{file}, dialogue {number}, utterance {place}")
                 found.turns.append(PublishedTurn(named, f"{named}_{place}", clean(entry["speaker"]), label,
-                                        SPLIT_NAMES[name], clean(entry["text"])))  # fmt: skip
+                                        SPLIT_NAMES[name], sentence(entry["text"])))  # fmt: skip
                 entries.append((file, entry))
                 places.append(f"{number} {place}")
     for part, modality in enumerate(tuples.MODALITIES if several else tuples.MODALITIES[:1]):
@@ -169,7 +170,12 @@ def merbench(raw: Path, folders: Mapping[str, str]) -> Published | None:
     texts = {}
     if transcriptions.is_file():
         with transcriptions.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            texts = {row.get("name", ""): row.get("english") or "" for row in csv.DictReader(stream)}
+            # Strict, because otherwise an unclosed quote would silently swallow the rows after it.
+            reader = csv.DictReader(stream, strict=True)
+            try:
+                texts = {row.get("name", ""): row.get("english") or "" for row in reader}
+            except csv.Error as error:
+                raise PublishedError(f"{transcriptions}, line {reader.line_num}: is not a CSV row ({error})") from None
     else:
         found.notes.append(f"{transcriptions.name}: no such file; there are no sentences")
     named = _grouped([row for part in CORPORA if part in content for row in _labels(content, part, raw)])
@@ -304,7 +310,7 @@ def _taken_of_files(
         return None
     if path.is_file():
         return vector(read_file(path), str(path))
-    frames = sorted(path.glob("*.npy"))
+    frames = [frame for frame in sorted(path.glob("*.npy")) if not frame.is_dir()]
     if names_of_faces is not None:
         frames = [frame for frame in frames if names_of_faces[turn][:1] in frame.stem]
     if not frames:

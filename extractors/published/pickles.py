@@ -469,22 +469,50 @@ def _data(value: Any) -> bytes:
 
 
 def _array(kind: _Dtype, shape: tuple[int, ...], fortran: bool, data: bytes) -> np.ndarray:
-    """Make the array, if its data have exactly the bytes that its shape and data type declare."""
     if kind.code == "O":
         raise _RefusedError("it has an array of objects")
-    dtype = np.dtype(kind.code).newbyteorder(kind.order)
+    try:
+        return filled(np.dtype(kind.code).newbyteorder(kind.order), shape, fortran, data)
+    except ValueError as error:
+        raise _RefusedError(f"it {error}") from None
+
+
+def filled(dtype: np.dtype, shape: tuple[int, ...], fortran: bool, data: bytes) -> np.ndarray:
+    """Make the array, if its data have exactly the bytes that its shape and data type declare.
+
+    Raises:
+        ValueError: they have not, or no array has such a shape, or such characters; the message says what the file
+            declares or has.
+    """
+    require_shape(shape)
     number = 1
     for edge in shape:
         number *= edge
     if number * dtype.itemsize != len(data):
-        raise _RefusedError(f"it declares an array of {number:,} values of {dtype.itemsize} bytes, and has "
-                            f"{len(data):,} bytes for it")  # fmt: skip
-    if not dtype.itemsize:
-        return np.zeros(shape, dtype)
-    flat = np.frombuffer(data, dtype)
-    if dtype.kind == "U" and flat.size and flat.view(np.dtype("u4").newbyteorder(kind.order)).max() > sys.maxunicode:
-        raise _BrokenError("an array of strings with numbers that are no characters")
-    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+        raise ValueError(f"declares an array of {number:,} values of {dtype.itemsize} bytes, and has {len(data):,} "
+                         "bytes for it")  # fmt: skip
+    try:
+        if not dtype.itemsize:  # strings without a letter, of which numpy makes some with one each
+            if number > EXPANDED_ANYWAY:
+                raise ValueError
+            return np.zeros(shape, dtype)
+        flat = np.frombuffer(data, dtype) if data else np.zeros(0, dtype)
+        made = flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+    except ValueError:  # numpy multiplies the edges even where one of them is 0
+        raise ValueError(f"has an array of the shape {str(shape)[:60]}") from None
+    if (
+        dtype.kind == "U"
+        and flat.size
+        and flat.view(np.dtype("u4").newbyteorder(dtype.byteorder)).max() > sys.maxunicode
+    ):
+        raise ValueError("has an array of strings with numbers that are no characters")
+    return made
+
+
+def require_shape(shape: tuple) -> None:
+    """Raise ValueError unless `shape` can be that of an array."""
+    if len(shape) > MOST_AXES or not all(type(edge) is int and edge >= 0 for edge in shape):
+        raise ValueError(f"has an array of the shape {str(shape)[:60]}")
 
 
 class _Plain:
@@ -546,8 +574,10 @@ class _Plain:
                 pass
             case _:
                 raise _BrokenError("an array without a state, or with one that is none")
-        if len(shape) > MOST_AXES or not all(type(edge) is int and edge >= 0 for edge in shape):
-            raise _RefusedError(f"it has an array of the shape {str(shape)[:60]}")
+        try:
+            require_shape(shape)
+        except ValueError as error:
+            raise _RefusedError(f"it {error}") from None
         if kind.code != "O":
             made = _array(kind, shape, bool(fortran), _data(data))
             return made, 1 + made.size

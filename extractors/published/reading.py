@@ -29,12 +29,27 @@ def read_published(raw: Path, folders: Mapping[str, str]) -> Published:
         UserError: a file cannot be read, or no layout fits; the message says what was seen.
     """
     with understood(raw):
-        return _read(raw, folders)
+        found = _read(raw, folders)
+        require_names(found, raw)
+    return found
+
+
+def require_names(found: Published, raw: Path) -> None:
+    """Raise PublishedError if two utterances have one id, by which `extract` finds their vectors again."""
+    seen: set[str] = set()
+    for turn in found.turns:
+        if turn.utterance in seen:
+            raise PublishedError(f"{raw}: the utterance {turn.utterance!r} of the dialogue {turn.dialogue!r} occurs "
+                                 "twice; give its dialogues names of which none begins another")  # fmt: skip
+        seen.add(turn.utterance)
 
 
 def _read(raw: Path, folders: Mapping[str, str]) -> Published:
     if raw.is_file():
         return of_content(read_file(raw), raw, raw.parent)
+    if not raw.is_dir():
+        raise PublishedError(f"{raw}: is neither a file nor a folder; set `raw` to the feature file, or to the folder "
+                             "with it")  # fmt: skip
     if (raw / of_folders.MULTIEMO_LABELS).is_file():
         return of_folders.multiemo(raw)
     if found := of_folders.dag_erc(raw) or of_folders.merbench(raw, folders):

@@ -16,6 +16,7 @@ from extractors.published.content import (
     Vectors,
     clean,
     length,
+    sentence,
 )
 
 PARTS = {"train": TRAIN, "valid": VALIDATION, "test": TEST}
@@ -50,7 +51,7 @@ def mmsa(content: dict[str, Any], file: Path, raw: Path) -> Published:
             clips.setdefault(video or clean(written), []).append((int(clip) if clip.isdecimal() else place, place))
         for video, places in clips.items():
             for clip_number, place in sorted(places):
-                label, text = _label(part, place, file), clean(part["raw_text"][place])
+                label, text = _label(part, place, file), sentence(part["raw_text"][place])
                 found.turns.append(
                     PublishedTurn(f"{split}_{video}", f"{split}_{video}_{clip_number}", "?", label, split, text)
                 )

@@ -19,12 +19,12 @@ from extractors.published.content import (
     PublishedError,
     PublishedTurn,
     Vectors,
-    clean,
     coding_of,
     dialogue_name,
     label_of,
     length,
     meld_split,
+    sentence,
     speaker_name,
     utterance_names,
     vector,
@@ -170,12 +170,17 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
     if coding == "meld" and "validation" not in fields:
         splits = {key: meld_split(key) for key in splits}
         found.notes.append(f"{file.name}: MELD's dev is found inside its train by the dialogues' numbers")
+    named: dict[str, Any] = {}
     for key, number in numbers.items():
         name, ids = dialogue_name(key, coding), fields.get("ids", {}).get(key)
         names = utterance_names(name, list(ids) if length(ids) else None, number, coding)
+        if name in named:  # such as the number 1 and the word
+            raise PublishedError(f"{file}: the dialogues {named[name]!r} and {key!r} have one name, {name!r}; give one "
+                                 "of them another")  # fmt: skip
+        named[name] = key
         for place in range(number):
             speaker = speaker_name(fields["speakers"][key][place], f"{file}, {names[place]}")
-            text = clean(fields["sentences"][key][place])
+            text = sentence(fields["sentences"][key][place])
             found.turns.append(PublishedTurn(name, names[place], speaker, labels[key][place], splits[key], text))
             found.keys.append((key, place))
     left_out = len(fields["labels"]) - len(keys)
@@ -191,15 +196,19 @@ def published(content: Sequence[Any], layout: Layout, file: Path, raw: Path) -> 
 def vectors_of(found: Published, file: str, layers: Sequence[dict]) -> Vectors:
     """Vectors of one modality, from dicts by dialogue: one for each layer of the encoder, the last layer first."""
     places = [f"{key!r} {place}" for key, place in found.keys]
-    return Vectors([file] * len(found.turns), places, partial(taken, layers, found.keys), len(layers))
+    return Vectors([file] * len(found.turns), places, partial(taken, layers, found.keys, file), len(layers))
 
 
-def taken(layers: Sequence[dict], places: Sequence[tuple[Any, int]], turn: int, which: str) -> Any:
+def taken(layers: Sequence[dict], places: Sequence[tuple[Any, int]], file: str, turn: int, which: str) -> Any:
     """Vector of a turn: of the last layer, which is the first field, or the mean of the four."""
     key, place = places[turn]
     if which == "last" or len(layers) == 1:
         return layers[0][key][place]
-    return np.mean([vector(layer[key][place], str(key)) for layer in layers], axis=0, dtype=np.float64)
+    return np.mean(
+        [vector(layer[key][place], f"{file}, dialogue {key!r}, utterance {place}") for layer in layers],
+        axis=0,
+        dtype=np.float64,
+    )
 
 
 def splits_of(fields: dict[str, Any], file: Path) -> dict[Any, str]:

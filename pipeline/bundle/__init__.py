@@ -31,6 +31,7 @@ from model.interface import DataSpec, ErcModel
 from model.registry import MODELS, make_model
 from model.scaling import Scaler
 from pipeline.calibration import Calibration
+from pipeline.corpora.labels import NO_LABELS
 from pipeline.sealed import read_description, require_sealed, write_description
 
 FORMAT = 5
@@ -231,6 +232,10 @@ def read_bundle(folder: Path) -> Bundle:
         raise UserError(f"{file}: {_first(error)}; copy the folder anew") from None
     except ValueError as error:
         raise UserError(f"{file}: {error}; copy the folder anew") from None
+    for label in written.labels:
+        if label in NO_LABELS:
+            raise UserError(f"{file}: has the label {label!r}, which is a column of predictions.csv; rename it in the "
+                            "corpus, and train anew with `dvc repro`")  # fmt: skip
     statistics = _read(place / STATISTICS)
     try:
         scalers = {modality: _scaler(statistics, modality, width) for modality, width in dims.items()}

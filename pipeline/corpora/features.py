@@ -21,7 +21,7 @@ from extractors.utterance import Utterance
 from foundation.errors import UserError
 from foundation.log import log
 from pipeline.corpora.iemocap import with_validation
-from pipeline.corpora.labels import EMORYNLP, IEMOCAP, MELD, POLARITY, SIGN
+from pipeline.corpora.labels import EMORYNLP, IEMOCAP, MELD, POLARITY, SIGN, plain
 from pipeline.corpora.meld import episode
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.settings import FeaturesSettings
@@ -65,12 +65,13 @@ def read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
 
 def _read(raw: Path, settings: FeaturesSettings) -> RawCorpus:
     found = read_published(raw, settings.folders)
+    found.turns = [replace(turn, speaker=plain(turn.speaker)) for turn in found.turns]
     log.info("%s: has the layout of %s", raw.name, found.layout)
     labels = labels_of(found, settings.labels, raw)
     splits = splits_of(found, settings)
     sources = sources_of(found, settings, raw)
     result = RawCorpus([], [], list(found.notes))
-    result.published = about(found, labels, settings, sources)
+    result.published = about(found, labels, settings, sources, raw)
     warned = [f"{file['name']}: {file['warning']}" for file in result.published["files"] if "warning" in file]
     if not any(known.TAUGHT in note for note in warned):
         warned += [f"{raw.name}: {warning}" for warning in result.published["warnings"].values()]
@@ -115,17 +116,17 @@ def labels_of(found: Published, names: Sequence[str], raw: Path) -> list[str]:
         names: `index.D.labels`, words for the codes 0, 1, …; empty: those of the field.
     """
     written = [turn.label for turn in found.turns]
-    codes = names or CODES.get(found.coding, ())
+    codes = [plain(name) for name in names] or CODES.get(found.coding, ())
     polarity = found.coding == "polarity" and not names
     strong = polarity and any(abs(value) > 1 for value in written if isinstance(value, (int, float)))
-    words = {str(value).strip().lower() for value in written if isinstance(value, str)}
+    words = {plain(value).lower() for value in written if isinstance(value, str)}
     of_iemocap = not words <= set(MELD) and {WORDS.get(word, word) for word in words} <= set(IEMOCAP)
     labels = []
     for turn, value in zip(found.turns, written, strict=True):
         if value is None or value == "" or (value == -1 and not polarity):
             labels.append("")
         elif isinstance(value, str):
-            word = value.strip().lower()
+            word = plain(value).lower()
             labels.append(WORDS.get(word, word) if of_iemocap else word)
         elif not isinstance(value, (int, float)) or not np.isfinite(value):
             raise UserError(f"{raw}: {turn.utterance} has the label {value!r}, which is neither a code nor a word")
@@ -135,7 +136,7 @@ def labels_of(found: Published, names: Sequence[str], raw: Path) -> list[str]:
             raise UserError(f"{raw}: {turn.utterance} has the label {value!r}; the codes of {', '.join(codes)} are 0 "
                             f"to {len(codes) - 1} (index.<corpus>.labels names other labels)")  # fmt: skip
         else:
-            labels.append(codes[int(value)] if codes else f"class {value:g}")
+            labels.append(codes[int(value)] if codes else f"class {int(value) if value == int(value) else value}")
     return labels
 
 
@@ -210,13 +211,18 @@ def sources_of(found: Published, settings: FeaturesSettings, raw: Path) -> dict[
     return fields
 
 
-def about(found: Published, labels: list[str], settings: FeaturesSettings, sources: dict[str, list[str]]) -> dict:
+def about(
+    found: Published, labels: list[str], settings: FeaturesSettings, sources: dict[str, list[str]], raw: Path
+) -> dict:
     """What the file is, for corpus.json: layout, protocol, vectors, and what is known of it."""
     vectors = {}
     for modality, values in found.vectors.items():
         place = next((place for place, file in enumerate(values.files) if file), None)
-        taken = None if place is None else values.take(place, "last")
-        vectors[modality] = {"width": 0 if taken is None else len(vector(taken, modality)), "layers": values.layers}
+        width = 0
+        if place is not None and (taken := values.take(place, "last")) is not None:
+            what = f"{base_of(raw) / values.files[place]}, {found.turns[place].utterance}, {modality}"
+            width = len(vector(taken, what))
+        vectors[modality] = {"width": width, "layers": values.layers}
     files = [described(file) for file in found.files]
     taught = found.coding == "meld" and vectors.get("audio", {}).get("width") == known.WIDTH_TAUGHT
     return {

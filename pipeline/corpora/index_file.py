@@ -36,7 +36,18 @@ COLUMNS = [
 
 
 def write_index(rows: list[Utterance], file: Path) -> None:
-    """Write `rows` in the given order; the same rows give the same bytes."""
+    """Write `rows` in the given order; the same rows give the same bytes.
+
+    Raises:
+        UserError: a field is longer than `read_index` would read it.
+    """
+    longest = csv.field_size_limit()
+    for row in rows:
+        for name, value in ((column.name, getattr(row, column.name)) for column in fields(Utterance)):
+            if isinstance(value, str) and len(value) > longest:
+                raise UserError(f"{file}: {row.utterance_id[:100]} would have {len(value):,} letters in {name}, and at "
+                                f"most {longest:,} can be read again: make its {name.removesuffix('_hash')} shorter"
+                                )  # fmt: skip
     with open_whole(file, "surrogateescape") as stream:  # names of files that are no UTF-8 come back
         columns = list(COLUMNS)
         for name, group in FURTHER.items():

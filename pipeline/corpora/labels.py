@@ -1,6 +1,9 @@
 """Labels of each corpus, in the order that all scores, pictures and probabilities use, and roles of its speakers."""
 
+import unicodedata
 from collections.abc import Iterable
+
+from pipeline.corpora.settings import MODALITIES
 
 MELD = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 IEMOCAP = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
@@ -19,7 +22,14 @@ ROLES = {"iemocap": ("M", "F")}
 
 Speakers of other corpora are numbered by first appearance in their dialogue.
 """
-
+NO_LABELS = frozenset(
+    ("utterance_id", "seed", "label", "prediction", "speaker", "start", "end", "text", "sure", "missing", "trained_on",
+     *(f"{word}_{modality}" for word in ("has", "without") for modality in MODALITIES))
+)  # fmt: skip
+"""Words that cannot be labels: the tables of predictions have a column of each label beside these columns."""
+UNSEEN = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff"))
+"""Marks that nobody sees, which spreadsheets and web pages leave in a cell. Those that join or part letters stay: they
+belong to the spelling of Persian and of Indian languages."""
 
 OF_FILES = (MELD, IEMOCAP, EMORYNLP, SIGN, POLARITY)
 """Labels of the corpora that the field shares as feature files; the first that have all labels of the index count."""
@@ -38,3 +48,8 @@ def labels(reader: str, found: Iterable[str]) -> tuple[str, ...]:
         if orders:
             return orders[0]
     return tuple(sorted(there))
+
+
+def plain(name: str) -> str:
+    """A label or a speaker's name in the one form of all that look like it: NFC, single blanks, no unseen marks."""
+    return " ".join(unicodedata.normalize("NFC", name.translate(UNSEEN)).split())

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from extractors.cache import WorkCache
 from extractors.media import MediaError, MediaInfo, OverBudgetError, media_info, no_file, state
 from extractors.utterance import Piece, Utterance, as_text, pieces_of
+from foundation.errors import UserError
 from foundation.folders import cache_folder
 from foundation.workers import TaskLost, spread_here
 from pipeline.corpora.raw_corpus import RawCorpus
@@ -35,8 +36,9 @@ WRONG_CUT = 20
 """Seconds by which a clip may be longer than its utterance; some MELD clips last minutes for seconds of speech."""
 
 SLACK = 0.1
-"""Seconds by which a piece may end after its file without a note, because codecs round."""
+"""Seconds by which an utterance may end, or begin, after its file without a word, because codecs round."""
 ENDS_BEFORE = "ends before the piece that is cut from it begins"
+BEGINS_AFTER = "begins after the end of its file (times are in seconds)"
 
 
 def inspect_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
@@ -48,8 +50,10 @@ def inspect_media(raw_corpus: RawCorpus, raw: Path) -> list[float]:
     own = {cut.own for cut in raw_corpus.cuts.values()}
     paths = sorted({path for row in raw_corpus.rows for path in files_of(row)} | own - {""})
     known = dict(zip(paths, inspected([raw / path for path in paths]), strict=True))
-    if cut := [row for row in raw_corpus.rows if row.pieces or row.utterance_id in raw_corpus.cuts]:
-        raw_corpus.notes += notes_on_ends(cut, known)
+    cut = [row for row in raw_corpus.rows if row.pieces or row.utterance_id in raw_corpus.cuts]
+    raw_corpus.notes += notes_on_ends(cut, known, "have a piece that ends after its file does")
+    whole = [row for row in raw_corpus.rows if not row.pieces and row.utterance_id not in raw_corpus.cuts]
+    raw_corpus.notes += notes_on_ends(whole, known, "end after their file does")
     raw_corpus.rows = [without_unusable_media(row, known, row.utterance_id in raw_corpus.cuts)
                        for row in raw_corpus.rows]  # fmt: skip
     for row in raw_corpus.rows:
@@ -87,8 +91,8 @@ def lasts(piece: Piece, known: Inspected) -> float:
     return max(0.0, (ends if piece.end is None else min(piece.end, ends)) - (piece.start or 0.0))
 
 
-def notes_on_ends(rows: list[Utterance], known: Inspected) -> list[str]:
-    """A note that counts the utterances of which a piece ends after its file does."""
+def notes_on_ends(rows: list[Utterance], known: Inspected, what: str) -> list[str]:
+    """A note that counts the utterances that end, or of which a piece ends, after the file does; `what` says it."""
     late = [
         (piece.end - known[piece.file][1].seconds, row.utterance_id)
         for row in rows
@@ -98,8 +102,7 @@ def notes_on_ends(rows: list[Utterance], known: Inspected) -> list[str]:
     if not late:
         return []
     many, (most, first) = len({name for _, name in late}), max(late)
-    return [f"{many} utterances have a piece that ends after its file does, by up to {most:.1f} s ({first}): what "
-            "there is of it is used"]  # fmt: skip
+    return [f"{many} utterances {what}, by up to {most:.1f} s ({first}): what there is of it is used"]
 
 
 def notes(known: Inspected) -> list[str]:
@@ -120,7 +123,10 @@ def seconds_of(row: Utterance, known: Inspected, path: str) -> float:
     if row.pieces:
         return sum(lasts(piece, known) for piece in pieces_of(row.pieces))
     start, end = (row.audio_start, row.audio_end) if path == row.audio else (row.start, row.end)
-    return max(0.0, (known[path][1].seconds if end is None else end) - (start or 0.0))
+    ends = known[path][1].seconds
+    if end is not None:
+        ends = min(end, ends) if ends else end  # of a file whose length is not known, the annotation is believed
+    return max(0.0, ends - (start or 0.0))
 
 
 def without_unusable_media(row: Utterance, known: Inspected, cut: bool = False) -> Utterance:
@@ -144,6 +150,9 @@ def without_unusable_media(row: Utterance, known: Inspected, cut: bool = False) 
                 found.append(f"{piece.file}: {problem}")
             elif (cut or row.pieces) and (piece.start or 0.0) >= info.seconds:
                 found.append(f"{piece.file}: {ENDS_BEFORE}")
+            elif 0 < info.seconds < (piece.start or 0.0) - SLACK:
+                # The numbers stand before the colon, so that the census counts one reason for all.
+                found.append(f"{piece.file} of {info.seconds:.1f} s, from {piece.start:g} s on: {BEGINS_AFTER}")
         problems += found
         media[kind] = "" if found else path
         if not row.pieces:
@@ -230,7 +239,9 @@ def _inspect(file: Path) -> tuple[bytes, bool]:
         digest, found, lasting = "", MediaInfo(str(error), str(error), 0.0), False
     except MediaError as error:
         digest, found = "", MediaInfo(str(error), str(error), 0.0)
+    except UserError:  # such as a wrong CMATH_CLIP_SECONDS, which is no fault of the file
+        raise
     except Exception as error:  # one file must not stop the others
         reason = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
-        digest, found = "", MediaInfo(reason, reason, 0.0)
+        digest, found, lasting = "", MediaInfo(reason, reason, 0.0), False  # a disk that failed once may work again
     return json.dumps([digest, asdict(found)]).encode(), lasting

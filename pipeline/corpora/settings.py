@@ -1,11 +1,12 @@
 """Settings of a corpus in section `index` of params.yaml: its reader, its folder, and how to read it."""
 
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from foundation.folders import root
+from foundation.folders import from_root
 from foundation.settings import KeyedError, Settings, Share, refuse_repetition
 
 MODALITIES = ("text", "audio", "visual")
@@ -50,7 +51,7 @@ class MeldSettings(CorpusSettings):
     @property
     def fair_folder(self) -> Path:
         """That folder, also where DVC uses a temporary folder."""
-        return root() / Path(self.fair).expanduser()
+        return from_root(self.fair, "index.<corpus>.fair")
 
 
 class IemocapSettings(CorpusSettings):
@@ -109,7 +110,9 @@ class FeaturesSettings(CorpusSettings):
     @model_validator(mode="after")
     def _check_lists(self) -> Self:
         refuse_repetition(self, "vectors")
-        refuse_repetition(self, "labels")
+        looks = [" ".join(unicodedata.normalize("NFC", label).casefold().split()) for label in self.labels]
+        if len(set(looks)) != len(looks):
+            raise KeyedError("labels", self.labels, "must not name anything twice, in upper or lower case")
         for name in self.folders:
             if name not in MODALITIES:
                 raise KeyedError("folders", name, f"must be a modality: {', '.join(MODALITIES)}")

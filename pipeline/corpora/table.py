@@ -12,6 +12,7 @@ from extractors.utterance import Piece, Utterance, as_text, pieces_of
 from foundation.errors import UserError
 from foundation.files import is_file
 from pipeline.corpora.csv_table import interval, read_table, spellings
+from pipeline.corpora.labels import NO_LABELS, plain
 from pipeline.corpora.raw_corpus import RawCorpus
 from pipeline.corpora.times import seconds, shortened
 
@@ -21,8 +22,6 @@ REQUIRED = ("dialogue", "speaker", "label", "split")
 OPTIONAL = ("turn", "text", "audio", "video", "start", "end", "pieces")
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
 """Split names that the file may use."""
-COLUMNS_OF_PREDICTIONS = ("utterance_id", "seed", "label", "prediction")
-"""Words that cannot be labels, because predictions.csv has these columns and one column per label."""
 
 
 class TableRow(NamedTuple):
@@ -51,6 +50,8 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
     table = read_table(file, REQUIRED, OPTIONAL)
     result = RawCorpus([], [], table.notes)
     for column in ("label", "speaker"):
+        for _, values in table.rows:
+            values[column] = plain(values[column])
         result.notes += [f"{file.name}: {note}" for note in unite(table.rows, column)]
     dialogues: dict[str, dict[int, TableRow]] = {}
     for number, values in table.rows:
@@ -61,12 +62,12 @@ def read(raw: Path, modalities: Sequence[str]) -> RawCorpus:
             turns = dialogues.setdefault(name, {})
             line = understood(number, values, len(turns))
             if line.turn in turns:
-                raise ValueError(f"a second turn {line.turn} of dialogue {name!r} (the first: line "
-                                 f"{turns[line.turn].number})")  # fmt: skip
+                raise ValueError(f"a second turn {shortened(str(line.turn))} of dialogue {shortened(name)!r} (the "
+                                 f"first: line {turns[line.turn].number})")  # fmt: skip
             first = next(iter(turns.values()), line)
             if line.split != first.split:
-                raise ValueError(f"dialogue {name!r} is in {first.split} by line {first.number}, and in {line.split} "
-                                 "here; a dialogue belongs to one split")  # fmt: skip
+                raise ValueError(f"dialogue {shortened(name)!r} is in {first.split} by line {first.number}, and in "
+                                 f"{line.split} here; a dialogue belongs to one split")  # fmt: skip
         except ValueError as error:
             raise UserError(f"{file}, line {number}: {error}") from None
         turns[line.turn] = line
@@ -126,16 +127,16 @@ def understood(number: int, values: dict[str, str], turns_before: int) -> TableR
         raise ValueError("speaker is empty")
     if not values["label"]:
         raise ValueError("label is empty; leave out utterances without one, or give them a label such as 'other'")
-    if values["label"] in COLUMNS_OF_PREDICTIONS:
+    if values["label"] in NO_LABELS:
         raise ValueError(f"label = {values['label']!r}: is a column of predictions.csv; take another word")
     if values["split"].lower() not in SPLITS:
-        raise ValueError(f"split = {values['split']!r}: must be train, validation (or dev, val) or test")
+        raise ValueError(f"split = {shortened(values['split'])!r}: must be train, validation (or dev, val) or test")
     turn = turns_before
     if "turn" in values:
         try:
             turn = int(values["turn"])
         except ValueError:
-            raise ValueError(f"turn = {values['turn']!r}: must be a whole number") from None
+            raise ValueError(f"turn = {shortened(values['turn'])!r}: must be a whole number") from None
     start, end = interval(values)
     return TableRow(number, turn, SPLITS[values["split"].lower()], start, end, pieces_in(values), values)
 
@@ -167,8 +168,8 @@ def refuse_unlearnable(file: Path, dialogues: dict[str, dict[int, TableRow]]) ->
     for line in lines if learnable else ():
         if line.values["label"] not in learnable:
             raise UserError(
-                f"{file}, line {line.number}: label = {line.values['label']!r}: no utterance of train has it, so that "
-                f"nothing can learn it; train has {', '.join(learnable)}"
+                f"{file}, line {line.number}: label = {shortened(line.values['label'])!r}: no utterance of train has "
+                f"it, so that nothing can learn it; train has {shortened(', '.join(learnable), 150)}"
             )
 
 

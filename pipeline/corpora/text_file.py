@@ -110,6 +110,8 @@ def _with_gaps(file: Path, content: bytes, encoding: str) -> tuple[str, list[str
 def _wide(content: bytes) -> str:
     """Recognise UTF-16 without a byte order mark by its NUL bytes, which stand on one side of each pair."""
     low, high = content[::2].count(0), content[1::2].count(0)
+    if not content:
+        return ""
     if len(content) % 2 or max(low, high) < 0.1 * (len(content) / 2) or min(low, high) > 0.1 * max(low, high):
         return ""
     encoding = "utf-16-le" if high > low else "utf-16-be"

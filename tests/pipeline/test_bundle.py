@@ -131,6 +131,10 @@ def test_a_text_encoders_table_of_files_names_those_beside_it_alone(copied: Path
     [
         (lambda card: card["labels"].pop(), "has 6 labels, and its network tells 7 classes apart"),
         (lambda card: card["labels"].__setitem__(0, card["labels"][1]), "labels names something twice"),
+        (
+            lambda card: card["labels"].__setitem__(0, "missing"),
+            "has the label 'missing', which is a column of predict",
+        ),
         (lambda card: card["labels"].__setitem__(0, 1), "labels.0: Input should be a valid string"),
         (lambda card: card["labels"].__setitem__(0, ""), "labels.0: String should have at least 1 character"),
         (lambda card: card.update(labels="abcdefg"), "labels: Input should be a valid list"),

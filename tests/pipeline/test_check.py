@@ -133,6 +133,30 @@ def test_a_corpus_of_public_material_needs_its_three_folders_until_it_is_put_tog
     check.run()
 
 
+@pytest.mark.parametrize(("changes", "key"), [
+    ({"datasets": ["custom"], "index__custom__raw": "~nobody_of_this_name/x"}, r"index\.custom\.raw"),
+    ({"datasets": ["meld_sdt"], "index__meld_sdt__raw": "~nobody_of_this_name/x"}, r"index\.meld_sdt\.raw"),
+    ({"datasets": ["meld"], "index__meld__raw": ".", "index__meld__cuts": "fair",
+      "index__meld__fair": "~nobody_of_this_name/x"}, r"index\.<corpus>\.fair"),
+    ({"datasets": ["starter"], "index__starter__raw": "starter", "material__meld": "~nobody_of_this_name/x"},
+     r"material\.meld"),
+])  # fmt: skip
+def test_the_home_of_a_user_who_is_not_there_is_named(project: Path, changes: dict, key: str) -> None:
+    write(project, **changes)
+    with pytest.raises(UserError, match=rf"^params\.yaml: {key} = '~nobody_of_this_name/x': the home folder of "
+                       "~nobody_of_this_name is not known; write the whole path$"):  # fmt: skip
+        check.run()
+
+
+def test_a_home_folder_is_where_material_may_lie(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(project))
+    for name in ("meld", "voices", "faces"):
+        (project / name).mkdir()
+        write(project, **{f"material__{name}": f"~/{name}"})
+    write(project, datasets=["starter"], index__starter__raw="starter")
+    check.run()
+
+
 def test_an_encoder_of_the_hub_is_asked_for_and_not_fetched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -277,6 +301,19 @@ def test_what_a_refused_run_removed_comes_back(trained: Path) -> None:
         check.run()
     assert (trained / "models/demo/weights").read_text() == "demo\n"
     assert (trained / "models/meld/weights").read_text() == "meld\n"
+
+
+@pytest.mark.slow
+def test_what_was_removed_comes_back_whatever_the_check_fails_of(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "refuse_what_is_not_there", fails)
+    with pytest.raises(KeyboardInterrupt):
+        check.run()
+    assert (trained / "models/demo/weights").read_text() == "demo\n"
 
 
 @pytest.mark.slow

@@ -345,6 +345,18 @@ def test_pieces_and_boxes_survive_the_file_and_stand_behind_the_other_columns(tm
         assert header == plain + further
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    pieces = " | ".join(["a.mp4@0-1"] * 2000)
+    joined = row("long", audio="a.mp4", pieces=pieces, pieces_hash=pieces.replace("a.mp4", "c" * 64))
+    with pytest.raises(UserError, match=r"index\.csv: long would have 141,997 letters in pieces_hash, and at most "
+                       r"131,072 can be read again: make its pieces shorter$"):  # fmt: skip
+        write_index([row(), joined], tmp_path / "index.csv")
+    assert not (tmp_path / "index.csv").exists()
+    longest = row(text="x" * 131_072)
+    write_index([longest], tmp_path / "index.csv")
+    assert read_index(tmp_path / "index.csv") == [longest]
+
+
 @pytest.mark.parametrize(("changes", "said"), [
     ({"pieces_hash": "ab@0-2 | cd@1-2"}, "pieces and pieces_hash have not the same pieces"),
     ({"pieces_hash": ""}, "has a piece without a file"),

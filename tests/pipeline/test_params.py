@@ -1,14 +1,17 @@
 """params.yaml and its schema: what is refused, and in which words."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.corpora.settings import IndexSettings
 from pipeline.params import ParamsError, load_params
 
 PROJECT = Path(__file__).parents[2]
@@ -90,10 +93,18 @@ def test_the_projects_own_file_is_valid_and_has_the_papers_values() -> None:
         ("text.meld.model", "j-hartmann/emotion-english-distilroberta-base", "MELD is among its training data"),
         ("text.meld_sdt.model", "emotion2vec/emotion2vec_plus_large", "was fine-tuned on EmoBox"),
         ("watch", ["meld"], "watch = ['meld']: must name corpora of datasets, which lacks meld"),
-        ("index.meld.reader", "melt", "index.meld.reader = 'melt': must be demo, meld, iemocap, table or features"),
+        (
+            "index.meld.reader",
+            "melt",
+            "index.meld.reader = 'melt': must be demo, meld, iemocap, table, features or ass",
+        ),
         ("index.meld.validation", "random20", "index.meld.validation = 'random20': there is no such key"),
         ("index.iemocap.validation", "last", "index.iemocap.validation = 'last': must be 'random20', 'cosmic12' or"),
-        ("index.meld", {"raw": "x"}, "index.meld.reader is missing: it must be demo, meld, iemocap, table or features"),
+        (
+            "index.meld",
+            {"raw": "x"},
+            "index.meld.reader is missing: it must be demo, meld, iemocap, table, features or",
+        ),
         ("index.meld", None, "index.meld = None: must be a section with keys of its own"),
         ("index.pilot", {"reader": "table", "raw": "x"}, "text.pilot is missing: index has the corpus pilot. Copy the"),
         ("train.pilot", {}, "train.pilot = '...': belongs to no corpus: `index` has no entry of this name"),
@@ -105,6 +116,20 @@ def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, key: str, value: obj
     assert said in message
     assert message.startswith(str(tmp_path / "params.yaml"))
     assert len(message.splitlines()) == 1
+
+
+def test_every_reader_is_named_where_one_is_wrong_and_long_values_are_shortened(tmp_path: Path) -> None:
+    content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    content["index"]["meld"]["reader"] = "m" * 100_000
+    content["k" * 100_000] = 1
+    file = tmp_path / "params.yaml"
+    with file.open("w") as stream:
+        YAML(typ="safe").dump(content, stream)
+    first, second = refusal(file).splitlines()
+    assert first.startswith(f"{file}: index.meld.reader = '{'m' * 199}…: must be ")
+    assert second == f"{file}: {'k' * 200}… = 1: there is no such key"
+    readers = {get_args(one.model_fields["reader"].annotation)[0] for one in get_args(get_args(IndexSettings)[0])}
+    assert set(re.findall(r"\w+", first.partition("must be ")[2])) - {"or"} == readers
 
 
 def test_a_reduction_has_no_more_columns_than_the_set(tmp_path: Path) -> None:

@@ -256,6 +256,10 @@ EXPLOITS = {
     "only the end": (b".", "one value"),
     "no pickle at all": (b"GIF89a", "no whole pickle"),
     "characters that are none": (array_of(b"K\x01\x85", b"U\x04\xff\xff\xff\xff", b"U\x02U1"), "no characters"),
+    "more strings without a letter than there is memory": (
+        array_of(b"\x8a\x06\0\0\0\0\0\x10\x85", b"U\x00", b"U\x02S0"), "shape",
+    ),
+    "an empty shape that is too large": (array_of(b"(K\x00" + b"J\xff\xff\xff\x7f" * 4 + b"t", b"U\x00"), "shape"),
     "a set of lists": (b"\x80\x04\x8f(]\x90.", "key"),
     "a set by a call, of lists": (b"\x80\x02c__builtin__\nset\n]]a\x85R.", "key"),
 }  # fmt: skip

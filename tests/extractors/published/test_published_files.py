@@ -76,6 +76,31 @@ def test_what_an_array_declares_is_checked_before_it_is_made(tmp_path: Path) -> 
     assert "is no .npy file" in refusal(file)
 
 
+def declaring(shape: str, descr: str, data: bytes) -> bytes:
+    """An .npy file with this header, true or not."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@pytest.mark.parametrize(("shape", "descr", "data", "said"), [
+    ("(-1, -4)", "<f4", bytes(16), "has an array of the shape (-1, -4)"),
+    ("(True,)", "<f4", bytes(4), "has an array of the shape (True,)"),
+    ("(0, 9223372036854775807, 9223372036854775807)", "<f4", b"", "has an array of the shape (0, 92233720368547"),
+    (f"({'1, ' * 70})", "<f4", bytes(4), "has an array of the shape (1, 1, 1"),
+    ("(1000000000000,)", "|S0", b"", "has an array of the shape (1000000000000,)"),
+    ("(1,)", "<U1", b"\xff" * 4, "has an array of strings with numbers that are no characters"),
+    ("(1,)", ">U1", b"\xff" * 4, "has an array of strings with numbers that are no characters"),
+])  # fmt: skip
+def test_a_shape_that_no_array_has_and_characters_that_are_none_are_refused(
+    shape: str, descr: str, data: bytes, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.npy"
+    file.write_bytes(declaring(shape, descr, data))
+    assert refusal(file).startswith(f"{file}: {said}")
+    file.write_bytes(declaring("(3,)", "|S0", b""))
+    assert read_file(file).tolist() == [b""] * 3
+
+
 def test_archives_of_other_things_and_bombs_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     with zipfile.ZipFile(file, "w") as archive:

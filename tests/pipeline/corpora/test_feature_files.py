@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import pickle
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +171,25 @@ def test_json_files_of_dag_erc_and_multidag_are_read_without_their_unlabelled_tu
         assert made.values[:2, 0].tolist() == [number(modality, "Ses01F_impro01", place) for place in (0, 2)]
 
 
+def test_what_is_no_vector_is_named_with_its_file_and_utterance(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "words")
+    file = raw / "train_data_roberta.json.feature"
+    content = json.loads(file.read_text())
+    content[0][0]["cls"] = "none"
+    file.write_text(json.dumps(content))
+    assert refusal(indexed, raw) == f"{file}, train_0_0, text: is no vector of numbers"
+    there = dict(zip(written.TUPLES["COSMIC"].split(), written.tuple_of("COSMIC"), strict=True))
+    there["text3"]["Ses01F_impro01"][1] = "none"
+    layers = written.save(tuple(there.values()), tmp_path / "layers.pkl")
+    indexed(layers)
+    with pytest.raises(
+        UserError, match=r"layers\.pkl, dialogue 'Ses01F_impro01', utterance 1: is no vector of numbers"
+    ):
+        features_of(layers, "text", text={"layers": "last4"})
+
+
 def test_unlabelled_turns_of_dag_erc_are_context_where_all_turns_are_asked_for(
     indexed: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:
@@ -205,6 +226,65 @@ def test_merbench_has_its_own_codes_folds_and_folders(
         assert made.values[:3, 0].tolist() == [
             number(modality, 0 if meld else "Ses01F_impro01", place) for place in range(3)
         ]
+
+
+def test_a_folder_inside_frames_is_passed_over(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
+    raw = written.write_gcnet(tmp_path / "raw")
+    before = indexed(raw, validation="session4")
+    values = features_of(raw, "visual").values
+    for frames in (raw / "features/manet_UTT").iterdir():
+        for name in (".ipynb_checkpoints", "F_copy.npy"):
+            (frames / name).mkdir()
+            (frames / name / "F_0000.npy").write_bytes(b"x")
+    assert indexed(raw, validation="session4") == before
+    np.testing.assert_array_equal(features_of(raw, "visual").values, values)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("place", ["deberta-large-4-UTT/{}.npy", "manet_UTT/{}/F_0001.npy", "manet_UTT/{}/z.npy"])
+def test_what_is_no_file_among_vectors_is_named(
+    place: str, kind: str, indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_gcnet(tmp_path / "raw")
+    file = raw / "features" / place.format("Ses01F_impro01_F000")
+    file.unlink(missing_ok=True)
+    if kind == "link":
+        file.symlink_to("/nowhere/at/all")
+    else:
+        os.mkfifo(file)
+    said = {"link": "is a link to a file that does not exist", "pipe": "is a pipe or a device"}[kind]
+    assert refusal(indexed, raw, validation="session4") == f"{file}: {said}; put the file there, or remove it"
+
+
+def test_a_pipe_is_no_feature_file_and_waited_for_by_nobody(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for raw in (tmp_path / "pipe", Path("/dev/null")):
+        assert refusal(indexed, raw).startswith(f"{raw}: is neither a file nor a folder; set `raw` to the feature file")
+    folder = written.write_dag_erc(tmp_path / "words")
+    file = folder / "dev_data_roberta.json.feature"
+    file.unlink()
+    os.mkfifo(file)
+    assert refusal(indexed, folder) == f"{file}: is a folder, a pipe or a device, and no file"
+
+
+def test_an_unclosed_quote_of_the_transcriptions_is_named(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_merbench(tmp_path / "raw")
+    file = raw / "transcription-engchi-polish.csv"
+    lines = file.read_text("utf-8").splitlines()
+    lines[2] = lines[2].replace(",", ',"', 1)
+    for rest in ("", "x" * 200_000):
+        file.write_text("\n".join([*lines, rest]), "utf-8")
+        assert re.match(rf"{file}, line \d+: is not a CSV row \(", refusal(indexed, raw, fold=2))
+
+
+def test_what_the_system_does_not_let_be_read_is_named(tmp_path: Path) -> None:
+    raw = tmp_path / ("a" * 300)
+    with pytest.raises(UserError, match=rf"^{raw}: cannot be read \(File name too long\)$"):
+        features.read(raw, FeaturesSettings(reader="features", raw=str(raw)))
 
 
 def test_a_clip_of_mmsa_is_the_mean_over_its_steps(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
@@ -328,6 +408,19 @@ def test_vectors_of_two_widths_are_refused(indexed: Callable[..., list[Utterance
         features_of(raw, "audio")
 
 
+def test_vectors_of_two_widths_are_refused_again_when_the_first_are_in_the_work_cache(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extractor, "TOGETHER", 3)
+    there = dict(zip(written.TUPLES["MMGCN"].split(), written.tuple_of("MMGCN"), strict=True))
+    there["audio"]["Ses05M_impro03"] = [np.ones(31, "f4")] * TURNS
+    raw = written.save(tuple(there.values()), tmp_path / "file.pkl")
+    indexed(raw)
+    for _ in range(3):
+        with pytest.raises(UserError, match=r"file\.pkl: the audio vector of Ses05M_impro03_F000 has 31 values"):
+            features_of(raw, "audio")
+
+
 def test_a_file_that_was_changed_after_the_index_is_refused_and_another_index_gives_other_keys(
     indexed: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:
@@ -419,6 +512,94 @@ def test_a_label_that_is_no_code_of_the_corpus_is_refused_or_named_by_the_user(
         there["labels"] = dict.fromkeys(IEMOCAP, numbers)
         rows = indexed(written.save(tuple(there.values()), tmp_path / "file.pkl"))
         assert tuple(row.label for row in rows[:3]) == words
+
+
+def test_a_missing_sentence_is_no_word_and_bytes_are_text(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    content = list(written.tuple_of("MMGCN"))
+    content[6]["Ses01F_impro01"] = ["Hi.", None, float("nan")]
+    content[6]["Ses02M_script01_1"] = ["Hi.", np.float32("nan"), "Caf\u00e9?"]
+    rows = indexed(written.save(tuple(content), tmp_path / "file.pkl"), validation="session4")
+    assert [row.text for row in rows[:6]] == ["Hi.", "", "", "Hi.", "", "Caf\u00e9?"]
+    raw = written.write_dag_erc(tmp_path / "words")
+    file = raw / "train_data_roberta.json.feature"
+    words = json.loads(file.read_text())
+    words[0][2]["text"] = None
+    file.write_text(json.dumps(words))
+    assert [bool(row.text) for row in indexed(raw)[:2]] == [True, False]
+    mmsa = written.write_mmsa(tmp_path / "mmsa")
+    parts = pickle.loads(mmsa.read_bytes())
+    said = [row.text for row in indexed(mmsa)]
+    parts["train"]["raw_text"] = np.array([text.encode() for text in parts["train"]["raw_text"]])
+    parts["valid"]["raw_text"] = np.array(["caf\u00e9".encode("cp1252")] * len(parts["valid"]["id"]))
+    texts = [row.text for row in indexed(written.save(parts, mmsa, 4))]
+    assert texts[:4] == said[:4]
+    assert texts[4:6] == ["caf\u00e9"] * 2
+
+
+def test_words_and_names_of_json_files_that_look_alike_are_one(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "words")
+    for file in raw.glob("*.feature"):
+        content = json.loads(file.read_text())
+        spelt = zip(("cole\u0300re", "Col\u00e8re", " \u200bcol\u00e8re"), ("Ann B", "Ann\u00a0 B", "\u200bAnn B"),
+                    strict=True)  # fmt: skip
+        for place, (label, speaker) in enumerate(spelt):
+            content[0][place] |= {"label": label, "speaker": speaker}
+        file.write_text(json.dumps(content))
+    rows = [row for row in indexed(raw) if row.dialogue_id == "train_0"]
+    assert [(row.label, row.speaker, row.speaker_name) for row in rows[:3]] == [("col\u00e8re", 0, "Ann B")] * 3
+
+
+@pytest.mark.parametrize("names", [["Joy", "joy"], ["very happy", "very\u00a0 happy"], ["\u00e9", "e\u0301"]])
+def test_labels_of_codes_that_look_alike_are_refused(names: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must not name anything twice, in upper or lower case"):
+        params(tmp_path, labels=names)
+
+
+def test_no_label_of_a_feature_file_is_called_as_a_column_of_predictions(
+    indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    raw = written.write_dag_erc(tmp_path / "words")
+    for file in raw.glob("train*"):
+        content = json.loads(file.read_text())
+        content[0][0]["label"] = "Seed"
+        file.write_text(json.dumps(content))
+    said = refusal(indexed, raw)
+    assert said.startswith(f"{raw}: train_0_0 has the label 'seed', which is a column of predictions.csv; take another")
+    codes = written.write_tuple("MMGCN", tmp_path / "codes")
+    said = refusal(indexed, codes, labels=["seed", "prediction", *"abcdefg"], validation="session4")
+    assert "which is a column of predictions.csv" in said
+
+
+@pytest.mark.parametrize(("keys", "ids", "said"), [
+    ((1, "1", "b", "c", "d"), ("x", "y", "b", "c", "d"), "the dialogues 1 and '1' have one name, '1'; give one"),
+    (("a", "a_b", "b", "c", "d"), ("a_b", "a_b", "b", "c", "d"),
+     "the utterance 'a_b_0' of the dialogue 'a_b' occurs twice; give its dialogues names of which none begins"),
+])  # fmt: skip
+def test_an_id_that_two_utterances_have_is_refused_by_the_index(
+    keys: tuple, ids: tuple[str, ...], said: str, indexed: Callable[..., list[Utterance]], tmp_path: Path
+) -> None:
+    content: list[Any] = [
+        dict(zip(keys, part.values(), strict=True)) if place < 7 else part
+        for place, part in enumerate(written.tuple_of("MMGCN"))
+    ]
+    content[0] = {key: [f"{name}_{turn}" for turn in range(TURNS)] for key, name in zip(keys, ids, strict=True)}
+    content[7], content[8] = list(keys[:3]), list(keys[3:])
+    raw = written.save(tuple(content), tmp_path / "file.pkl")
+    assert said in refusal(indexed, raw, labels=["sad", "glad", "calm", "wry"])
+
+
+def test_large_codes_stay_apart(indexed: Callable[..., list[Utterance]], tmp_path: Path) -> None:
+    content = list(written.tuple_of("MMGCN"))
+    for field in (0, 1, 2, 3, 4, 5, 6):
+        content[field] = {f"talk {place}": value for place, value in enumerate(content[field].values())}
+    content[2] = {key: [1_000_001, 1_000_002.0, 3] for key in content[2]}
+    content[7], content[8] = ["talk 0", "talk 1", "talk 2"], ["talk 3", "talk 4"]
+    rows = indexed(written.save(tuple(content), tmp_path / "file.pkl"))
+    assert {row.label for row in rows} == {"class 1000001", "class 1000002", "class 3"}
 
 
 def test_four_classes_of_iemocap_keep_their_order() -> None:

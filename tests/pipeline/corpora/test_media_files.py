@@ -1,11 +1,14 @@
 """Looking at many clips: a decoder that crashes on one takes no other with it, and changes of nothing are kept."""
 
+import errno
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import pytest
 
+from foundation.errors import UserError
 from pipeline.corpora.media_files import MANY, inspected, inspected_now
 from tests.conftest import write_clip
 from tests.extractors import dying
@@ -50,3 +53,32 @@ def test_what_takes_too_long_is_looked_at_again_and_what_is_no_file_too(
     pipe.unlink()
     write_clip(pipe)
     assert [info.audio_problem for _, info in inspected([file, pipe])] == ["", ""]
+
+
+@pytest.mark.parametrize("number", [1, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_a_wrong_variable_stops_the_look_and_stays_in_no_cache(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_clip(tmp_path / "0.mp4").read_bytes()
+    files = [tmp_path / f"{place}.mp4" for place in range(number)]
+    for file in files:
+        file.write_bytes(clip)
+    monkeypatch.setenv("CMATH_CLIP_SECONDS", "10min")
+    with pytest.raises(UserError, match=r"^CMATH_CLIP_SECONDS = '10min': must be a number of seconds above 0$"):
+        list(inspected(files))
+    monkeypatch.delenv("CMATH_CLIP_SECONDS")
+    assert [info.audio_problem for _, info in inspected(files)] == [""] * number
+
+
+def test_a_disk_that_fails_once_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_clip(tmp_path / "film.mp4")
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as once:
+        once.setattr(hashlib, "file_digest", fails)
+        [(digest, info)] = inspected([file])
+        assert (digest, info.audio_problem) == ("", "cannot be read (Input/output error)")
+    [(digest, info)] = inspected([file])
+    assert (len(digest), info.audio_problem) == (64, "")

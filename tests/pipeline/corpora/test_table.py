@@ -193,6 +193,32 @@ def test_sound_beside_a_video_is_whole_and_elsewhere_cut(tmp_path: Path) -> None
     assert [(row.start, row.end) for row in rows] == [(1, 2)] * 3
 
 
+def test_times_after_the_end_of_the_file_are_problems_and_count_no_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "mine"
+    raw.mkdir()
+    wavfile.write(raw / "ok.wav", 16_000, (8000 * np.sin(np.arange(32_000) / 12)).astype(np.int16))
+    times = ("100,900", "0,1900", "2.05,2.5", "0.5,1.5", "1.5,2.08", "2.2,")
+    splits = ("train", "train", "train", "validation", "validation", "test")
+    lines = [f"{split},Ann,sad,{split},ok.wav,{time}" for split, time in zip(splits, times, strict=True)]
+    write(raw, *lines, header="dialogue,speaker,label,split,audio,start,end")
+    loaded = params(raw).model_dump()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"2 of 6 utterances .* \(the first: ok.wav of 2.0 s, from 100 s on: begins af"):
+        index.run(argparse.Namespace(corpus="custom"), Params.model_validate(loaded))
+    loaded["index"]["custom"] |= {"max_problem_share": 0.5}
+    index.run(argparse.Namespace(corpus="custom"), Params.model_validate(loaded))
+    rows = read_index(Path("data/custom/index.csv"))
+    assert [bool(row.audio) for row in rows] == [False, True, True, True, True, False]
+    assert rows[5].problem == "ok.wav of 2.0 s, from 2.2 s on: begins after the end of its file (times are in seconds)"
+    counts = json.loads(Path("results/custom/corpus.json").read_text())
+    assert counts["problems"]["reasons"] == {"begins after the end of its file (times are in seconds)": 2}
+    assert counts["splits"]["all"]["seconds_of_audio"] == pytest.approx(2.0 + 1.0 + 0.5)
+    assert counts["notes"][0] == ("1 utterances end after their file does, by up to 1898.0 s (train_1): what there is "
+                                  "of it is used")  # fmt: skip
+
+
 def test_absent_media_are_problems_and_absent_columns_are_not(tmp_path: Path) -> None:
     header = "dialogue,speaker,label,split,audio,video"
     (row,) = read(write(tmp_path, "a,Ann,sad,train,a.wav,a.mp4", header=header), ALL).rows
@@ -260,6 +286,8 @@ def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
         ("a,1,,Hm.,sad,train,,,,", "speaker is empty"),
         ("a,1,Ann,Hm.,,train,,,,", "label is empty"),
         ("a,1,Ann,Hm.,seed,train,,,,", "label = 'seed': is a column of predictions.csv"),
+        ("a,1,Ann,Hm.,sure,train,,,,", "label = 'sure': is a column of predictions.csv"),
+        ("a,1,Ann,Hm.,without_text,train,,,,", "label = 'without_text': is a column of predictions.csv"),
         ("a,1,Ann,Hm.,sad,tran,,,,", "split = 'tran': must be train, validation (or dev, val) or test"),
         ("a,1,Ann,Hm.,sad,train,,,soon,", "start = 'soon': must be seconds (12.5) or a time"),
         ("a,1,Ann,Hm.,sad,train,,,-1,", "start = '-1': must be seconds (12.5) or a time"),
@@ -307,6 +335,22 @@ def test_columns_have_any_case_and_delimiter_and_times_any_form(tmp_path: Path, 
     assert found.notes == ["utterances.csv: 1 empty rows were passed over"]
 
 
+def test_an_empty_table_is_no_guess_of_an_encoding(tmp_path: Path) -> None:
+    (tmp_path / "utterances.csv").touch()
+    found = read(tmp_path, ALL)
+    assert (found.rows, found.notes) == ([], [])
+
+
+def test_a_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:
+    header, long = "dialogue,turn,speaker,label,split", "7" * 5000
+    for line in (f"a,{long},Ann,sad,train", f"a,1,Ann,sad,{long}", f"a,1,Ann,sad,train\nb,1,Ann,{long},test",
+                 f"{long},1,Ann,sad,train\n{long},1,Ann,sad,train", f"{long},1,Ann,sad,train\n{long},2,Ann,sad,test",
+                 f"a,1,Ann,{long},train\nb,1,Ann,sad,test"):  # fmt: skip
+        with pytest.raises(UserError, match=r"utterances\.csv, line \d: .*7777…") as caught:
+            read(write(tmp_path, line, header=header), ALL)
+        assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
 def test_the_table_may_end_in_tsv(tmp_path: Path) -> None:
     (tmp_path / "utterances.tsv").write_text("dialogue\tspeaker\tlabel\tsplit\ttext\na\tAnn\tsad\ttrain\tHi, you\n")
     assert [row.text for row in read(tmp_path, ALL).rows] == ["Hi, you"]
@@ -339,6 +383,19 @@ def test_labels_and_speakers_that_differ_in_case_only_are_one_with_a_note(tmp_pa
         "utterances.csv: speakers that differ in case only count as one: Bob, bob; all are 'Bob' now",
         "utterances.csv: speakers that differ in case only count as one: ann, Ann; all are 'ann' now",
     ]
+
+
+def test_labels_and_speakers_that_look_alike_are_one(tmp_path: Path) -> None:
+    lines = ["d1,Rene\u0301  B,cole\u0300re,train", "d1,Ren\u00e9\u00a0B,\u200bcol\u00e8re,train",
+             "d2,\ufeffRen\u00e9 B,very  happy,train", "d2,Ann,very\u00a0happy,train", "d3,Ann,very happy,test",
+             "d4,Ann,\u0645\u06cc\u200c\u062e\u0648\u0634,train"]  # fmt: skip
+    found = read(write(tmp_path, *lines, header="dialogue,speaker,label,split"), ALL)
+    joined = "\u0645\u06cc\u200c\u062e\u0648\u0634"  # a word of Persian, whose mark is part of its spelling
+    assert [row.label for row in found.rows] == ["col\u00e8re"] * 2 + ["very happy"] * 3 + [joined]
+    assert found.speakers == ["Ren\u00e9 B"] * 3 + ["Ann"] * 3
+    assert [row.speaker for row in found.rows] == [0, 0, 0, 1, 0, 0]
+    with pytest.raises(UserError, match=r"utterances\.csv, line 2: label is empty"):
+        read(write(tmp_path, "d1,Ann,\u200b,train", header="dialogue,speaker,label,split"), ALL)
 
 
 def test_content_of_train_that_is_in_test_too_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

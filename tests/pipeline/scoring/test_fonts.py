@@ -12,7 +12,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from pipeline.scoring import fonts
+from pipeline.scoring import fonts, pictures
 from pipeline.scoring.fonts import drawable
 from pipeline.scoring.pictures import draw_confusion, draw_tsne
 
@@ -55,6 +55,21 @@ def test_names_of_the_usual_font_are_drawn_with_it(caplog: pytest.LogCaptureFixt
     assert drawable(names) == names
     assert matplotlib.rcParams["font.family"] == before
     assert not caplog.records
+
+
+def test_a_label_is_no_formula_and_stands_in_the_legend_whatever_it_begins_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("$x_$", "_quiet")
+    draw_confusion(LABEL, [LABEL], names, tmp_path / "confusion.png")
+    with monkeypatch.context() as kept:
+        drawn: list = []
+        kept.setattr(pictures, "save", lambda figure, _: drawn.append(figure))
+        draw_tsne(np.random.default_rng(0).normal(size=(4, 3)), LABEL, names, tmp_path / "tsne.png")
+    [legend] = drawn[0].legends
+    assert tuple(text.get_text() for text in legend.get_texts()) == names
+    pictures.save(drawn[0], tmp_path / "tsne.png")
+    assert (tmp_path / "tsne.png").stat().st_size > 1000
 
 
 def test_another_installed_font_draws_what_the_usual_one_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
