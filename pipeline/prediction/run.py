@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.disk import DiskError, disk_error
 from foundation.errors import UserError
-from foundation.files import is_file
+from foundation.files import is_file, make_folder
 from foundation.log import log
 from foundation.safe_names import distinct, safe_name
 from pipeline.prediction.annotations import write_annotations
@@ -93,12 +93,17 @@ def grouped(recordings: Iterator[Recording | UserError]) -> Iterator[list[Record
         yield group
 
 
-def _require_other_folder(args: argparse.Namespace) -> None:
-    """Refuse --out where the results would replace what they are made from."""
+def _require_usable_folder(args: argparse.Namespace) -> None:
+    """Refuse --out where the results would replace what they are made from, or cannot be written, before any work."""
     written = {"predictions.csv", "predictions.json", "report.html", *(f"predictions.{name}" for name in args.also)}
     for given in (args.recording, args.transcript):
         if args.out and given and given.name in written and given.resolve().parent == args.out.resolve():
             raise UserError(f"{given}: would be overwritten by the results; give another --out")
+    if args.out:
+        make_folder(args.out)
+        for folder in (args.out / name for name in sorted(written)):
+            if folder.is_dir():
+                raise UserError(f"{folder}: is a folder, and has the name of a result; give another --out")
 
 
 def predicted(
@@ -137,7 +142,7 @@ def unforeseen(file: Path, error: Exception) -> UserError:
 
 def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
-    _require_other_folder(args)
+    _require_usable_folder(args)
     predictor = Predictor(args.model, args.seed, args.text_encoder, args.audio_encoder, args.visual_encoder,
                           args.risk)  # fmt: skip
     seconds, failed = 0.0, []

@@ -434,6 +434,17 @@ def test_what_is_no_model_and_what_cannot_be_predicted_is_said(trained: Path, tm
         command(lambda: predict("--model", model))
 
 
+def test_results_that_cannot_be_written_are_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text(CHAT)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "out/predictions.csv").mkdir(parents=True)
+    for out, said in (("file", "cannot be written there"), ("file/sub", "cannot be written there"),
+                      ("n" * 300, "File name too long"), ("out", r"predictions\.csv: is a folder")):  # fmt: skip
+        with pytest.raises(UserError, match=said):  # and not of the model, which is no model
+            predict("--transcript", tmp_path / "chat.txt", "--model", tmp_path, "--out", tmp_path / out)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(trained: Path, tmp_path: Path) -> None:
     chat = tmp_path / "chat.txt"
     chat.write_text("".join(f"P{'abcdefgh'[turn]}: Well, number {turn}.\n" for turn in range(8)))
