@@ -25,6 +25,9 @@ NO_MEMORY = (
     "is on it; CMATH_DEVICE=cpu needs none"
 )
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""Values of `CMATH_LOG`."""
+
 
 def raw_folder(corpus: str, params: Params) -> Path:
     """Folder that index.D.raw names; relative to the project's root, even if DVC uses a temporary folder."""
@@ -89,8 +92,16 @@ def _git(*arguments: str) -> str:
 
 
 def start_logging() -> None:
-    """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages."""
-    level = os.environ.get("CMATH_LOG", "INFO").upper()
+    """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages.
+
+    Raises:
+        UserError: there is no such level.
+    """
+    level = (os.environ.get("CMATH_LOG") or "INFO").upper()
+    if level not in LEVELS:
+        raise UserError(
+            f"CMATH_LOG = {os.environ['CMATH_LOG']!r}: must be one of {', '.join(LEVELS)}; unset it for INFO"
+        )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no UTF-8, as stderr has it
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -98,13 +109,11 @@ def start_logging() -> None:
 
 def command(work: Callable[[], None]) -> None:
     """Run `work` as a command: log to the terminal; a UserError, or a full disk, is one line, with status 1."""
-    start_logging()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files may be no UTF-8
     # Torch and similar libraries create a million permanent objects. Garbage collection over them, while they load and
     # at the end, would take a third of a short command's time.
     gc.set_threshold(100_000, 50, 100)
     try:
+        start_logging()
         work()
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
