@@ -179,3 +179,16 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_folder(path: Path) -> bool:
+    """Check that `path` is a folder, as `is_file` does."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """`path` from the root, without links; of a link that leads to itself, the link (`Path.resolve` raises there)."""
+    return Path(os.path.realpath(path))

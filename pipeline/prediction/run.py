@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.disk import DiskError, disk_error
 from foundation.errors import UserError
-from foundation.files import is_file, make_folder
+from foundation.files import is_file, is_folder, make_folder
 from foundation.log import log
 from foundation.safe_names import distinct, safe_name
 from pipeline.prediction.annotations import write_annotations
@@ -21,15 +21,16 @@ TOGETHER = 64
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """List the media files of `folder`, sorted by name; what else is there, but for their transcripts, is logged.
+    """List the recordings in `folder`, sorted by name; what else is there, but for their transcripts, is logged.
 
-    Hidden files are passed over.
+    Hidden files are passed over. A pipe or a broken link that is called as a recording is listed too: whoever reads it
+    says what is wrong with it.
 
     Raises:
         UserError: there are none.
     """
     there = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-    files = [file for file in there if file.suffix.lower() in MEDIA and file.is_file()]
+    files = [file for file in there if file.suffix.lower() in MEDIA and not is_folder(file)]
     if not files:
         raise UserError(f"{folder}: has no recording (a file that ends in {', '.join(MEDIA)})")
     beside = {file.with_suffix(suffix) for file in files for suffix in SUFFIXES}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -261,10 +262,19 @@ def test_films_in_a_folder_are_predicted_one_by_one_and_the_broken_one_is_named(
     (tmp_path / "films/broken.mp4").write_text("no film")
     shutil.copy(tmp_path / "films/one.srt", tmp_path / "films/broken.srt")
     (tmp_path / "films/untold.wav").touch()
-    with pytest.raises(UserError, match="2 recordings failed"):
+    (tmp_path / "films/gone.wav").symlink_to(tmp_path / "moved.wav")
+    os.mkfifo(tmp_path / "films/pipe.wav")
+    (tmp_path / "films/loop.wav").symlink_to("loop.wav")
+    for name in ("gone", "pipe", "loop"):
+        shutil.copy(tmp_path / "films/one.srt", tmp_path / f"films/{name}.srt")
+    with pytest.raises(UserError, match="5 recordings failed"):
         predict(tmp_path / "films", "--model", trained / "models/demo", "--out", tmp_path / "out")
     assert "broken.mp4: is no recording that can be read: it cannot be opened" in caplog.text
     assert "untold.wav: has no transcript. Give --transcript FILE" in caplog.text
+    assert "gone.wav: is a link to a file that does not exist; give a recording" in caplog.text
+    assert "pipe.wav: is a pipe or a device and no file; give a recording" in caplog.text
+    assert "loop.wav: cannot be opened (Too many levels of symbolic links); give a recording" in caplog.text
+    assert "neither a recording" not in caplog.text
     one, two = (json.loads((tmp_path / f"out/{name}/predictions.json").read_text()) for name in ("one", "two"))
     assert [utterance["missing"] for utterance in one["utterances"]] == [{"visual": "no face"}] * 2
     assert two["utterances"][0]["missing"]["audio"] == "two.mkv: has no audio stream"
