@@ -22,6 +22,7 @@ from pipeline.prediction.recordings import Recording, read_recording
 from pipeline.prediction.results import as_rows, warning
 from pipeline.prediction.run import transcript_of
 from pipeline.prediction.transcripts import Transcript, TranscriptLine, read_transcript
+from pipeline.prediction.transcripts.cues import clean
 
 __all__ = ["Predictor", "UserError"]
 
@@ -115,7 +116,7 @@ def _lines(utterances: Utterances) -> list[TranscriptLine]:
         parts = ("", one) if isinstance(one, str) else one
         if not isinstance(parts, tuple | list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise UserError(f"utterance {number} is {one!r}: must be a text, or a pair of speaker and text")
-        speaker, text = parts
+        speaker, text = map(clean, parts)  # as a transcript's: half a character, for example, is in no file either
         found.append(TranscriptLine(place=f"utterance {number}", text=text, speaker=speaker))
     if not found:
         raise UserError("there is no utterance: give at least one")
