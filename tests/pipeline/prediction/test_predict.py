@@ -22,7 +22,7 @@ from pipeline.params import load_params
 from pipeline.predict import arguments
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import read_recording
-from pipeline.prediction.results import as_entry
+from pipeline.prediction.results import as_entry, as_table
 from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
 from pipeline.stage import command
@@ -465,6 +465,18 @@ def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(
     assert all(one.probabilities.sum() == pytest.approx(1) for one in found)
     assert any("8 people speak" in note for note in recording.notes)
     assert any("predicted in 2 parts" in note for note in recording.notes)
+
+
+def test_the_table_shows_a_dash_for_what_the_model_does_not_know(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text(CHAT)
+    predictor = Predictor(trained / "models/demo")
+    recording = read_recording("chat", None, read_transcript(tmp_path / "chat.txt"), tmp_path)
+    (found,) = predictor.predict([recording])
+    everything = [replace(one, missing={}) for one in found]
+    of_text = replace(predictor.bundle, config={**predictor.bundle.config, "dims": {"text": 8}})
+    for bundle, heard in ((predictor.bundle, "  tav  "), (of_text, "  t--  ")):
+        lines = [line for line in as_table(recording, everything, bundle) if "It is not." in line]
+        assert [heard in line for line in lines] == [True]
 
 
 def test_speakers_named_by_the_roles_of_the_models_corpus_have_their_numbers(trained: Path, tmp_path: Path) -> None:
