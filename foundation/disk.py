@@ -20,6 +20,8 @@ BROKEN = {errno.EIO}
 NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP}
 """A file stands where a folder is needed, or the other way round; or no file can have this name. An input that is
 missing has the same numbers, so these count only where the error is about the place of the file that is written."""
+NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP}
+"""No file can have this name, or it is a link that leads to itself: whoever gave the name can give another."""
 WORDS = (
     (re.compile(r"no space left|disk is full|quota exceeded|file too large|os error (28|122|27)\b", re.I), FULL),
     (re.compile(r"read-?only|permission denied|not permitted|os error (30|13|1)\b", re.I), FORBIDDEN),
@@ -46,7 +48,7 @@ def disk_error(error: BaseException, file: Path | None = None) -> DiskError | No
     if file and place and ".half" in place.name:
         place = file
     about_file = file and place and named and file.is_relative_to(place)
-    if not kind and about_file and getattr(error, "errno", None) in NO_PLACE:
+    if kind in (None, NO_NAME) and about_file and getattr(error, "errno", None) in NO_PLACE:
         kind = NO_PLACE
     if not kind:
         return None
@@ -62,6 +64,8 @@ def disk_error(error: BaseException, file: Path | None = None) -> DiskError | No
     if kind is NO_PLACE:
         return DiskError(f"{file}: cannot be written there ({place}: {said}). Give another place, or move away what is "
                          "in its way")  # fmt: skip
+    if kind is NO_NAME:
+        return DiskError(f"{place or 'a file'}: cannot be opened ({said}); give another name")
     return DiskError(f"{place or 'a file'}: cannot be read or written ({said}): a fault of the disk, or of the way to "
                      f"it. Once it is mended, {GOES_ON.removeprefix('then ')}")  # fmt: skip
 
@@ -69,7 +73,7 @@ def disk_error(error: BaseException, file: Path | None = None) -> DiskError | No
 def _kind(error: BaseException) -> set[int] | None:
     number = getattr(error, "errno", None)
     if isinstance(error, OSError) or isinstance(number, int):
-        return next((kind for kind in (FULL, FORBIDDEN, BROKEN) if number in kind), None)
+        return next((kind for kind in (FULL, FORBIDDEN, BROKEN, NO_NAME) if number in kind), None)
     told_by_words = type(error).__module__.split(".")[0] in LIBRARIES or type(error) is RuntimeError
     return next((kind for words, kind in WORDS if told_by_words and words.search(str(error))), None)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from foundation.errors import UserError
+from foundation.files import is_file
 from foundation.log import log
 from foundation.safe_names import safe_name
 from pipeline.prediction import predictor
@@ -100,7 +101,7 @@ def _recording(conversation: File | Utterances | None, transcript: File | None) 
             raise UserError("transcript: the utterances are given already; leave it out")
         return read_recording("conversation", None, Transcript(_lines(conversation)), Path())
     media = None if conversation is None else Path(conversation)
-    if media and not media.is_file():
+    if media and not is_file(media):
         raise UserError(f'{media}: no such file. Sentences are given as a list: ["Hello."]')
     if transcript is not None:
         file = Path(transcript)

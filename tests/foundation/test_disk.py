@@ -77,6 +77,9 @@ def test_a_place_that_takes_no_file_is_named_and_a_missing_input_is_none(tmp_pat
         pass
     with pytest.raises(DiskError, match="cannot be written there"):
         make_folder(tmp_path / "file")
+    assert str(disk_error(OSError(errno.ELOOP, "Too many links", "given"))) == (
+        "given: cannot be opened (Too many links); give another name"
+    )
     with pytest.raises(FileNotFoundError), whole(tmp_path / "scores.json"):
         (tmp_path / "input.json").read_text()
     assert (tmp_path / "file").read_text() == "before"

@@ -433,6 +433,10 @@ def test_what_is_no_model_and_what_cannot_be_predicted_is_said(trained: Path, tm
         predict("--transcript", tmp_path / "chat.txt", "--model", model, "--seed", 7)
     with pytest.raises(UserError, match="no such file or folder"):
         predict(tmp_path / "none.mp4", "--model", model)
+    with pytest.raises(UserError, match="no such file or folder"):
+        predict(tmp_path / ("n" * 300), "--model", model)
+    with pytest.raises(UserError, match="cannot be read as the description of a model"):
+        predict(tmp_path / "none.mp4", "--model", "n" * 300)
     with pytest.raises(UserError, match="has no recording"):
         predict(tmp_path, "--model", model)
     write_clip(tmp_path / "film.mp4")
