@@ -64,12 +64,15 @@ def draw_tsne(
         # be many times slower than one thread, because they wait for each other.
         with threadpool_limits(1):
             places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(representations)
-        for number, word in enumerate(words):
+        for number in range(len(words)):
             part = places[label == number]
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             shape = SHAPES[number // len(CLASS_COLOURS) % len(SHAPES)]
-            axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=word)
-        figure.legend(loc="outside right upper")  # inside the axes it would cover points
+            axes.scatter(part[:, 0], part[:, 1], s=14, color=colour, marker=shape, label=str(number))
+        # The words come last, because matplotlib leaves what begins with an underscore out of a legend.
+        legend = figure.legend(loc="outside right upper")  # inside the axes it would cover points
+        for text, word in zip(legend.get_texts(), words, strict=True):
+            text.set_text(word)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(f"{model} Fused representations of test (t-SNE, first seed)".lstrip())
