@@ -1,11 +1,13 @@
 """Checkpoints of running trainings, so that an interrupted one can be resumed."""
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from foundation.errors import UserError
 from foundation.files import whole
 from foundation.log import log
 
@@ -32,3 +34,20 @@ def load_checkpoint(file: Path) -> dict[str, Any] | None:
                     " ".join(str(error).split())[:100], aside.name)  # fmt: skip
         return None
     return parts
+
+
+def checkpoint_seconds(default: float) -> float:
+    """Seconds between two checkpoints: `$CMATH_CHECKPOINT_SECONDS`, or `default`.
+
+    Raises:
+        UserError: the variable is no number of seconds.
+    """
+    value = os.environ.get("CMATH_CHECKPOINT_SECONDS") or default
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UserError(f"CMATH_CHECKPOINT_SECONDS = {value!r}: must be a number of seconds, 0 or more; unset it "
+                        "for the default")  # fmt: skip
+    return seconds

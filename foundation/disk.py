@@ -1,4 +1,4 @@
-"""A disk that is full, or may not be written to: what happened, in one line with the remedy.
+"""A disk that is full or may not be written to, a place that takes no file: what happened, in one line with the remedy.
 
 Each library says it in its own way: Python with a number, SQLite, safetensors and torch with words. So errors are told
 apart here, in one place, and without loading any of these libraries.
@@ -17,6 +17,11 @@ from foundation.folders import cache_folder
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 BROKEN = {errno.EIO}
+NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP}
+"""A file stands where a folder is needed, or the other way round; or no file can have this name. An input that is
+missing has the same numbers, so these count only where the error is about the place of the file that is written."""
+NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP}
+"""No file can have this name, or it is a link that leads to itself: whoever gave the name can give another."""
 WORDS = (
     (re.compile(r"no space left|disk is full|quota exceeded|file too large|os error (28|122|27)\b", re.I), FULL),
     (re.compile(r"read-?only|permission denied|not permitted|os error (30|13|1)\b", re.I), FORBIDDEN),
@@ -38,12 +43,15 @@ class DiskError(UserError):
 def disk_error(error: BaseException, file: Path | None = None) -> DiskError | None:
     """What `error`, raised while `file` was written, says about a disk; None if it is about something else."""
     kind = _kind(error)
-    if not kind:
-        return None
     named = getattr(error, "filename2", None) or getattr(error, "filename", None)  # of a copy, the target
     place = Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else file
     if file and place and ".half" in place.name:
         place = file
+    about_file = file and place and named and file.is_relative_to(place)
+    if kind in (None, NO_NAME) and about_file and getattr(error, "errno", None) in NO_PLACE:
+        kind = NO_PLACE
+    if not kind:
+        return None
     said = " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
     if kind is FULL:
         where = f"{place}: cannot be written, because the disk is full" if place else "a disk is full"
@@ -53,6 +61,11 @@ def disk_error(error: BaseException, file: Path | None = None) -> DiskError | No
     if kind is FORBIDDEN:
         return DiskError(f"{place or 'a file'}: may not be read or written ({said}). Allow it (`ls -ld` shows who "
                          f"may), or use another folder (CMATH_CACHE=FOLDER for the work cache), {GOES_ON}")  # fmt: skip
+    if kind is NO_PLACE:
+        return DiskError(f"{file}: cannot be written there ({place}: {said}). Give another place, or move away what is "
+                         "in its way")  # fmt: skip
+    if kind is NO_NAME:
+        return DiskError(f"{place or 'a file'}: cannot be opened ({said}); give another name")
     return DiskError(f"{place or 'a file'}: cannot be read or written ({said}): a fault of the disk, or of the way to "
                      f"it. Once it is mended, {GOES_ON.removeprefix('then ')}")  # fmt: skip
 
@@ -60,7 +73,7 @@ def disk_error(error: BaseException, file: Path | None = None) -> DiskError | No
 def _kind(error: BaseException) -> set[int] | None:
     number = getattr(error, "errno", None)
     if isinstance(error, OSError) or isinstance(number, int):
-        return next((kind for kind in (FULL, FORBIDDEN, BROKEN) if number in kind), None)
+        return next((kind for kind in (FULL, FORBIDDEN, BROKEN, NO_NAME) if number in kind), None)
     told_by_words = type(error).__module__.split(".")[0] in LIBRARIES or type(error) is RuntimeError
     return next((kind for words, kind in WORDS if told_by_words and words.search(str(error))), None)
 

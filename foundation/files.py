@@ -33,7 +33,7 @@ def whole(file: Path) -> Iterator[Path]:
     Several processes may do this at the same time; the file of the last one stays.
 
     Raises:
-        DiskError: the disk is full, or may not be written to; the earlier file is as it was.
+        DiskError: the disk is full, or may not be written to, or no file can be there; the earlier file is as it was.
     """
     half = file.with_name(f".{_short(file)}.{os.getpid()}.half{file.suffix}")
     try:
@@ -52,7 +52,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder beside `folder`, which replaces it when the block ends without an error.
 
     Raises:
-        DiskError: the disk is full, or may not be written to; the earlier folder is as it was.
+        DiskError: the disk is full, or may not be written to, or no folder can be there; the earlier one is as it was.
     """
     half = folder.with_name(f".{folder.name}.{os.getpid()}.half")
     try:
@@ -67,9 +67,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(half, ignore_errors=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and the folders above it, unless it is there.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    with _disk_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def _disk_named(place: Path) -> Iterator[None]:
-    """Raise DiskError, which names `place`, where an error says that the disk is full or may not be written to."""
+    """Raise DiskError, which names `place`, where an error says that nothing can be written there, or on that disk."""
     try:
         yield
     except Exception as error:
@@ -169,3 +179,16 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_folder(path: Path) -> bool:
+    """Check that `path` is a folder, as `is_file` does."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """`path` from the root, without links; of a link that leads to itself, the link (`Path.resolve` raises there)."""
+    return Path(os.path.realpath(path))

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from extractors.settings import AudioSettings, VisualSettings
 from foundation.errors import UserError
-from foundation.files import write_whole
+from foundation.files import is_file, is_folder, write_whole
 from foundation.folders import from_root, root
 from foundation.log import log
 from foundation.settings import Settings
@@ -80,7 +80,7 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
         index = params.index[corpus]
         if index.reader not in MADE and not is_made(locked, f"index@{corpus}", f"index.{corpus}", index):
             require_raw_folder(corpus, params)
-            if isinstance(index, MeldSettings) and index.cuts == "fair" and not index.fair_folder.is_dir():
+            if isinstance(index, MeldSettings) and index.cuts == "fair" and not is_folder(index.fair_folder):
                 raise UserError(f"params.yaml: index.{corpus}.fair = {index.fair!r}: there is no such folder; set it "
                                 f"to the folder of MELD-FAIR, or index.{corpus}.cuts to released: docs/meld_fair.md"
                                 )  # fmt: skip
@@ -91,12 +91,12 @@ def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:
             require_text_encoder(text.model)
         require_extractors(corpus, params, locked)
         denseface = visual.encoder == "denseface"
-        if denseface and visual.weights != "random" and not (root() / visual.weights).is_file():
+        if denseface and visual.weights != "random" and not is_file(root() / visual.weights):
             raise UserError(f"params.yaml: visual.{corpus}.weights = {visual.weights!r}: there is no such file; "
                             "`git restore extractors/visual/weights` brings back the weights that come with the "
                             "project, and `random` needs none")  # fmt: skip
     refuse_lacking_material(params, locked)
-    if params.face.datasets and not (root() / params.face.data).expanduser().is_dir():
+    if params.face.datasets and not is_folder((root() / params.face.data).expanduser()):
         raise UserError(f"params.yaml: face.data = {params.face.data!r}: there is no such folder; set it to the "
                         "folder of FER-2013, or face.datasets to []: docs/faces.md")  # fmt: skip
 
@@ -105,10 +105,10 @@ def refuse_lacking_material(params: Params, locked: dict[str, dict]) -> None:
     """Raise UserError if a folder of `material` is missing and the corpus of it is still to be put together."""
     for corpus in params.datasets:
         index = params.index[corpus]
-        there = is_made(locked, f"index@{corpus}", f"index.{corpus}", index) or raw_folder(corpus, params).is_dir()
+        there = is_made(locked, f"index@{corpus}", f"index.{corpus}", index) or is_folder(raw_folder(corpus, params))
         if index.reader == "assembled" and not there:
             for key, folder in params.material.model_dump().items():
-                if not from_root(folder, f"material.{key}").is_dir():
+                if not is_folder(from_root(folder, f"material.{key}")):
                     raise UserError(f"params.yaml: material.{key} = {folder!r}: there is no such folder; {corpus} is "
                                     "put together of public material: docs/starter.md says where it comes from"
                                     )  # fmt: skip

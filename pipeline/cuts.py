@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import is_folder
 from pipeline.corpora import meld, meld_fair
 from pipeline.corpora.cut_counts import as_table, told
 from pipeline.corpora.media_files import inspect_media
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def show(raw: Path, fair: Path, as_json: bool) -> None:
-    if not raw.is_dir():
+    if not is_folder(raw):
         raise UserError(f"{raw}: there is no such folder; give the folder that MELD.Raw unpacks to")
     corpus = meld.read(raw, SOUND)
     meld_fair.recut(corpus, raw, fair, SOUND)

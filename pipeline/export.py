@@ -19,6 +19,7 @@ from extractors.published.content import MELD_SPLITS
 from extractors.published.writing import MODALITIES_OF, WRITERS, ExportedCorpus
 from extractors.utterance import Utterance
 from foundation.errors import UserError
+from foundation.files import make_folder
 from foundation.log import log
 from pipeline.corpora.index_file import dialogues, read_index
 from pipeline.corpora.labels import IEMOCAP, MELD, labels
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
     if layout == "merbench" and corpus.kind == "other":
         raise UserError(f"{name}: the layout merbench is for corpora with the dialogues of MELD or IEMOCAP")
     folder = args.out or Path("exports") / name / layout
+    make_folder(folder)
     files = WRITERS[layout](corpus, folder)
     log.info("%s: %d dialogues, %d utterances, as %s: %s", name, len(corpus.splits),
              sum(map(len, corpus.labels.values())), layout, folder)  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from foundation.errors import UserError
+from foundation.files import is_file
 from foundation.log import log
 from foundation.safe_names import safe_name
 from pipeline.prediction import predictor
@@ -22,6 +23,7 @@ from pipeline.prediction.recordings import Recording, read_recording
 from pipeline.prediction.results import as_rows, warning
 from pipeline.prediction.run import transcript_of
 from pipeline.prediction.transcripts import Transcript, TranscriptLine, read_transcript
+from pipeline.prediction.transcripts.cues import clean
 
 __all__ = ["Predictor", "UserError"]
 
@@ -99,7 +101,7 @@ def _recording(conversation: File | Utterances | None, transcript: File | None) 
             raise UserError("transcript: the utterances are given already; leave it out")
         return read_recording("conversation", None, Transcript(_lines(conversation)), Path())
     media = None if conversation is None else Path(conversation)
-    if media and not media.is_file():
+    if media and not is_file(media):
         raise UserError(f'{media}: no such file. Sentences are given as a list: ["Hello."]')
     if transcript is not None:
         file = Path(transcript)
@@ -115,7 +117,7 @@ def _lines(utterances: Utterances) -> list[TranscriptLine]:
         parts = ("", one) if isinstance(one, str) else one
         if not isinstance(parts, tuple | list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise UserError(f"utterance {number} is {one!r}: must be a text, or a pair of speaker and text")
-        speaker, text = parts
+        speaker, text = map(clean, parts)  # as a transcript's: half a character, for example, is in no file either
         found.append(TranscriptLine(place=f"utterance {number}", text=text, speaker=speaker))
     if not found:
         raise UserError("there is no utterance: give at least one")

@@ -29,8 +29,8 @@ def git_advice() -> str:
 
 
 def main() -> None:
-    start_logging()
     try:
+        start_logging()
         load_params()
         device_type()  # a card that cannot be used is said before anything runs
     except UserError as error:

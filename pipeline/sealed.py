@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import UserError
+from foundation.files import is_file, resolved
 
 CARD = "README.md"
 """Model card at the top of the folder."""
@@ -81,15 +82,15 @@ def _checksum(sealed: dict[str, Any]) -> str:
 
 def _files(file: Path) -> Iterator[tuple[str, Path]]:
     """Yield path in the folder, and path, of all files of the folder of the description `file`, but for itself."""
-    whole = file.parent.resolve()
+    whole = resolved(file.parent)
     for path in _walked(file.parent):
         if path in (file, file.parent / CARD):
             continue
-        target = path.resolve()
+        target = resolved(path)
         inside = target.is_relative_to(whole) or _is_of_dvc(target) or _is_of_hub(target, whole)
         if path.is_symlink() and not inside:
             raise UserError(f"{path}: is a link that leads out of the bundle; {REMEDY}")
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"{path}: is no file; {REMEDY}")
         yield path.relative_to(file.parent).as_posix(), path
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from foundation.disk import disk_error
 from foundation.errors import UserError
+from foundation.files import is_file, is_folder
 from foundation.folders import from_root
 from pipeline.params import Params, load_params
 
@@ -24,6 +25,9 @@ NO_MEMORY = (
     "`batch` in params.yaml (train.D, or a recipe with more `accumulation`) needs less; `nvidia-smi` names what else "
     "is on it; CMATH_DEVICE=cpu needs none"
 )
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""Values of `CMATH_LOG`."""
 
 
 def raw_folder(corpus: str, params: Params) -> Path:
@@ -39,11 +43,11 @@ def require_raw_folder(corpus: str, params: Params) -> Path:
     """Return `raw_folder`, or raise UserError if it does not exist; for the reader `features` it may be a file."""
     folder, key, value = raw_folder(corpus, params), f"index.{corpus}.raw", params.index[corpus].raw
     if params.index[corpus].reader == "features":
-        if not folder.exists():
+        if not (is_file(folder) or is_folder(folder)):
             raise UserError(f"params.yaml: {key} = {value!r}: there is no such file or folder ({folder}); set it to a "
                             f"feature file, e.g. `dvc exp run -S {key}=/downloads/{Path(value).name}`; where such "
                             "files lie: docs/feature_files.md")  # fmt: skip
-    elif not folder.is_dir():
+    elif not is_folder(folder):
         if params.index[corpus].reader == "demo":
             raise UserError(f"params.yaml: {key} = {value!r}: there is no such folder ({folder}); "
                             f"`python -m pipeline.raw {corpus}` makes the synthetic corpus there")  # fmt: skip
@@ -93,8 +97,16 @@ def _git(*arguments: str) -> str:
 
 
 def start_logging() -> None:
-    """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages."""
-    level = os.environ.get("CMATH_LOG", "INFO").upper()
+    """Log to the terminal at the level in `CMATH_LOG`: INFO (default), or WARNING for fewer messages.
+
+    Raises:
+        UserError: there is no such level.
+    """
+    level = (os.environ.get("CMATH_LOG") or "INFO").upper()
+    if level not in LEVELS:
+        raise UserError(
+            f"CMATH_LOG = {os.environ['CMATH_LOG']!r}: must be one of {', '.join(LEVELS)}; unset it for INFO"
+        )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no UTF-8, as stderr has it
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -102,13 +114,11 @@ def start_logging() -> None:
 
 def command(work: Callable[[], None]) -> None:
     """Run `work` as a command: log to the terminal; a UserError, or a full disk, is one line, with status 1."""
-    start_logging()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files may be no UTF-8
     # Torch and similar libraries create a million permanent objects. Garbage collection over them, while they load and
     # at the end, would take a third of a short command's time.
     gc.set_threshold(100_000, 50, 100)
     try:
+        start_logging()
         work()
     except UserError as error:
         raise SystemExit(f"error: {error}") from None

@@ -12,7 +12,6 @@ import argparse
 import csv
 import hashlib
 import json
-import os
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +26,7 @@ from extractors.visual import face_encoder
 from extractors.visual.denseface import DenseFace
 from extractors.visual.face_encoder import FaceWeights, load, save
 from extractors.visual.faces import grey_levels
+from foundation.checkpoint import checkpoint_seconds
 from foundation.device import device
 from foundation.errors import UserError
 from foundation.f1 import accuracy, class_f1, confusion, weighted_f1
@@ -45,7 +45,8 @@ WEIGHTS = Path("models/face/denseface.safetensors")
 RESULTS = Path("results/face")
 NOT_OF_WEIGHTS = frozenset({"datasets", "data"})
 """Fields of `face` that are not in the identity: whether to train, and the data folder (its content is hashed)."""
-CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "60"))
+CHECKPOINT_SECONDS = 60.0
+"""Seconds between two checkpoints, unless the environment says otherwise."""
 
 
 def run(args: argparse.Namespace, params: Params) -> None:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         settings,
         device(),
         work / "state.pt",
-        CHECKPOINT_SECONDS,
+        checkpoint_seconds(CHECKPOINT_SECONDS),
         log.info,
     )
     save(state.best, data.classes, mean, std, WEIGHTS)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foundation.errors import UserError
-from foundation.files import whole
+from foundation.files import resolved, whole
 from foundation.log import log
 from pipeline.params import Params
 from pipeline.stage import parser, require_raw_folder, start
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, params: Params) -> None:
         raise UserError(f"{link}: is a folder where a link to {folder} should be; move it away")
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
-    link.symlink_to(folder.resolve(), target_is_directory=True)
+    link.symlink_to(resolved(folder), target_is_directory=True)
     with whole(listing) as half:
         half.write_text("".join(files(folder)), "utf-8", "surrogateescape")
     log.info("DVC watches %s by the link %s", folder, link)

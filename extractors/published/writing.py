@@ -17,7 +17,7 @@ import numpy as np
 
 from extractors.published.content import TEST, TRAIN, VALIDATION
 from extractors.published.tuples import LAYOUTS, MODALITIES, SEVERAL
-from foundation.files import open_whole, whole, write_whole
+from foundation.files import make_folder, open_whole, whole, write_whole
 from foundation.safe_names import distinct
 
 PROTOCOL = 3
@@ -157,7 +157,6 @@ def multiemo(corpus: ExportedCorpus, folder: Path) -> list[Path]:
 
 def dag_erc(corpus: ExportedCorpus, folder: Path, several: bool = False) -> list[Path]:
     """Write DAG-ERC's json files and vocabularies; with `several`, MultiDAG's, which have all three modalities."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, split in (("train", TRAIN), ("dev", VALIDATION), ("test", TEST)):
         file = folder / f"{name}_data_roberta{'_mm' if several else ''}.json.feature"
@@ -212,7 +211,7 @@ def merbench(corpus: ExportedCorpus, folder: Path) -> list[Path]:
             rows.append((name, corpus.sentences[key][place]))
             for modality, where in MERBENCH_FOLDERS.items():
                 file = folder / "features" / where / f"{name}.npy"
-                file.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(file.parent)
                 np.save(file, corpus.vectors[modality][key][place])
                 files.append(file)
     labels = folder / ("label.npz" if meld else "label_6way.npz")

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from extractors.features import Origin
 from foundation.errors import UserError
+from foundation.files import is_file
 from foundation.folders import root
 from foundation.settings import Count, Settings
 from model.interface import DataSpec, ErcModel
@@ -212,7 +213,7 @@ def read_bundle(folder: Path) -> Bundle:
         UserError: there is none, it is broken or was changed, its parts contradict each other, or it has another format
             version.
     """
-    place = folder if (folder / FILE).is_file() else folder / NAME
+    place = folder if is_file(folder / FILE) else folder / NAME
     file = place / FILE
     try:
         content = read_description(file)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from foundation.errors import UserError
-from foundation.files import is_file
+from foundation.files import is_file, is_folder
 from pipeline.bundle import Bundle, read_bundle
 from pipeline.bundle.archive import read_zip
 from pipeline.bundle.hub import PREFIX, downloaded
@@ -35,6 +35,6 @@ def open_bundle(model: str | Path) -> Bundle:
             raise UserError(f"{name}: {error}") from None
     if is_file(Path(name)):
         return read_zip(Path(name))
-    if name.endswith(ENDING) and not Path(name).is_dir():
+    if name.endswith(ENDING) and not is_folder(Path(name)):
         raise UserError(f"{name}: no such file; give a folder, a zip, or {PREFIX}org/name")
     return read_bundle(Path(name))

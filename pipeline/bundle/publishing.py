@@ -1,5 +1,6 @@
 """Publishing of a bundle: check it, write its card, and put both into a folder, a zip, or a repository of the hub."""
 
+import os
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -74,7 +75,7 @@ def _require_free(to: str) -> None:
     """Raise UserError if `to` is no name on the hub, or there is something already. A repository may be there."""
     if to.startswith(PREFIX):
         parts_of(to)
-    elif Path(to).exists() or Path(to).is_symlink():
+    elif os.path.lexists(to):
         raise UserError(f"{to}: is there already; give another name, or remove it first")
 
 

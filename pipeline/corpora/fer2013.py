@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from foundation.errors import UserError
-from foundation.files import read_file
+from foundation.files import is_file, is_folder, read_file
 
 Row = TypeVar("Row")
 EDGE = 48
@@ -58,9 +58,9 @@ def read(folder: Path, labels: str) -> Fer2013:
     Raises:
         FerError: the form is unknown, a line is malformed, or FER+'s votes are needed and missing.
     """
-    if (folder / "fer2013.csv").is_file():
+    if is_file(folder / "fer2013.csv"):
         return _from_csv(folder, labels)
-    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+    if not is_folder(folder / "train") or not is_folder(folder / "test"):
         raise FerError(f"{folder}: has neither fer2013.csv nor the folders train and test; set face.data to FER-2013")
     if labels != "fer2013":
         raise FerError(f"{folder}: face.labels = {labels} needs fer2013.csv and fer2013new.csv; the folder form has "

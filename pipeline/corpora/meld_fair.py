@@ -18,6 +18,7 @@ from typing import NamedTuple
 from extractors.utterance import Piece, Utterance, as_text
 from extractors.visual.boxes import Box, as_boxes
 from foundation.errors import UserError
+from foundation.files import is_file
 from pipeline.corpora import meld
 from pipeline.corpora.raw_corpus import Cut, RawCorpus, table
 
@@ -160,7 +161,7 @@ def read_cut_list(folder: Path) -> CutList:
 
 
 def _file(folder: Path, name: str) -> Path:
-    file = next((path for path in (folder / name, folder / "csvs" / name) if path.is_file()), None)
+    file = next((path for path in (folder / name, folder / "csvs" / name) if is_file(path)), None)
     if not file:
         raise UserError(f"{folder}: neither it nor its folder csvs has {name}; index.D.fair in params.yaml must name "
                         "the folder of MELD-FAIR: docs/meld_fair.md")  # fmt: skip

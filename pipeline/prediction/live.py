@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> None:
 def _quiet() -> Iterator[None]:
     """Without what extractors say of their work, which would be said at each line; with `CMATH_LOG` set, it is."""
     before = log.level
-    if "CMATH_LOG" not in os.environ:
+    if not os.environ.get("CMATH_LOG"):
         log.setLevel(logging.WARNING)
     try:
         yield

@@ -26,6 +26,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
 from foundation.errors import UserError
+from foundation.files import resolved
 from foundation.log import log
 from foundation.safe_names import distinct, safe_name
 from pipeline.prediction.guard import App, Guard
@@ -251,7 +252,7 @@ def serve(
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port}: cannot be opened ({error}); is a page open already? Give another port"
                             ) from None  # fmt: skip
-        reports = Reports(Predictor(model, None, *encoders, risk), recogniser, folder, keep and keep.resolve())
+        reports = Reports(Predictor(model, None, *encoders, risk), recogniser, folder, keep and resolved(keep))
         log.info("open http://%s:%d in a browser; Ctrl-C ends it, and removes uploads%s", HOST, port,
                  f"; results are kept in {keep}" if keep else " and results")  # fmt: skip
         # No proxy stands before the page, and it has no websockets.

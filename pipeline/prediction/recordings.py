@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from extractors.media import MediaInfo
+from extractors.media import MediaInfo, no_file
 from extractors.utterance import Utterance
 from foundation.errors import UserError
-from foundation.files import is_file
+from foundation.files import is_file, resolved
 from pipeline.corpora.media_files import inspected, without_unusable_media
 from pipeline.prediction.transcripts import Transcript, TranscriptLine
 
@@ -47,12 +47,12 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
     Raises:
         UserError: the recording cannot be read, or the transcript has no times for an utterance.
     """
-    shared = str(media.resolve()) if media else ""
+    shared = str(resolved(media)) if media else ""
     lines, notes = transcript.lines, list(transcript.notes)
     rows = []
     numbers: dict[str, int] = {}
     for turn, line in enumerate(lines):
-        film = "" if line.problem else str((folder / line.file).resolve()) if line.file else shared
+        film = "" if line.problem else str(resolved(folder / line.file)) if line.file else shared
         if film and not line.file and line.start is None and len(lines) > 1:
             raise UserError(f"{media}: the transcript's {line.place} has no start: of a recording that several "
                             "utterances share, each must say where it is")  # fmt: skip
@@ -60,7 +60,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
         if film and end is not None and end - (line.start or 0.0) > LONGEST:
             end = (line.start or 0.0) + LONGEST
             notes.append(f"{line.place} is longer than {LONGEST:g} s: only its beginning is looked at")
-        sound = str((folder / line.audio).resolve()) if line.audio and not line.problem else film
+        sound = str(resolved(folder / line.audio)) if line.audio and not line.problem else film
         cut = not line.audio
         rows.append(
             Utterance(
@@ -86,7 +86,7 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
     paths = list(dict.fromkeys(path for path in (shared, *used) if path))
     there = [path for path in paths if is_file(Path(path))]
     known = dict(zip(there, inspected([Path(path) for path in there]), strict=True))
-    if shared:
+    if media:
         _require_readable(media, known.get(shared))
     films = [row.video for row in rows]
     notes += [f"{Path(path).name}: {found.note}" for path, (_, found) in known.items() if found.note]
@@ -109,9 +109,9 @@ def read_recording(name: str, media: Path | None, transcript: Transcript, folder
     return Recording(name, lines, rows, notes, files, sum(known[str(file)][1].seconds for file in files), films)
 
 
-def _require_readable(media: Path | None, found: tuple[str, MediaInfo] | None) -> None:
+def _require_readable(media: Path, found: tuple[str, MediaInfo] | None) -> None:
     if found is None:
-        raise UserError(f"{media}: no such file")
+        raise UserError(f"{media}: {no_file(media) or 'cannot be read'}; give a recording")
     probe = found[1]
     if probe.audio_problem and probe.video_problem:
         reason = dict.fromkeys((probe.audio_problem, probe.video_problem))

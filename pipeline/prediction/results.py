@@ -101,7 +101,7 @@ def _flat(entry: dict) -> dict:
 
 def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> Iterator[str]:
     """Yield the lines of the table for the terminal."""
-    labels = bundle.labels
+    labels, known = bundle.labels, set(bundle.config["dims"])
     if told := warning(bundle):
         yield f"{'SYNTHETIC' if bundle.synthetic else 'NOTE'}: {told}"
     said = [prediction.said(labels) for prediction in found]
@@ -111,7 +111,7 @@ def as_table(recording: Recording, found: list[Prediction], bundle: Bundle) -> I
     for prediction, words in zip(found, said, strict=True):
         start = None if prediction.start is None else round(prediction.start, 2)
         clock = "" if start is None else f"{int(start // 60):d}:{start % 60:05.2f}"
-        heard = "".join(name[0] if name not in prediction.missing else "-" for name in MODALITIES)
+        heard = "".join(name[0] if name in known - prediction.missing.keys() else "-" for name in MODALITIES)
         share = prediction.probabilities[prediction.label]
         yield (f"{clock:>9}  {prediction.speaker[:16]:<{names}}  {words:<{width}}  {share:5.2f}  "
                f"{heard:<5}  {prediction.row.text[:60]}")  # fmt: skip

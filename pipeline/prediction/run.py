@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.disk import DiskError, disk_error
 from foundation.errors import UserError
-from foundation.files import is_file
+from foundation.files import is_file, is_folder, make_folder, resolved
 from foundation.log import log
 from foundation.safe_names import distinct, safe_name
 from pipeline.prediction.annotations import write_annotations
@@ -21,15 +21,16 @@ TOGETHER = 64
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """List the media files of `folder`, sorted by name; what else is there, but for their transcripts, is logged.
+    """List the recordings in `folder`, sorted by name; what else is there, but for their transcripts, is logged.
 
-    Hidden files are passed over.
+    Hidden files are passed over. A pipe or a broken link that is called as a recording is listed too: whoever reads it
+    says what is wrong with it.
 
     Raises:
         UserError: there are none.
     """
     there = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-    files = [file for file in there if file.suffix.lower() in MEDIA and file.is_file()]
+    files = [file for file in there if file.suffix.lower() in MEDIA and not is_folder(file)]
     if not files:
         raise UserError(f"{folder}: has no recording (a file that ends in {', '.join(MEDIA)})")
     beside = {file.with_suffix(suffix) for file in files for suffix in SUFFIXES}
@@ -58,14 +59,14 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
     """Yield the recordings given on the command line; for a folder, unusable recordings are yielded as errors."""
     if args.transcript:
         file = args.transcript
-        if args.recording and args.recording.is_dir():
+        if args.recording and is_folder(args.recording):
             raise UserError(f"{args.recording}: is a folder; each of its recordings needs a transcript of its own "
                             "beside it, without --transcript")  # fmt: skip
         name = safe_name((args.recording or file).stem)
         yield read_recording(name, args.recording, read_transcript(file), file.parent)
     elif args.recording is None:
         raise UserError("nothing to predict: give a recording, or --transcript FILE, or both (`--help` has examples)")
-    elif args.recording.is_dir():
+    elif is_folder(args.recording):
         files = recordings_in(args.recording)
         stems = [file.stem for file in files]
         names = distinct([file.name if stems.count(file.stem) > 1 else file.stem for file in files])
@@ -75,7 +76,7 @@ def read_all(args: argparse.Namespace) -> Iterator[Recording | UserError]:
             except Exception as error:  # one recording must not stop the others
                 yield unforeseen(file, error)
     else:
-        if not args.recording.is_file():
+        if not is_file(args.recording):
             raise UserError(f"{args.recording}: no such file or folder")
         media = args.recording
         yield read_recording(safe_name(media.stem), media, *transcript_of(media, args.recogniser))
@@ -93,12 +94,17 @@ def grouped(recordings: Iterator[Recording | UserError]) -> Iterator[list[Record
         yield group
 
 
-def _require_other_folder(args: argparse.Namespace) -> None:
-    """Refuse --out where the results would replace what they are made from."""
+def _require_usable_folder(args: argparse.Namespace) -> None:
+    """Refuse --out where the results would replace what they are made from, or cannot be written, before any work."""
     written = {"predictions.csv", "predictions.json", "report.html", *(f"predictions.{name}" for name in args.also)}
     for given in (args.recording, args.transcript):
-        if args.out and given and given.name in written and given.resolve().parent == args.out.resolve():
+        if args.out and given and given.name in written and resolved(given).parent == resolved(args.out):
             raise UserError(f"{given}: would be overwritten by the results; give another --out")
+    if args.out:
+        make_folder(args.out)
+        for folder in (args.out / name for name in sorted(written)):
+            if is_folder(folder):
+                raise UserError(f"{folder}: is a folder, and has the name of a result; give another --out")
 
 
 def predicted(
@@ -137,16 +143,16 @@ def unforeseen(file: Path, error: Exception) -> UserError:
 
 def run(args: argparse.Namespace) -> None:
     began = time.monotonic()
-    _require_other_folder(args)
+    _require_usable_folder(args)
     predictor = Predictor(args.model, args.seed, args.text_encoder, args.audio_encoder, args.visual_encoder,
                           args.risk)  # fmt: skip
     seconds, failed = 0.0, []
-    many = args.recording is not None and args.recording.is_dir()
+    many = args.recording is not None and is_folder(args.recording)
     for group in grouped(read_all(args)):
         failed += [str(error) for error in group if isinstance(error, UserError)]
         recordings = [one for one in group if isinstance(one, Recording)]
         for recording, found in predicted(predictor, recordings, many):
-            name = safe_name(args.recording.resolve().name) if many else recording.name
+            name = safe_name(resolved(args.recording).name) if many else recording.name
             base = args.out or Path("predictions") / name
             out = base / recording.name if many else base
             try:

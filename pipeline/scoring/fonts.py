@@ -15,6 +15,7 @@ def drawable(names: Sequence[str], kind: str = "label") -> list[str]:
     Pictures of such names depend on the fonts of the machine. Where no installed font has the letters of a name, its
     `kind` and position stand for it (`label 3`), so that no picture has empty boxes for words, and the log says so.
     """
+    rcParams["text.parse_math"] = False  # a dollar sign in a name begins no formula, which could not be drawn
     usual = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
     lacking = {letter for name in names for letter in name if ord(letter) not in usual and not letter.isspace()}
     for path, family, letters in _installed() if lacking else ():

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import random
 import shutil
 from dataclasses import asdict
@@ -20,8 +19,9 @@ from foundation.trainings import ABOUT, folder_of, write_about
 if TYPE_CHECKING:
     from extractors.training.text_training import Labelled
 
-CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "300"))
-"""Seconds between two checkpoints, the most that a kill can lose; a checkpoint has three times the encoder's size."""
+CHECKPOINT_SECONDS = 300.0
+"""Seconds between two checkpoints, the most that a kill can lose, unless the environment says otherwise; a checkpoint
+has three times the encoder's size."""
 
 
 def finetune(
@@ -33,6 +33,7 @@ def finetune(
 
     from extractors.text.folders import encoder_folder
     from extractors.training import text_training
+    from foundation.checkpoint import checkpoint_seconds
     from foundation.device import device
     from foundation.torch_setup import prepare_torch
 
@@ -54,7 +55,7 @@ def finetune(
         write_about(work, what=f"text encoder {settings.model}")
         fits.append(
             text_training.train(published, settings, recipe, data, chosen_on, len(order), device(), work,
-                                CHECKPOINT_SECONDS, log.info)
+                                checkpoint_seconds(CHECKPOINT_SECONDS), log.info)
         )  # fmt: skip
         # A fine-tuning that was killed between its last two steps has left its checkpoint beside its record.
         (work / text_training.STATE).unlink(missing_ok=True)

@@ -8,7 +8,6 @@ So neither deleting a model nor editing a comment causes a new training.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from foundation.arithmetic import arithmetic
-from foundation.checkpoint import load_checkpoint
+from foundation.checkpoint import checkpoint_seconds, load_checkpoint
 from foundation.device import device
 from foundation.errors import UserError
 from foundation.files import whole, write_whole
@@ -36,8 +35,8 @@ from model.settings import TrainingSettings
 from model.training import DivergenceError, fit, positions
 from pipeline.params import Params
 
-CHECKPOINT_SECONDS = float(os.environ.get("CMATH_CHECKPOINT_SECONDS", "20"))
-"""Seconds between two checkpoints, the most that a kill can lose."""
+CHECKPOINT_SECONDS = 20.0
+"""Seconds between two checkpoints, the most that a kill can lose, unless the environment says otherwise."""
 PREDICTIONS = "test_predictions"
 NOT_OF_MODEL = frozenset({"name", "modalities", "context"})
 """Fields of `model` that are not in the configuration: the identity has the name, the corpus the modalities, and
@@ -157,7 +156,7 @@ def trained(
     parameters = sum(value.numel() for value in make_model(model, config).parameters())
     try:
         result = fit(lambda: make_model(model, config), corpus, train, class_weights, seed, device(), checkpoint,
-                     CHECKPOINT_SECONDS, each_epoch)  # fmt: skip
+                     checkpoint_seconds(CHECKPOINT_SECONDS), each_epoch)  # fmt: skip
     except DivergenceError as error:
         log.warning("%s: %s", model, error)
         known = Trained([], 0, None, parameters)

@@ -1,6 +1,7 @@
 """What libraries raise where a disk is full, read-only or broken, and what is no such thing."""
 
 import errno
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from foundation.disk import DiskError, disk_error
-from foundation.files import whole, whole_folder
+from foundation.files import make_folder, whole, whole_folder
 
 
 def no_space(*_: object) -> None:
@@ -58,6 +59,30 @@ def test_every_library_is_understood(error: Exception, said: str, tmp_path: Path
 )
 def test_other_errors_are_none_of_a_disk(error: Exception) -> None:
     assert disk_error(error) is None
+
+
+def test_a_place_that_takes_no_file_is_named_and_a_missing_input_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "taken/scores.json").mkdir(parents=True)
+    (tmp_path / "loop").symlink_to("loop")
+    for place in ("file", "file/sub", "loop", "n" * 300, "taken"):
+        for target in (tmp_path / place / "scores.json", tmp_path / place / "sub/scores.json"):
+            if place == "taken" and target.parent.name == "sub":
+                continue
+            with pytest.raises(DiskError, match=r"cannot be written there .*Give another place") as said, whole(target):
+                target.with_name(f".scores.{os.getpid()}.half.json").write_text("after")
+            assert str(said.value).startswith(f"{target}: ")
+            assert "\n" not in str(said.value)
+    with pytest.raises(DiskError, match="cannot be written there"), whole_folder(tmp_path / "file/bundle"):
+        pass
+    with pytest.raises(DiskError, match="cannot be written there"):
+        make_folder(tmp_path / "file")
+    assert str(disk_error(OSError(errno.ELOOP, "Too many links", "given"))) == (
+        "given: cannot be opened (Too many links); give another name"
+    )
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "scores.json"):
+        (tmp_path / "input.json").read_text()
+    assert (tmp_path / "file").read_text() == "before"
 
 
 def test_without_a_file_the_disks_with_little_room_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

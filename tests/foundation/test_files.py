@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundation.checkpoint import load_checkpoint, save_checkpoint
+from foundation.checkpoint import checkpoint_seconds, load_checkpoint, save_checkpoint
 from foundation.errors import UserError
 from foundation.files import ABANDONED_SECONDS, HALVES, is_file, read_file, whole, whole_folder, write_whole
 from foundation.trainings import about, write_about
@@ -130,3 +130,13 @@ def test_a_name_of_255_bytes_can_be_written_too(tmp_path: Path) -> None:
         write_whole(tmp_path / name, "caf\udce9")
         assert (tmp_path / name).read_text() == "caf\\udce9"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_environment_says_how_often_a_checkpoint_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, seconds in (("", 20.0), ("0", 0.0), (" 1.5 ", 1.5)):
+        monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", value)
+        assert checkpoint_seconds(20.0) == seconds
+    for value in ("abc", "-1", "nan", "inf"):
+        monkeypatch.setenv("CMATH_CHECKPOINT_SECONDS", value)
+        with pytest.raises(UserError, match=f"^CMATH_CHECKPOINT_SECONDS = '{value}': must be a number of seconds"):
+            checkpoint_seconds(20.0)

@@ -112,6 +112,9 @@ def test_a_link_may_not_lead_out_of_a_bundle(copied: Path, tmp_path: Path) -> No
     (copied / "more").unlink()
     os.mkfifo(copied / "more")
     refused(copied, "more: is no file")
+    (copied / "more").unlink()
+    (copied / "more").symlink_to("more")
+    refused(copied, "more: is no file")
 
 
 @pytest.mark.parametrize("name", ["../../seed0.safetensors", "/etc/passwd", "none.safetensors", 3])

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from extractors.result import ExtractorError
 from foundation.errors import UserError
-from pipeline import check
+from pipeline import check, stage
 from pipeline.params import ParamsError, load_params
 
 PROJECT = Path(__file__).parents[2]
@@ -25,6 +25,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(PROJECT / "extractors/visual/weights/denseface.safetensors", tmp_path / "extractors/visual/weights")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+LONG = "n" * 300
+"""A name that no file can have."""
 
 
 def write(folder: Path, **values: object) -> None:
@@ -115,6 +119,21 @@ def test_what_the_parameters_name_must_be_there(project: Path) -> None:
         check.run()
     write(project, face__datasets=[])
     check.run()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"index__meld__raw": LONG}, {"index__meld__cuts": "fair", "index__meld__fair": LONG}, {"text__meld__model": LONG},
+     {"audio__meld__encoder": LONG}, {"visual__meld__weights": LONG},
+     {"face__datasets": ["fer2013"], "face__data": LONG}],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_refused_by_its_key(project: Path, values: dict) -> None:
+    (project / "MELD.Raw").mkdir()
+    write(project, datasets=["meld"], index__meld__raw="MELD.Raw", text__meld__model="minilm")
+    write(project, **values)
+    with pytest.raises(SystemExit, match=rf"^error: .*{LONG}") as refused:
+        stage.command(check.run)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_corpus_of_public_material_needs_its_three_folders_until_it_is_put_together(project: Path) -> None:

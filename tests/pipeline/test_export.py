@@ -136,6 +136,14 @@ def test_another_corpus_keeps_its_labels_when_they_are_named(made: Callable[...,
     assert [row.label for row in again] == [row.label for row in named]
 
 
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(made: Callable[..., list[Utterance]]) -> None:
+    made("meld", rows_of(True))
+    Path("out").write_text("mine")
+    for layout in ("sdt", "dagerc", "merbench"):
+        with pytest.raises(UserError, match=f"^out/{layout}: cannot be written there .*Give another place"):
+            exported("meld", layout)
+
+
 def test_an_utterances_id_names_files_in_their_folder_alone(
     made: Callable[..., list[Utterance]], tmp_path: Path
 ) -> None:

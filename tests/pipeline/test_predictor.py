@@ -84,6 +84,12 @@ def test_a_list_of_utterances_is_a_conversation_without_a_recording(trained: Pat
     assert not one[emotions.labels].equals(frame[emotions.labels])
 
 
+def test_half_a_character_and_control_characters_are_taken_out_as_of_a_transcript(trained: Path) -> None:
+    frame = Predictor(trained / "models/demo")([("An\ud83dn", "\ud83d hi  \0there"), "e\u0301t\u00e9"])
+    assert frame["text"].tolist() == ["? hi there", "\u00e9t\u00e9"]
+    assert frame["speaker"].tolist() == ["An?n", ""]
+
+
 def test_what_is_less_sure_than_a_risk_asks_for_has_0_in_sure(trained: Path, tmp_path: Path) -> None:
     model, said = trained / "models/demo", ["What a wonderful day!", "No: it is not.", "Oh.", "Go away!"]
     (tmp_path / "said.txt").write_text("\n".join(said))

@@ -20,6 +20,16 @@ def test_what_a_user_can_correct_is_one_line() -> None:
     assert ending(UserError("params.yaml: a = 1: must be 2")) == "error: params.yaml: a = 1: must be 2"
 
 
+def test_a_level_that_is_none_is_refused_and_an_empty_one_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMATH_LOG", "foo")
+    assert ending(UserError("not reached")) == (
+        "error: CMATH_LOG = 'foo': must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL; unset it for INFO"
+    )
+    for level in ("", "warning"):
+        monkeypatch.setenv("CMATH_LOG", level)
+        assert ending(UserError("reached")) == "error: reached"
+
+
 def test_an_interruption_says_that_the_same_command_goes_on() -> None:
     assert ending(KeyboardInterrupt()) == (
         "interrupted; what was finished is kept: the same command goes on from there"

@@ -52,8 +52,9 @@ PEOPLE = re.compile(
     re.IGNORECASE,
 )
 """Descriptions of people, which subtitles write in brackets before their words."""
-TIMES = re.compile(r"[\d:.,\s>–-]*\d[\d:.,\s>–-]*")
-"""A time that some programs write in brackets before the name."""
+TIMES = re.compile(r"[:.,\s>–-]*\d[\d:.,\s>–-]*")
+"""A time that some programs write in brackets before the name; it has one first digit, so that a long text that is no
+time is not tried from each of its digits."""
 WORDS = frozenset(
     word
     for words in (

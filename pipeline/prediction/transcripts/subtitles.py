@@ -25,12 +25,13 @@ STYLE = re.compile(r"\{\\[^{}]*\}")
 """Style tags of SubStation Alpha, which occur in some SubRip files."""
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 TAG = re.compile(
-    r"</?(?:i|b|u|s|em|strong|c|v|ruby|rt)(?:\.[^<>\s]*)?\s*>|<(?:font|span|p|div)(?:\s[^<>]*=[^<>]*|\.[^<>]*)?>"
+    r"</?(?:i|b|u|s|em|strong|c|v|ruby|rt)(?:\.[^<>\s]*)?\s*>|<(?:font|span|p|div)(?:\s[^<>=]*=[^<>]*|\.[^<>]*)?>"
     r"|</(?:font|span|p|div|lang)\s*>|<lang(?:\.[^<>\s]*)?(?:\s[^<>]*)?>|<(?:\d+:)?\d\d:\d\d\.\d{3}>",
     re.IGNORECASE,
 )
-"""The tags that SubRip and WebVTT have; any other `<` is text."""
-VOICE = re.compile(r"<v(?:\.[^\s<>]*)*\s+(?P<name>[^<>]*)>|(?P<close></v\s*>)", re.IGNORECASE)
+"""The tags that SubRip and WebVTT have; any other `<` is text. What has no `>` must fail at once: each letter has one
+place in the pattern, or a long line would be tried in every division (so too below)."""
+VOICE = re.compile(r"<v(?:\.[^\s<>.]*)*\s++(?P<name>[^<>]*)>|(?P<close></v\s*>)", re.IGNORECASE)
 INLINE_TIME = re.compile(r"<(?:\d+:)?\d\d:\d\d\.\d{3}>")
 WEBEX = re.compile(r'\d+ "(?P<name>[^"]+)" \(\d+\)')
 """The identifier of a WebVTT subtitle of Webex, which has the speaker."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from foundation.errors import UserError
-from pipeline.corpora.times import seconds, shortened
+from pipeline.corpora.times import MOST, seconds, shortened
 from pipeline.prediction.transcripts.cues import Cue, Part, ends
 
 OFFSET = re.compile(r"(?P<count>\d{1,12}(?:\.\d{1,12})?)(?P<unit>h|ms|m|s|f|t)", re.ASCII)
@@ -35,23 +35,28 @@ def read_ttml(file: Path, text: str) -> tuple[list[Cue], list[str]]:
         raise UserError(f"{file}: is no TTML ({error})") from None
     rates = _frame_rate(root), float(_number(_attribute(root, "tickRate")) or 1.0)
     agents = {_attribute(agent, "id"): _text(agent) for agent in root.iter() if _name(agent) == "agent"}
-    cues: list[Cue] = []
     try:
-        paragraphs = list(_paragraphs(root, 0.0, "", rates, file))
+        cues = list(_cues(file, root, rates, agents))
     except RecursionError:
-        raise UserError(f"{file}: its divisions are nested too deeply") from None
-    for begin, agent, paragraph in paragraphs:
-        number = len(cues) + 1
+        raise UserError(f"{file}: its divisions or spans are nested too deeply; export it anew, or as SRT") from None
+    if not cues:
+        raise UserError(f"{file}: has no paragraph of TTML (an element `p`)")
+    filled = ends([cue.start for cue in cues], [cue.end for cue in cues])
+    return [replace(cue, end=end) for cue, end in zip(cues, filled, strict=True)], []
+
+
+def _cues(file: Path, root: ET.Element, rates: tuple[float, float], agents: dict[str, str]) -> Iterator[Cue]:
+    """Yield a cue for each paragraph; its end is None where the file gives none."""
+    for number, (begin, agent, paragraph) in enumerate(_paragraphs(root, 0.0, "", rates, file), 1):
         start = begin + (_time(file, number, _attribute(paragraph, "begin"), rates) or 0.0)
         length = _time(file, number, _attribute(paragraph, "dur"), rates)
         end = _time(file, number, _attribute(paragraph, "end"), rates)
         stop = start + length if length is not None else None if end is None else begin + end
         parts = tuple(Part(agents.get(who, who).strip(), spoken) for who, spoken in _spans(paragraph, agent))
-        cues.append(Cue(f"subtitle {number}", parts, round(start, 3), None if stop is None else round(stop, 3)))
-    if not cues:
-        raise UserError(f"{file}: has no paragraph of TTML (an element `p`)")
-    filled = ends([cue.start for cue in cues], [cue.end for cue in cues])
-    return [replace(cue, end=end) for cue, end in zip(cues, filled, strict=True)], []
+        if (latest := max(start, stop or 0.0)) > MOST:
+            raise UserError(f"{file}, subtitle {number}: lies at {latest:g} s, and no recording is so long; correct "
+                            "its times, or export it anew")  # fmt: skip
+        yield Cue(f"subtitle {number}", parts, round(start, 3), None if stop is None else round(stop, 3))
 
 
 def _name(element: ET.Element) -> str:
@@ -119,9 +124,9 @@ def _time(file: Path, number: int, written: str, rates: tuple[float, float]) -> 
     if found := OFFSET.fullmatch(written):
         factor = {**UNITS, "f": 1 / rates[0], "t": 1 / rates[1]}[found["unit"]]
         return float(found["count"]) * factor
-    if found := FRAMES.fullmatch(written):
-        return seconds(found["clock"]) + int(found["frames"]) / rates[0]
     try:
+        if found := FRAMES.fullmatch(written):
+            return seconds(found["clock"]) + int(found["frames"]) / rates[0]
         return seconds(written)
     except ValueError:
         place = f"{file}, subtitle {number}" if number else str(file)

@@ -73,6 +73,13 @@ def test_nothing_that_is_there_is_replaced(small: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["file/sub", "file/sub.zip", "n" * 300, f"{'n' * 300}.zip"])
+def test_a_place_below_a_file_is_refused_in_one_line(name: str, small: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=f"{name}: cannot be written there .*Give another place"):
+        publish(str(small), str(tmp_path / name), CardOptions())
+
+
 def test_a_broken_model_is_not_published(small: Path, tmp_path: Path) -> None:
     (small / "seed0.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"seed0\.safetensors: was changed after it was written"):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from pipeline.params import load_params
 from pipeline.predict import arguments
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.recordings import read_recording
-from pipeline.prediction.results import as_entry
+from pipeline.prediction.results import as_entry, as_table
 from pipeline.prediction.run import run
 from pipeline.prediction.transcripts import read_transcript
 from pipeline.stage import command
@@ -261,10 +262,19 @@ def test_films_in_a_folder_are_predicted_one_by_one_and_the_broken_one_is_named(
     (tmp_path / "films/broken.mp4").write_text("no film")
     shutil.copy(tmp_path / "films/one.srt", tmp_path / "films/broken.srt")
     (tmp_path / "films/untold.wav").touch()
-    with pytest.raises(UserError, match="2 recordings failed"):
+    (tmp_path / "films/gone.wav").symlink_to(tmp_path / "moved.wav")
+    os.mkfifo(tmp_path / "films/pipe.wav")
+    (tmp_path / "films/loop.wav").symlink_to("loop.wav")
+    for name in ("gone", "pipe", "loop"):
+        shutil.copy(tmp_path / "films/one.srt", tmp_path / f"films/{name}.srt")
+    with pytest.raises(UserError, match="5 recordings failed"):
         predict(tmp_path / "films", "--model", trained / "models/demo", "--out", tmp_path / "out")
     assert "broken.mp4: is no recording that can be read: it cannot be opened" in caplog.text
     assert "untold.wav: has no transcript. Give --transcript FILE" in caplog.text
+    assert "gone.wav: is a link to a file that does not exist; give a recording" in caplog.text
+    assert "pipe.wav: is a pipe or a device and no file; give a recording" in caplog.text
+    assert "loop.wav: cannot be opened (Too many levels of symbolic links); give a recording" in caplog.text
+    assert "neither a recording" not in caplog.text
     one, two = (json.loads((tmp_path / f"out/{name}/predictions.json").read_text()) for name in ("one", "two"))
     assert [utterance["missing"] for utterance in one["utterances"]] == [{"visual": "no face"}] * 2
     assert two["utterances"][0]["missing"]["audio"] == "two.mkv: has no audio stream"
@@ -423,6 +433,10 @@ def test_what_is_no_model_and_what_cannot_be_predicted_is_said(trained: Path, tm
         predict("--transcript", tmp_path / "chat.txt", "--model", model, "--seed", 7)
     with pytest.raises(UserError, match="no such file or folder"):
         predict(tmp_path / "none.mp4", "--model", model)
+    with pytest.raises(UserError, match="no such file or folder"):
+        predict(tmp_path / ("n" * 300), "--model", model)
+    with pytest.raises(UserError, match="cannot be read as the description of a model"):
+        predict(tmp_path / "none.mp4", "--model", "n" * 300)
     with pytest.raises(UserError, match="has no recording"):
         predict(tmp_path, "--model", model)
     write_clip(tmp_path / "film.mp4")
@@ -432,6 +446,17 @@ def test_what_is_no_model_and_what_cannot_be_predicted_is_said(trained: Path, tm
         predict(tmp_path / "film.mp4", "--model", model, "--recogniser", tmp_path)
     with pytest.raises(SystemExit, match=r"error: .*nothing to predict"):
         command(lambda: predict("--model", model))
+
+
+def test_results_that_cannot_be_written_are_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text(CHAT)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "out/predictions.csv").mkdir(parents=True)
+    for out, said in (("file", "cannot be written there"), ("file/sub", "cannot be written there"),
+                      ("n" * 300, "File name too long"), ("out", r"predictions\.csv: is a folder")):  # fmt: skip
+        with pytest.raises(UserError, match=said):  # and not of the model, which is no model
+            predict("--transcript", tmp_path / "chat.txt", "--model", tmp_path, "--out", tmp_path / out)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(trained: Path, tmp_path: Path) -> None:
@@ -444,6 +469,18 @@ def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(
     assert all(one.probabilities.sum() == pytest.approx(1) for one in found)
     assert any("8 people speak" in note for note in recording.notes)
     assert any("predicted in 2 parts" in note for note in recording.notes)
+
+
+def test_the_table_shows_a_dash_for_what_the_model_does_not_know(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text(CHAT)
+    predictor = Predictor(trained / "models/demo")
+    recording = read_recording("chat", None, read_transcript(tmp_path / "chat.txt"), tmp_path)
+    (found,) = predictor.predict([recording])
+    everything = [replace(one, missing={}) for one in found]
+    of_text = replace(predictor.bundle, config={**predictor.bundle.config, "dims": {"text": 8}})
+    for bundle, heard in ((predictor.bundle, "  tav  "), (of_text, "  t--  ")):
+        lines = [line for line in as_table(recording, everything, bundle) if "It is not." in line]
+        assert [heard in line for line in lines] == [True]
 
 
 def test_speakers_named_by_the_roles_of_the_models_corpus_have_their_numbers(trained: Path, tmp_path: Path) -> None:

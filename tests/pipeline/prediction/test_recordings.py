@@ -110,6 +110,15 @@ def test_a_name_that_no_file_can_have_is_marked(read: Callable[..., Recording]) 
     assert (row.video, row.problem) == ("", f"{'a' * 300}.mp4: no such file")
 
 
+def test_a_link_that_leads_to_itself_is_no_recording(read: Callable[..., Recording], tmp_path: Path) -> None:
+    loop = tmp_path / "loop.mp4"
+    loop.symlink_to("loop.mp4")
+    with pytest.raises(UserError, match=r"loop\.mp4: cannot be opened \(Too many levels of symbolic links\)"):
+        read(loop, "text\nHi.\n")
+    (row,) = read(None, f"file,text\n{loop},Hi.\n").rows
+    assert (row.video, row.problem) == ("", "loop.mp4: no such file")
+
+
 def test_speakers_that_differ_in_case_only_are_one(read: Callable[..., Recording]) -> None:
     assert [row.speaker for row in read(None, "speaker,text\nBob,a\nAnn,b\nbob,c\n").rows] == [0, 1, 0]
 

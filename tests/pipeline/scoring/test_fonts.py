@@ -11,6 +11,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
+from matplotlib.text import Text
 
 from pipeline.scoring import fonts, pictures
 from pipeline.scoring.fonts import drawable
@@ -97,3 +98,20 @@ def test_names_that_no_font_can_draw_are_numbered_and_said(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw_confusion(LABEL, [LABEL], CHINESE, tmp_path / "confusion.png")
+
+
+def test_a_dollar_sign_begins_no_formula_and_an_underscore_hides_no_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    inner = Text.draw
+    monkeypatch.setattr(Text, "draw", lambda self, *given: (drawn.append(self.get_text()), inner(self, *given)))
+    names = ("$x_$", "_$", "joy")
+    label = np.array([0, 0, 1, 1, 2, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_confusion(label, [label], names, tmp_path / "confusion.png")
+        assert set(names) <= set(drawn)
+        drawn.clear()
+        draw_tsne(np.random.default_rng(0).normal(size=(6, 3)), label, names, tmp_path / "map.png")
+    assert set(names) <= set(drawn)

@@ -65,8 +65,22 @@ def test_ttml_has_agents_and_every_kind_of_time(tmp_path: Path, namespace: str) 
         ("Ann Lee", "Hello you & me", 11.2, 12.7), ("Bob", "Hi", 13.0, 14.5), ("Ann Lee", "Oh.", 15.0, 15.2),
         ("Zoe", "Ah.", 15.2, None),
     ]  # fmt: skip
-    with pytest.raises(UserError, match="subtitle 1: 'soon' is no time of TTML"):
-        read(tmp_path, ".ttml", '<tt><body><div><p begin="soon">Hi</p></div></body></tt>')
+
+
+def test_what_is_no_ttml_that_can_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    for times, said in (
+        ('begin="soon"', "'soon' is no time of TTML"), ('begin="00:75:10:12"', "'00:75:10:12' is no time of TTML"),
+        ('begin="999999999999h"', "lies at 3.6e+15 s, and no recording is so long"),
+        ('begin="1s" end="9999999999f"', "lies at 3.33333e+08 s"), ('begin="9999h" dur="2h"', "lies at 3.60036e+07 s"),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as refused:
+            read(tmp_path, ".ttml", f"<tt><body><div><p {times}>Hi</p></div></body></tt>")
+        assert f"talk.ttml, subtitle 1: {said}" in str(refused.value)
+    for begin, middle, end in (("<div>", "<p>Hi</p>", "</div>"), ("<span>", "Hi", "</span>")):
+        deep = begin * 3000 + middle + end * 3000
+        deep = f"<p>{deep}</p>" if begin == "<span>" else deep
+        with pytest.raises(UserError, match=r"talk\.ttml: its divisions or spans are nested too deeply"):
+            read(tmp_path, ".ttml", f"<tt><body>{deep}</body></tt>")
 
 
 def test_microdvd_counts_pictures(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_a_less_than_sign_is_text_and_a_tag_is_not(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("tag", ["<v" + "." * 60, "<v" + " " * 60_000, "<v" + "\t" * 60_000, "<p " + "=" * 60_000,
+                                 "(" + "9" * 60_000 + "a)"])  # fmt: skip
+def test_a_long_tag_that_never_ends_is_text_and_takes_no_time(tmp_path: Path, tag: str) -> None:
+    assert "here" in said(read(tmp_path, ".srt", srt(f"Ann: look {tag} here", f"{tag} so", "Bob: ok")))[0][1]
+    whole = read(tmp_path, ".srt", srt("<v.loud.low.   Ann Lee>Hi</v>", '<p class="a=b">Bob: Yo</p>'))
+    assert said(whole) == [("Ann Lee", "Hi"), ("Bob", "Yo")]
+
+
 def test_numbers_of_subtitles_are_told_from_numbers_that_are_said(tmp_path: Path) -> None:
     times = "00:00:0{0},000 --> 00:00:0{0},900\n"
     no_numbers = f"{times.format(1)}Ann: How many?\n42\n\n{times.format(2)}Bob: 7\n8\n"
