@@ -43,7 +43,7 @@ def require_raw_folder(corpus: str, params: Params) -> Path:
     """Return `raw_folder`, or raise UserError if it does not exist; for the reader `features` it may be a file."""
     folder, key, value = raw_folder(corpus, params), f"index.{corpus}.raw", params.index[corpus].raw
     if params.index[corpus].reader == "features":
-        if not os.path.exists(folder):  # Path.exists raises for a name that is too long
+        if not os.path.exists(folder):  # noqa: PTH110 - Path.exists raises where a name is too long
             raise UserError(f"params.yaml: {key} = {value!r}: there is no such file or folder ({folder}); set it to a "
                             f"feature file, e.g. `dvc exp run -S {key}=/downloads/{Path(value).name}`; where such "
                             "files lie: docs/feature_files.md")  # fmt: skip

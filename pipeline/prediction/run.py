@@ -101,7 +101,12 @@ def _require_usable_folder(args: argparse.Namespace) -> None:
         if args.out and given and given.name in written and resolved(given).parent == resolved(args.out):
             raise UserError(f"{given}: would be overwritten by the results; give another --out")
     if args.out:
+        there = next(place for place in (args.out, *args.out.parents) if is_folder(place))
         make_folder(args.out)
+        for place in (args.out, *args.out.parents):
+            if place == there:
+                break
+            place.rmdir()  # it can be made; but a run that is refused later leaves nothing behind
         for folder in (args.out / name for name in sorted(written)):
             if is_folder(folder):
                 raise UserError(f"{folder}: is a folder, and has the name of a result; give another --out")

@@ -457,6 +457,9 @@ def test_results_that_cannot_be_written_are_refused_before_any_work(tmp_path: Pa
         with pytest.raises(UserError, match=said):  # and not of the model, which is no model
             predict("--transcript", tmp_path / "chat.txt", "--model", tmp_path, "--out", tmp_path / out)
     assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(UserError, match="bundle"):
+        predict("--transcript", tmp_path / "chat.txt", "--model", tmp_path, "--out", tmp_path / "new/deep")
+    assert not (tmp_path / "new").exists()
 
 
 def test_more_speakers_and_turns_than_the_model_knows_are_predicted_with_a_note(trained: Path, tmp_path: Path) -> None:
