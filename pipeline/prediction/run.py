@@ -100,8 +100,10 @@ def _require_usable_folder(args: argparse.Namespace) -> None:
     for given in (args.recording, args.transcript):
         if args.out and given and given.name in written and resolved(given).parent == resolved(args.out):
             raise UserError(f"{given}: would be overwritten by the results; give another --out")
-    if args.out:
+    if args.out and not is_folder(args.out):
         make_folder(args.out)
+        args.out.rmdir()  # it can be made, and a run that is refused leaves none
+    if args.out:
         for folder in (args.out / name for name in sorted(written)):
             if is_folder(folder):
                 raise UserError(f"{folder}: is a folder, and has the name of a result; give another --out")
