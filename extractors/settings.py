@@ -106,7 +106,7 @@ class AudioSettings(Settings):
     hub, or an extractor of one's own (docs/encoders.md)."""
     set: Literal["IS10", "IS13", "ComParE_2016", "eGeMAPSv02"] = "IS10"
     """openSMILE feature set (functionals)."""
-    min_seconds: Annotated[float, Field(ge=0.1)] = 0.25
+    min_seconds: Annotated[float, Field(ge=0.1, le=600)] = 0.25
     """Shorter sounds are padded with silence to this length, because openSMILE gives NaN for too few frames."""
     layers: Literal["last", "last4", "all"] = "last4"
     """Layers of a transformers encoder: the last one, or the mean of the last four, or of all and the first's input."""

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from extractors.settings import AudioSettings, VisualSettings
 from foundation.errors import UserError
-from foundation.files import is_file, is_folder, write_whole
-from foundation.folders import from_root, root
+from foundation.files import is_file, is_folder, read_file, write_whole
+from foundation.folders import root
 from foundation.log import log
+from foundation.named_folders import from_root
 from foundation.settings import Settings
 from pipeline.corpora.settings import MeldSettings
 from pipeline.params import MODALITIES, Params, load_params
@@ -63,11 +65,38 @@ def let_git_look(file: Path) -> None:
 
 
 def read_lock(file: Path = Path("dvc.lock")) -> dict[str, dict]:
-    """Read the stages that DVC has recorded, by name; empty if there is no lock file."""
-    if not file.is_file():
+    """Read the stages that DVC has recorded, by name; empty if there is no lock file.
+
+    Raises:
+        UserError: it is broken, for example by the marks of a merge.
+    """
+    if not is_file(file):
         return {}
-    stages: dict[str, dict] = (YAML(typ="safe").load(file.read_text("utf-8")) or {}).get("stages", {})
+    try:
+        content = YAML(typ="safe").load(read_file(file).decode("utf-8")) or {}
+        if not isinstance(content, dict):
+            raise ValueError("it is no section")
+        stages: dict[str, dict] = content.get("stages") or {}
+        if not isinstance(stages, dict) or not all(map(_is_recorded, stages, stages.values())):
+            raise ValueError("its stages are not as DVC writes them")
+    except (YAMLError, ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise UserError(f"{file}: is no lock file of DVC ({' '.join(str(error).split())[:200]}); `git checkout HEAD -- "
+                        f"{file}` brings back the committed one, and without any all stages run again"
+                        ) from None  # fmt: skip
     return stages
+
+
+def _is_recorded(name: object, stage: object) -> bool:
+    """Whether `stage` has the form in which DVC records one."""
+    if not isinstance(name, str) or not isinstance(stage, dict):
+        return False
+    params, outs = stage.get("params", {}), stage.get("outs", [])
+    return (
+        isinstance(params, dict)
+        and isinstance(params.get("params.yaml", {}), dict)
+        and isinstance(outs, list)
+        and all(isinstance(out, dict) and isinstance(out.get("path"), str) for out in outs)
+    )
 
 
 def refuse_what_is_not_there(params: Params, locked: dict[str, dict]) -> None:

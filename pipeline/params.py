@@ -209,6 +209,9 @@ def _line(file: Path, error: dict) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{file}: {key}.reader = {_shortened(repr(error['ctx']['tag']))}: must be {READERS}"
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        if not key:
+            what = "is empty" if value is None else f"holds {shown}"
+            return f"{file}: {what}, and not the sections; `git checkout HEAD -- {file}` brings the committed file back"
         allowed = "must be a section with keys of its own (`{}` takes all defaults)"
     if error["type"] == "string_pattern_mismatch":
         allowed = "must be a name of at most 100 letters, digits and underscores that begins with a letter"

@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 from foundation.errors import UserError
-from foundation.files import write_whole
-from foundation.folders import from_root
+from foundation.files import is_file, is_folder, read_file, write_whole
 from foundation.log import log
+from foundation.named_folders import from_root
 from pipeline.params import Params
 from pipeline.stage import parser, raw_folder, start
 
@@ -41,8 +41,10 @@ def make_demo_corpus(folder: Path) -> None:
     from pipeline.synthetic import demo
 
     made = folder / "README.txt"
-    if made.is_file() and made.read_text(encoding="utf-8") == demo.README:
+    if is_file(made) and read_file(made) == demo.README.encode():
         return
+    if folder.exists() and not is_folder(folder):
+        raise UserError(f"{folder}: is no folder, and the demo corpus becomes one; set index.demo.raw to another place")
     if folder.exists():
         if any(folder.iterdir()) and not (folder / demo.MARK).exists():
             raise UserError(f"{folder}: is not empty and not a demo corpus; set index.demo.raw to another folder")

@@ -13,7 +13,7 @@ from pathlib import Path
 from foundation.disk import disk_error
 from foundation.errors import UserError
 from foundation.files import is_folder
-from foundation.folders import from_root
+from foundation.named_folders import from_root
 from pipeline.params import Params, load_params
 
 NO_BRANCH = (
@@ -28,6 +28,13 @@ NO_MEMORY = (
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 """Values of `CMATH_LOG`."""
+
+NO_MEMORY_HERE = (
+    "this machine's memory is used up; what was finished is kept, and the same command goes on from there. A smaller "
+    "model (`dim`) or `batch` in params.yaml, and fewer processes (CMATH_WORKERS=1), need less"
+)
+UNALLOCATED = ("DefaultCPUAllocator", "not enough memory")
+"""What torch says in a RuntimeError where the memory of the machine is used up."""
 
 
 def raw_folder(corpus: str, params: Params) -> Path:
@@ -123,11 +130,14 @@ def command(work: Callable[[], None]) -> None:
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
     except Exception as error:
-        if said := disk_error(error):
-            raise SystemExit(f"error: {said}") from None
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, known by its name so that torch need not be loaded
-            raise
-        raise SystemExit(f"error: {NO_MEMORY} ({str(error).partition('. ')[0]})") from None
+        if of_disk := disk_error(error):
+            raise SystemExit(f"error: {of_disk}") from None
+        said = " ".join(str(error).partition("\n")[0].partition(". ")[0].split())[:200]
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, known by its name so that torch need not be loaded
+            raise SystemExit(f"error: {NO_MEMORY} ({said})") from None
+        if isinstance(error, MemoryError) or any(word in str(error) for word in UNALLOCATED):
+            raise SystemExit(f"error: {NO_MEMORY_HERE} ({said or 'MemoryError'})") from None
+        raise
     except KeyboardInterrupt:
         raise SystemExit("interrupted; what was finished is kept: the same command goes on from there") from None
     finally:

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from foundation.errors import UserError
-from foundation.files import write_whole
+from foundation.files import is_file, is_folder, read_file, write_whole
 from pipeline.corpora import fer2013, meld
 from pipeline.corpora.assembled import FACES, RECORDING, TEXT, VOICES
 
@@ -74,8 +74,11 @@ def assemble(material: Material, folder: Path) -> None:
     """
     said = f"Put together by the stage raw, form {FORM}, of {material}\n"
     done = folder / DONE
-    if done.is_file() and done.read_text("utf-8") == said:
+    if is_file(done) and read_file(done) == said.encode():
         return
+    if folder.exists() and not is_folder(folder):
+        raise UserError(f"{folder}: is no folder, and the corpus becomes one; name another place as the key `raw` of "
+                        "this corpus in params.yaml")  # fmt: skip
     require(material)
     if folder.exists():
         if any(folder.iterdir()) and not (folder / MARK).exists():

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from foundation.folders import from_root
+from foundation.named_folders import from_root
 from foundation.settings import KeyedError, Settings, Share, refuse_repetition
 
 MODALITIES = ("text", "audio", "visual")

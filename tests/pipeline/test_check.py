@@ -85,6 +85,8 @@ def test_git_sees_the_change_of_a_refused_run(project: Path) -> None:
     [
         ({"model__name": "mmgnc"}, "model.name = 'mmgnc': must be 'cmath', 'sdt', .*'mmgcn'"),
         ({"datasets": ["mled"]}, "datasets.0 = 'mled': must be a corpus of index: "),
+        ({"model__dim": 10**21}, "model.dim = 10+: must be less than or equal to 1000000"),
+        ({"audio__demo__min_seconds": 1e308}, r"audio\.demo\.min_seconds = 1e\+308: must be less than or equal to 600"),
         ({"model__dim": 501}, "model.dim = 501: must be a multiple of model.heads = 10"),
         ({"train__iemocap__epochs": 0}, "train.iemocap.epochs = 0"),  # of a corpus that is not processed
     ],
@@ -248,11 +250,24 @@ def test_the_time_of_the_parameters_is_moved_by_a_second_and_nothing_else(projec
 
 def test_a_lock_that_is_missing_or_empty_knows_no_stage(project: Path) -> None:
     assert check.read_lock() == {}
-    for content in ("", "schema: '2.0'\n"):
+    for content in ("", "schema: '2.0'\n", "stages:\n"):
         (project / "dvc.lock").write_text(content)
         assert check.read_lock() == {}
     (project / "dvc.lock").write_text("stages:\n  index@meld:\n    cmd: x\n")
     assert check.read_lock() == {"index@meld": {"cmd": "x"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["<<<<<<< HEAD\nschema: '2.0'\n=======\n", "- index@meld\n", "stages: [1]\n", "stages: {index@meld: null}\n",
+     "stages: {1: {}}\n", "stages: {a@b: {params: []}}\n", "stages: {a@b: {outs: [x]}}\n",
+     "stages: {}\n".encode("utf-16"), "[" * 5000],
+)  # fmt: skip
+def test_a_broken_lock_is_one_line_with_the_remedy(project: Path, content: str | bytes) -> None:
+    (project / "dvc.lock").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=r"^dvc\.lock: is no lock file .*git checkout HEAD -- dvc\.lock") as said:
+        check.run()
+    assert "\n" not in str(said.value)
 
 
 def test_the_corpora_and_outputs_of_a_lock_are_those_of_its_stages() -> None:

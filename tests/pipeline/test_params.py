@@ -239,6 +239,13 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
     assert "is not YAML" in refusal(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(("text", "said"), [("", "is empty"), ("# no\n", "is empty"), ("- 1\n", r"holds \[1\]")])
+def test_a_file_without_sections_is_said_to_be_so(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=rf"/params\.yaml: {said}, and not the sections; `git checkout HEAD -- "):
+        load_params(tmp_path / "params.yaml")
+
+
 def test_no_key_has_a_name_that_dvc_drops_or_takes_for_its_own() -> None:
     # DVC's run cache forgets `size` and `nfiles` at any depth, and would give back results of another value.
     def keys(section: object) -> set[str]:
@@ -311,7 +318,7 @@ def test_a_stage_refuses_before_a_heavy_import_and_without_a_traceback(tmp_path:
         ("a: [1\n", "is not YAML: "),
         ("a: 1\na: 2\n", "is not YAML: "),
         ("\x00", "is not YAML: "),
-        ("", "must be a section with keys of its own"),
+        ("", "is empty, and not the sections"),
         ("datasets: 2024-01-02\n", "params.yaml: datasets = "),
         ("a" * (2**20 + 1), "has more than 1 MiB: too much for such a file"),
     ],

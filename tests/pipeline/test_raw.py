@@ -7,6 +7,7 @@ import pytest
 
 from foundation.errors import UserError
 from pipeline import raw, watch
+from pipeline.corpora.material import Material, assemble
 from pipeline.params import Params, load_params
 
 PROJECT = Path(__file__).parents[2]
@@ -79,3 +80,11 @@ def test_the_demo_corpus_is_not_made_over_something_else(tmp_path: Path) -> None
     with pytest.raises(UserError, match="is not empty and not a demo corpus"):
         raw.make_demo_corpus(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.tex").exists()
+    (tmp_path / "thesis" / "README.txt").write_bytes("Prüfung".encode("latin-1"))
+    with pytest.raises(UserError, match="is not empty and not a demo corpus"):
+        raw.make_demo_corpus(tmp_path / "thesis")
+    with pytest.raises(UserError, match=r"chapter1\.tex: is no folder, .*set index\.demo\.raw to another place"):
+        raw.make_demo_corpus(tmp_path / "thesis" / "chapter1.tex")
+    material = Material(**dict.fromkeys(("meld", "voices", "faces"), tmp_path), held_out=0.1, seed=0)
+    with pytest.raises(UserError, match=r"chapter1\.tex: is no folder, .*name another place as the key `raw`"):
+        assemble(material, tmp_path / "thesis" / "chapter1.tex")

@@ -1,5 +1,6 @@
 """How a command ends: what a user can correct is one line, and all else keeps its traceback."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,6 +43,21 @@ def test_a_card_without_memory_is_one_line_with_the_remedy() -> None:
     assert "smaller `batch` in params.yaml" in said
     assert "CMATH_DEVICE=cpu" in said
     assert said.endswith("(CUDA out of memory)")
+
+
+@pytest.mark.parametrize("shape", [(2**46,), (10**6, 10**9)])
+def test_a_machine_without_memory_is_one_line_with_the_remedy(shape: tuple[int, ...]) -> None:
+    refused = []
+    for make in (torch.empty, np.empty):
+        with pytest.raises((RuntimeError, MemoryError)) as error:
+            make(shape)
+        refused.append(error.value)
+    for reason in (*refused, MemoryError()):
+        said = ending(reason)
+        assert said.startswith("error: this machine's memory is used up; what was finished is kept")
+        assert "CMATH_WORKERS=1" in said
+        assert "\n" not in said
+        assert len(said) < 500
 
 
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:

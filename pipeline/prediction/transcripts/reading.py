@@ -88,16 +88,17 @@ def _spoken(
 def _table(file: Path) -> tuple[list[TranscriptLine], list[str]]:
     table = read_table(file, ("text",), COLUMNS)
     found, notes = [], table.notes
-    unit = 1
-    if _in_milliseconds([values for _, values in table.rows]):
-        unit = 1000
+    in_milliseconds = _in_milliseconds([values for _, values in table.rows])
+    if in_milliseconds:
         notes = [*notes, f"{file.name}: start and end are read as milliseconds, as Whisper writes them: as seconds "
                          "they would be far too long for the texts"]  # fmt: skip
     for number, values in table.rows:
         cells = {name: values.get(name, "") for name in COLUMNS}
+        if in_milliseconds:
+            cells |= {name: f"{cells[name][:-3] or 0}.{cells[name][-3:]:0>3}" for name in ("start", "end")}
         place = f"line {number}"
         try:
-            start, end = (time and time / unit for time in interval(cells))
+            start, end = interval(cells)
             if cells["region"] and not REGION.fullmatch(cells["region"]):
                 raise ValueError(
                     f"region = {cells['region']!r}: must be left,top,width,height in pixels, and not empty"

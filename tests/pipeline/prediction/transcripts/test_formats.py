@@ -109,6 +109,8 @@ def test_whispers_tsv_has_milliseconds_and_other_tables_have_seconds(tmp_path: P
     assert essence(found) == [("speaker", words[0], 0.0, 1.203), ("speaker", words[1], 1.203, 64.0)]
     assert found.notes[0] == ("talk.tsv: start and end are read as milliseconds, as Whisper writes them: as seconds "
                               "they would be far too long for the texts")  # fmt: skip
+    long = read(tmp_path, ".tsv", f"{head}7\t36000001\t{words[0]}\n36000001\t36001000\t{words[1]}\n")  # ten hours
+    assert [(line.start, line.end) for line in long.lines] == [(0.007, 36000.001), (36000.001, 36001.0)]
     for table in (f"{head}0\t12\t{words[0]}\n12\t640\t{words[1]}\n", f"{head}0\t12.0\tx\n12\t6400.5\ty\n",
                   f"{head}0\t1200\tx\n1200\t\ty\n"):  # fmt: skip
         assert read(tmp_path, ".tsv", table).lines[1].start in (12.0, 1200.0)
