@@ -64,10 +64,14 @@ def _read(file: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such file, or it is broken.
     """
+    restored = f"`git restore {file}` brings back the committed one"
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: has no numbers; {restored}")
     try:
-        return checked(read_yaml(file), Published, file).model_dump()
+        return checked(content, Published, file).model_dump()
     except ParamsError as error:
-        raise UserError(f"{error}; `git restore {file}` brings back the committed one") from None
+        raise UserError(f"{error}; {restored}") from None
 
 
 def published_scores(corpus: str, file: Path = FILE) -> tuple[int | None, dict[str, dict]]:
