@@ -6,8 +6,6 @@ from matplotlib import font_manager, rcParams
 
 from foundation.log import log
 
-rcParams["text.parse_math"] = False  # a label such as $x_$ is a word, and no formula of TeX
-
 
 def drawable(names: Sequence[str], kind: str = "label") -> list[str]:
     """Make matplotlib draw `names`, with other installed fonts where its own lacks their letters.
